@@ -1,0 +1,118 @@
+package mail
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+)
+
+// Account is all that imapd, pop3d, sieved and transfer know of a slot. No LSN,
+// epoch or peer shows through it. Safe for concurrent use.
+type Account interface {
+	// View is an immutable picture of everything committed so far; it never
+	// blocks writers. Close it soon: it pins disk space. It fails with ErrMoved
+	// when this slot may not serve reads.
+	View(ctx context.Context) (View, error)
+	// Stage takes a message's octets (in memory, or in a file above 1 MiB) after
+	// making them canonical. Not durable yet. More than limit octets: ErrTooLarge,
+	// with nothing kept. The caller closes the Body.
+	Stage(ctx context.Context, r io.Reader, limit int64) (Body, error)
+	// Do returns when the operation is committed and visible in the next View.
+	// A refusal decided by the state (errors.Is with the sentinels below) is
+	// stored under the id like a success. ErrMoved, ErrBusy: it did not happen.
+	// ErrUnknown: it may have; ask again under the same OpID and get the first Result.
+	Do(ctx context.Context, req Request) (Result, error)
+	// Watch signals "look again" when mailbox m may have changed, coalesced into a
+	// buffer of one; never what changed. The zero id watches the whole account.
+	Watch(m MailboxID) (ch <-chan struct{}, stop func())
+	// Derived returns the derived data (envelope, structure) stored for the content
+	// under that parser version; false when there is none. SetDerived keeps it,
+	// best effort, on this machine only.
+	Derived(e EmailID, version uint32) ([]byte, bool)
+	SetDerived(e EmailID, version uint32, data []byte)
+}
+
+// Request is one change, by whom, under which id.
+type Request struct {
+	ID    OpID
+	Actor Actor
+	Op    Op
+}
+
+// Body is a staged message.
+type Body interface {
+	Size() int64 // of the canonical octets
+	Close() error
+}
+
+// View is an immutable picture of an account. Sequences end early only with a
+// non-nil error as their last element. Not safe for concurrent use, except Open.
+type View interface {
+	Close()
+	Account() (AccountInfo, error)
+	// Mailboxes yields every mailbox and every computed (\NonExistent) name in
+	// the order of their names, INBOX first.
+	Mailboxes() iter.Seq2[MailboxInfo, error]
+	// Subscriptions yields the subscribed names, in order, existing or not.
+	Subscriptions() iter.Seq2[string, error]
+	// Lookup finds a mailbox by name (INBOX in any case). ErrNoMailbox.
+	Lookup(name string) (MailboxInfo, error)
+	// Mailbox finds a mailbox by id, deleted ones excepted. ErrNoMailbox.
+	Mailbox(id MailboxID) (MailboxInfo, error)
+	// Flags yields the messages with UIDs in [lo, hi] whose MODSEQ is above since,
+	// ascending by UID. Its cost grows with the pages that changed, not with the mailbox.
+	Flags(m MailboxID, lo, hi UID, since ModSeq) iter.Seq2[MessageFlags, error]
+	// Messages yields the messages with UIDs in [lo, hi], ascending.
+	Messages(m MailboxID, lo, hi UID) iter.Seq2[Message, error]
+	// Message returns one. ErrNoMessage.
+	Message(m MailboxID, uid UID) (Message, error)
+	// Expunged yields what was removed after since, in MODSEQ order; ErrBelowFloor
+	// when since is below the mailbox's TombstoneFloor.
+	Expunged(m MailboxID, since ModSeq) iter.Seq2[Tombstone, error]
+	// Open gives the content of a message, prefix first. It stays readable after
+	// the View is closed, until it is closed itself. Safe for concurrent use.
+	Open(ctx context.Context, msg Message) (Content, error)
+}
+
+// Content is a message's octets.
+type Content interface {
+	io.ReaderAt
+	io.Closer
+	Size() int64
+}
+
+// Outcomes that are not results of the state.
+var (
+	// ErrMoved: the account is served elsewhere now. It did not happen.
+	ErrMoved = errors.New("account is served elsewhere")
+	// ErrBusy: it did not happen; the same request may succeed soon.
+	ErrBusy = errors.New("busy, try again")
+	// ErrUnknown: it may have happened; the same OpID tells.
+	ErrUnknown = errors.New("outcome unknown")
+	// ErrOldCommand: a later command of this session is already there.
+	ErrOldCommand = errors.New("command number is older than the session's last")
+	// ErrFrozen: the account refuses changes for now.
+	ErrFrozen = errors.New("account is frozen")
+	// ErrFull: the disk is above its watermark; removing still works.
+	ErrFull = errors.New("no space for new messages")
+	// ErrTooLarge: more octets than the limit.
+	ErrTooLarge = errors.New("message too large")
+	// ErrCorrupt: stored octets do not match their checksum.
+	ErrCorrupt = errors.New("stored message is damaged")
+)
+
+// Refusals: decided by the state, stored as the operation's result.
+var (
+	ErrNoAccount   = errors.New("no such account")
+	ErrNoMailbox   = errors.New("no such mailbox")
+	ErrNoMessage   = errors.New("no such message")
+	ErrExists      = errors.New("mailbox already exists")
+	ErrBadName     = errors.New("not a valid mailbox name")
+	ErrHasChildren = errors.New("mailbox has inferior names")
+	ErrCannot      = errors.New("not possible with this mailbox")
+	ErrUseTaken    = errors.New("special use belongs to another mailbox")
+	ErrOverQuota   = errors.New("over quota")
+	ErrLimit       = errors.New("over a limit of the server")
+	ErrBelowFloor  = errors.New("changes that old are no longer listed")
+)
