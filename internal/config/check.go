@@ -1,0 +1,154 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// nameForm is what cluster and machine names may look like: they are part of
+// keys, file names and certificates.
+var nameForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+func (p *collector) check(c *Config) {
+	p.checkName("cluster", c.Cluster)
+	p.checkName("machine", c.Machine)
+	for _, r := range c.Roles {
+		if !slices.Contains([]string{RoleStorage, RoleFront, RoleControl}, r) {
+			p.add("roles", "one of storage, front, control", "unknown role %q", r)
+		}
+	}
+	if c.Meta == "" {
+		p.add("meta", "a directory on the fast disk, such as /var/lib/tandemail/meta", "is missing")
+	}
+	if c.Degrade != "accept" && c.Degrade != "refuse" {
+		p.add("degraded", "accept or refuse", "unknown policy %q", c.Degrade)
+	}
+	p.checkAddress("listen.internal", c.Listen.Internal, true)
+	p.checkAddress("listen.lmtp", c.Listen.LMTP, false)
+	p.checkAddress("listen.imap", c.Listen.IMAP, false)
+	p.checkAddress("listen.http", c.Listen.HTTP, false)
+	p.checkControl(c)
+	if (c.Client.Certificate == "") != (c.Client.Key == "") {
+		p.add("client.certificate", "give both or none", "certificate and key belong together")
+	}
+	if c.Client.MaxConnections < 1 {
+		p.add("client.max_connections", "", "must be at least 1")
+	}
+	if c.Mail.MaxSize < 1<<10 || c.Mail.MaxSize > 100<<20 {
+		p.add("mail.max_size", "octets", "must be between 1024 and 104857600")
+	}
+	for _, n := range c.Mail.Trusted {
+		if _, err := netip.ParsePrefix(n); err != nil {
+			p.add("mail.trusted", `a network such as "192.0.2.0/24"`, "%v", err)
+		}
+	}
+	if c.Mail.HoldLMTP < 0 || c.Mail.HoldSessions < 0 || c.Mail.RetainDelete < 0 {
+		p.add("mail", "", "times cannot be negative")
+	}
+}
+
+func (p *collector) checkName(key, v string) {
+	if !nameForm.MatchString(v) {
+		p.add(key, "lower-case letters, digits and hyphens, at most 63", "%q is no name", v)
+	}
+}
+
+func (p *collector) checkAddress(key, v string, required bool) {
+	if v == "" {
+		if required {
+			p.add(key, `an address such as "192.0.2.1:7700"`, "is missing")
+		}
+		return
+	}
+	if _, port, err := net.SplitHostPort(v); err != nil || port == "" {
+		p.add(key, `an address such as "192.0.2.1:143"`, "%q is no host:port", v)
+	}
+}
+
+func (p *collector) checkControl(c *Config) {
+	if len(c.Control.Endpoints) == 0 {
+		p.add("control.endpoints", `such as ["https://192.0.2.1:2379"]`, "is missing")
+	}
+	for _, e := range c.Control.Endpoints {
+		p.checkURL("control.endpoints", e)
+	}
+	m := c.Control.Member
+	if m == nil {
+		if c.Has(RoleControl) && len(c.Control.Endpoints) == 0 {
+			p.add("control.member", "or name the endpoints of a cluster of yours", "role control without a member")
+		}
+		return
+	}
+	p.checkURL("control.member.client", m.Client)
+	p.checkURL("control.member.peer", m.Peer)
+	if m.Initial[c.Machine] == "" {
+		p.add("control.member.initial", "it lists the peer address of every first member, this machine's too", "%q is not in it", c.Machine)
+	}
+	for _, peer := range m.Initial {
+		p.checkURL("control.member.initial", peer)
+	}
+}
+
+func (p *collector) checkURL(key, v string) {
+	u, err := url.Parse(v)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Port() == "" {
+		p.add(key, `such as "https://192.0.2.1:2379"`, "%q is no address of an etcd member", v)
+	}
+}
+
+// nearest suggests the known key that is most like the unknown one.
+func nearest(key string) string {
+	best, bestDistance := "", len(key)/2+1
+	for _, k := range knownKeys(reflect.TypeFor[Config](), "") {
+		if d := distance(key, k); d < bestDistance {
+			best, bestDistance = k, d
+		}
+	}
+	if best == "" {
+		return "see the reference of configuration keys"
+	}
+	return "did you mean " + best + "?"
+}
+
+func knownKeys(t reflect.Type, prefix string) []string {
+	var keys []string
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name := prefix + f.Tag.Get("toml")
+		keys = append(keys, name)
+		ft := f.Type
+		if ft.Kind() == reflect.Pointer {
+			ft = ft.Elem()
+		}
+		if ft.Kind() == reflect.Struct {
+			keys = append(keys, knownKeys(ft, name+".")...)
+		}
+	}
+	return keys
+}
+
+// distance is Levenshtein's: edits of one octet that turn a into b.
+func distance(a, b string) int {
+	a, b = strings.ToLower(a), strings.ToLower(b)
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		diagonal := row[0]
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			diagonal, row[j] = row[j], min(diagonal+cost, row[j]+1, row[j-1]+1)
+		}
+	}
+	return row[len(b)]
+}

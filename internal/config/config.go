@@ -1,0 +1,150 @@
+// Package config reads the one TOML file of a machine. It is strict: an unknown
+// key, a wrong type and an impossible value are errors, and all of them are
+// reported at once, each with file, line and a hint. What can be decided by the
+// program is not a key here: there are no tuning knobs.
+package config
+
+import (
+	"path/filepath"
+	"time"
+)
+
+// Config is a machine's configuration. Parse gives one with every default filled in.
+type Config struct {
+	// Cluster is the site's name; every machine of the cluster has the same.
+	Cluster string `toml:"cluster"`
+	// Machine is this machine's name in the cluster.
+	Machine string `toml:"machine"`
+	// Zone is the failure domain (rack, room). Default: the machine's own name.
+	Zone string `toml:"zone"`
+	// Roles that this process runs: "storage", "front", "control". Default: all.
+	Roles []string `toml:"roles"`
+	// Meta is the directory on the fast disk: journals, indexes, membership.
+	Meta string `toml:"meta"`
+	// Spool is the directory on the big disk. Default: the meta directory's sibling "spool".
+	Spool string `toml:"spool"`
+
+	Listen  Listen  `toml:"listen"`
+	PKI     PKI     `toml:"pki"`
+	Control Control `toml:"control"`
+	Client  Client  `toml:"client"`
+	Mail    Mail    `toml:"mail"`
+	Degrade string  `toml:"degraded"` // "accept" (default) or "refuse" writes with one copy left
+}
+
+// Listen are the addresses served, "host:port". An empty one is not served.
+type Listen struct {
+	Internal string `toml:"internal"` // mutual TLS between machines
+	LMTP     string `toml:"lmtp"`
+	IMAP     string `toml:"imap"`
+	HTTP     string `toml:"http"` // API, metrics
+}
+
+// PKI says where the cluster's certificates are.
+type PKI struct {
+	Dir string `toml:"dir"` // ca.pem, machine.pem, machine.key
+}
+
+// Control is the coordinator: a member in this process, or a cluster of the site's own.
+type Control struct {
+	// Endpoints of an etcd cluster, "https://host:port". With an embedded member:
+	// the client addresses of all members.
+	Endpoints []string `toml:"endpoints"`
+	// Member is this machine's embedded member; absent when etcd is the site's own.
+	Member *Member `toml:"member"`
+}
+
+// Member is an embedded etcd member.
+type Member struct {
+	Client string `toml:"client"` // "https://host:port" it serves clients on
+	Peer   string `toml:"peer"`   // "https://host:port" it talks to its peers on
+	// Initial maps the machine names of the first members to their peer addresses.
+	Initial map[string]string `toml:"initial"`
+	Dir     string            `toml:"dir"` // default: meta directory + "/etcd"
+}
+
+// Client says what clients of the front end may do.
+type Client struct {
+	// PlaintextAuth allows log-ins before TLS. Default false; loopback always may.
+	PlaintextAuth bool `toml:"plaintext_auth"`
+	// Certificate and Key in PEM for clients' TLS; without them STARTTLS is not offered.
+	Certificate string `toml:"certificate"`
+	Key         string `toml:"key"`
+	// MaxConnections per listener.
+	MaxConnections int `toml:"max_connections"`
+}
+
+// Mail is policy about messages.
+type Mail struct {
+	MaxSize      int64    `toml:"max_size"`       // octets of one message
+	Trusted      []string `toml:"trusted"`        // networks that may use XFORWARD
+	HoldLMTP     duration `toml:"hold_lmtp"`      // longest wait for a master before 451
+	HoldSessions duration `toml:"hold_sessions"`  // longest wait of a log-in or a session
+	RetainDelete duration `toml:"retain_deleted"` // deleted mailboxes and messages stay restorable
+}
+
+// duration is a time.Duration written as "8s".
+type duration time.Duration
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	*d = duration(v)
+	return err
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (d duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// Duration returns d as a time.Duration.
+func (d duration) Duration() time.Duration { return time.Duration(d) }
+
+// Role names.
+const (
+	RoleStorage = "storage"
+	RoleFront   = "front"
+	RoleControl = "control"
+)
+
+// Has reports whether this machine runs role.
+func (c *Config) Has(role string) bool {
+	for _, r := range c.Roles {
+		if r == role {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *Config) setDefaults() {
+	if len(c.Roles) == 0 {
+		c.Roles = []string{RoleStorage, RoleFront, RoleControl}
+	}
+	if c.Zone == "" {
+		c.Zone = c.Machine
+	}
+	if c.Spool == "" && c.Meta != "" {
+		c.Spool = filepath.Join(filepath.Dir(c.Meta), "spool")
+	}
+	if c.PKI.Dir == "" && c.Meta != "" {
+		c.PKI.Dir = filepath.Join(c.Meta, "pki")
+	}
+	if m := c.Control.Member; m != nil && m.Dir == "" && c.Meta != "" {
+		m.Dir = filepath.Join(c.Meta, "etcd")
+	}
+	if c.Degrade == "" {
+		c.Degrade = "accept"
+	}
+	setDefault(&c.Mail.MaxSize, 100<<20)
+	setDefault(&c.Client.MaxConnections, 20_000)
+	setDefault(&c.Mail.HoldLMTP, duration(8*time.Second))
+	setDefault(&c.Mail.HoldSessions, duration(20*time.Second))
+	setDefault(&c.Mail.RetainDelete, duration(7*24*time.Hour))
+}
+
+func setDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}

@@ -1,0 +1,80 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+func good(t testing.TB) string {
+	t.Helper()
+	b, err := os.ReadFile("testdata/good.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestDefaultsAreFilledIn(t *testing.T) {
+	c, err := Parse("good.toml", []byte(good(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Zone != "m1" || c.Spool != "/var/lib/tandemail/spool" || c.PKI.Dir != "/var/lib/tandemail/meta/pki" {
+		t.Errorf("zone %q, spool %q, pki %q", c.Zone, c.Spool, c.PKI.Dir)
+	}
+	if !c.Has(RoleStorage) || !c.Has(RoleFront) || !c.Has(RoleControl) {
+		t.Errorf("roles %v, want all", c.Roles)
+	}
+	if c.Mail.HoldLMTP.Duration() != 8*time.Second || c.Control.Member.Dir != "/var/lib/tandemail/meta/etcd" {
+		t.Errorf("hold %v, etcd directory %q", c.Mail.HoldLMTP.Duration(), c.Control.Member.Dir)
+	}
+}
+
+// Each change to a good file gives exactly the errors named, with their lines.
+func TestEveryErrorIsReportedWithItsLine(t *testing.T) {
+	for _, tc := range []struct {
+		name, old, new string
+		want           []string
+	}{
+		{"unknown key", `lmtp = `, `lmpt = `, []string{`x:7: unknown key "listen.lmpt" (did you mean listen.lmtp?)`}},
+		{"two at once", `machine = "m1"`, `machine = "M 1"` + "\n" + `colour = "red"`, []string{
+			`x:2: machine: "M 1" is no name (lower-case letters, digits and hyphens, at most 63)`,
+			`x:3: unknown key "colour" (`,
+			`"M 1" is not in it`,
+		}},
+		{"wrong type", `machine = "m1"`, `machine = 1`, []string{`x:2: `}},
+		{"syntax", `[control]`, `[control`, []string{`x:11: `}},
+		{"no address", `imap = "192.0.2.1:143"`, `imap = "143"`, []string{`x:8: listen.imap: "143" is no host:port`}},
+		{"missing", `meta = "/var/lib/tandemail/meta"`, ``, []string{`x: meta: is missing`}},
+		{"bad time", `[listen]`, "[mail]\nhold_lmtp = \"soon\"\n[listen]", []string{`x:6: `}},
+		{"bad policy", `meta =`, "degraded = \"maybe\"\nmeta =", []string{`x:3: degraded: unknown policy "maybe" (accept or refuse)`}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := Parse("x", []byte(strings.Replace(good(t), tc.old, tc.new, 1)))
+			var p Problems
+			if errors.As(err, &p) != (len(tc.want) > 0) || len(p) != len(tc.want) {
+				t.Fatalf("problems:\n%v\nwant %d", err, len(tc.want))
+			}
+			for _, w := range tc.want {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("problems:\n%v\nwant %s", err, w)
+				}
+			}
+		})
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(good(f)))
+	f.Add([]byte("[a\nb = [1, {c = 2}]\n"))
+	f.Add([]byte("machine.x.y = 3\n[[listen]]\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := Parse("x", b)
+		if (c == nil) == (err == nil) {
+			t.Fatalf("config %v with error %v", c, err)
+		}
+	})
+}
