@@ -1,0 +1,113 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+)
+
+// maxAnswer bounds what a client reads.
+const maxAnswer = 64 << 20
+
+// Client calls the API of one machine. It implements Backend.
+type Client struct {
+	Base string // "http://127.0.0.1:8025"
+	HTTP *http.Client
+}
+
+var _ Backend = (*Client)(nil)
+
+// Status implements Backend.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	return call[Status](ctx, c, http.MethodGet, "/v1/status", nil)
+}
+
+// Users implements Backend.
+func (c *Client) Users(ctx context.Context) ([]User, error) {
+	return call[[]User](ctx, c, http.MethodGet, "/v1/users", nil)
+}
+
+// AddUser implements Backend.
+func (c *Client) AddUser(ctx context.Context, u NewUser) (User, error) {
+	return call[User](ctx, c, http.MethodPost, "/v1/users", u)
+}
+
+// DeleteUser implements Backend.
+func (c *Client) DeleteUser(ctx context.Context, address string) error {
+	_, err := call[struct{}](ctx, c, http.MethodDelete, "/v1/users/"+url.PathEscape(address), nil)
+	return err
+}
+
+// WhereUser implements Backend.
+func (c *Client) WhereUser(ctx context.Context, address string) (User, error) {
+	return call[User](ctx, c, http.MethodGet, "/v1/users/"+url.PathEscape(address), nil)
+}
+
+// Switchover implements Backend.
+func (c *Client) Switchover(ctx context.Context, store cluster.Store, req SwitchRequest) (SwitchReport, error) {
+	return call[SwitchReport](ctx, c, http.MethodPost, "/v1/stores/"+url.PathEscape(string(store))+"/switchover", req)
+}
+
+// Digest implements Backend.
+func (c *Client) Digest(ctx context.Context, store cluster.Store) (DigestReport, error) {
+	return call[DigestReport](ctx, c, http.MethodGet, "/v1/stores/"+url.PathEscape(string(store))+"/digest", nil)
+}
+
+// Drain implements Backend.
+func (c *Client) Drain(ctx context.Context, m cluster.Machine) (DrainReport, error) {
+	return call[DrainReport](ctx, c, http.MethodPost, "/v1/machines/"+url.PathEscape(string(m))+"/drain", nil)
+}
+
+// Undrain implements Backend.
+func (c *Client) Undrain(ctx context.Context, m cluster.Machine) error {
+	_, err := call[struct{}](ctx, c, http.MethodPost, "/v1/machines/"+url.PathEscape(string(m))+"/undrain", nil)
+	return err
+}
+
+// Found implements Backend.
+func (c *Client) Found(ctx context.Context, req FoundRequest) error {
+	_, err := call[struct{}](ctx, c, http.MethodPost, "/v1/found", req)
+	return err
+}
+
+func call[Out any](ctx context.Context, c *Client, method, path string, in any) (Out, error) {
+	var out Out
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return out, fmt.Errorf("encode request: %w", err)
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.Base+path, body)
+	if err != nil {
+		return out, fmt.Errorf("build request: %w", err)
+	}
+	resp, err := c.HTTP.Do(req)
+	if err != nil {
+		return out, fmt.Errorf("ask %s: %w", c.Base, err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return out, fmt.Errorf("read answer of %s: %w", c.Base, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		e := &Error{Status: resp.StatusCode}
+		if json.Unmarshal(b, e) != nil || e.Message == "" {
+			e.Message = fmt.Sprintf("%s answered %s", c.Base, resp.Status)
+		}
+		return out, e
+	}
+	if err := json.Unmarshal(b, &out); err != nil {
+		return out, fmt.Errorf("answer of %s is no valid document: %w", c.Base, err)
+	}
+	return out, nil
+}

@@ -1,0 +1,91 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+)
+
+// maxRequest bounds a request's document.
+const maxRequest = 1 << 20
+
+// NewHandler serves b under /v1/. log gets what callers must not see.
+func NewHandler(b Backend, log *slog.Logger) http.Handler {
+	s := &server{b, log}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", answer(s, func(r *http.Request) (Status, error) { return b.Status(r.Context()) }))
+	mux.HandleFunc("GET /v1/users", answer(s, func(r *http.Request) ([]User, error) { return b.Users(r.Context()) }))
+	mux.HandleFunc("POST /v1/users", with(s, func(ctx context.Context, _ *http.Request, u NewUser) (User, error) { return b.AddUser(ctx, u) }))
+	mux.HandleFunc("GET /v1/users/{user}", answer(s, func(r *http.Request) (User, error) {
+		return b.WhereUser(r.Context(), r.PathValue("user"))
+	}))
+	mux.HandleFunc("DELETE /v1/users/{user}", answer(s, func(r *http.Request) (struct{}, error) {
+		return struct{}{}, b.DeleteUser(r.Context(), r.PathValue("user"))
+	}))
+	mux.HandleFunc("POST /v1/stores/{store}/switchover", with(s, func(ctx context.Context, r *http.Request, req SwitchRequest) (SwitchReport, error) {
+		return b.Switchover(ctx, cluster.Store(r.PathValue("store")), req)
+	}))
+	mux.HandleFunc("GET /v1/stores/{store}/digest", answer(s, func(r *http.Request) (DigestReport, error) {
+		return b.Digest(r.Context(), cluster.Store(r.PathValue("store")))
+	}))
+	mux.HandleFunc("POST /v1/machines/{machine}/drain", answer(s, func(r *http.Request) (DrainReport, error) {
+		return b.Drain(r.Context(), cluster.Machine(r.PathValue("machine")))
+	}))
+	mux.HandleFunc("POST /v1/machines/{machine}/undrain", answer(s, func(r *http.Request) (struct{}, error) {
+		return struct{}{}, b.Undrain(r.Context(), cluster.Machine(r.PathValue("machine")))
+	}))
+	mux.HandleFunc("POST /v1/found", with(s, func(ctx context.Context, _ *http.Request, req FoundRequest) (struct{}, error) {
+		return struct{}{}, b.Found(ctx, req)
+	}))
+	return mux
+}
+
+type server struct {
+	backend Backend
+	log     *slog.Logger
+}
+
+// answer serves a call that takes no document.
+func answer[Out any](s *server, call func(*http.Request) (Out, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		out, err := call(r)
+		s.reply(w, r, out, err)
+	}
+}
+
+// with serves a call that takes a JSON document; an absent one is its zero value.
+func with[In, Out any](s *server, call func(context.Context, *http.Request, In) (Out, error)) http.HandlerFunc {
+	return answer(s, func(r *http.Request) (Out, error) {
+		var in In
+		if r.ContentLength != 0 {
+			d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxRequest))
+			d.DisallowUnknownFields()
+			if err := d.Decode(&in); err != nil {
+				var none Out
+				return none, &Error{Status: http.StatusBadRequest, Message: fmt.Sprintf("request is no valid document: %v", err)}
+			}
+		}
+		return call(r.Context(), r, in)
+	})
+}
+
+func (s *server) reply(w http.ResponseWriter, r *http.Request, out any, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	if err != nil {
+		var e *Error
+		if !errors.As(err, &e) {
+			s.log.Warn("request failed", "command", r.Method+" "+r.URL.Path, "remote", r.RemoteAddr, "err", err)
+			e = &Error{Status: http.StatusInternalServerError, Message: "the request failed; this machine's log says why"}
+		}
+		w.WriteHeader(e.Status)
+		out = e
+	}
+	if err := json.NewEncoder(w).Encode(out); err != nil {
+		s.log.Debug("answer not sent", "remote", r.RemoteAddr, "err", err)
+	}
+}

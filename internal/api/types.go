@@ -1,0 +1,155 @@
+// Package api is the HTTP and JSON interface of a machine: what the command line
+// and operators' scripts talk to. Any machine answers for the whole cluster.
+//
+// It holds the documents (stable field names), the server, which maps requests to
+// a [Backend], and the client. It decides nothing: a Backend does, in app.
+package api
+
+import (
+	"context"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+)
+
+// Status is the whole cluster on one screen.
+type Status struct {
+	Cluster  string          `json:"cluster"`
+	Stores   []StoreStatus   `json:"stores"`
+	Machines []MachineStatus `json:"machines"`
+	Problems []Problem       `json:"problems"`
+	// Paused: automatic action is off, and why.
+	Paused string `json:"paused,omitempty"`
+}
+
+// StoreStatus is one store: who may write it, and each of its copies.
+type StoreStatus struct {
+	Name   cluster.Store     `json:"name"`
+	Epoch  cluster.Epoch     `json:"epoch"`
+	Master cluster.Machine   `json:"master"` // "" before the first
+	InSync []cluster.Machine `json:"in_sync"`
+	Slots  []SlotStatus      `json:"slots"`
+}
+
+// SlotStatus is one copy as its machine reports it.
+type SlotStatus struct {
+	Slot    cluster.SlotID  `json:"slot"`
+	Machine cluster.Machine `json:"machine"`
+	// Role: "master", "replica", "idle"; "unknown" when its machine does not answer.
+	Role string `json:"role"`
+	// LSN is the end of what is on its disk.
+	LSN cluster.LSN `json:"lsn"`
+	// LagBytes is how far that is behind the master's end.
+	LagBytes uint64 `json:"lag_bytes"`
+	// State: "ok", "catching up", "seeding", "failed", "unreachable", with a reason.
+	State  string `json:"state"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// MachineStatus is one machine.
+type MachineStatus struct {
+	Name     cluster.Machine `json:"name"`
+	PID      int             `json:"pid,omitempty"`
+	State    string          `json:"state"` // "up", "draining", "drained", "down"
+	Masters  int             `json:"masters"`
+	Replicas int             `json:"replicas"`
+	Address  string          `json:"address"`
+}
+
+// Problem is something a person should know. Codes are stable.
+type Problem struct {
+	Code     string          `json:"code"`
+	Severity string          `json:"severity"` // "note", "warning", "critical"
+	Store    cluster.Store   `json:"store,omitempty"`
+	Machine  cluster.Machine `json:"machine,omitempty"`
+	Text     string          `json:"text"`
+	Next     string          `json:"next,omitempty"`
+}
+
+// User is a directory entry without its secret.
+type User struct {
+	Address string        `json:"user"`
+	Account string        `json:"account"`
+	Store   cluster.Store `json:"store"`
+	State   string        `json:"state"`
+	// Master is where the store is served now; only in answers of where.
+	Master cluster.Machine `json:"master,omitempty"`
+}
+
+// NewUser asks for a user. Store "" lets the cluster choose.
+type NewUser struct {
+	Address  string        `json:"user"`
+	Password string        `json:"password"`
+	Store    cluster.Store `json:"store,omitempty"`
+}
+
+// SwitchRequest asks for a planned change of master. To "" means any other copy.
+type SwitchRequest struct {
+	To     cluster.Machine `json:"to,omitempty"`
+	Reason string          `json:"reason,omitempty"`
+}
+
+// SwitchReport says how a planned change of master went.
+type SwitchReport struct {
+	Store    cluster.Store   `json:"store"`
+	From     cluster.Machine `json:"from"`
+	To       cluster.Machine `json:"to"`
+	Epoch    cluster.Epoch   `json:"epoch"`
+	HeldMsec float64         `json:"held_ms"` // how long writes were held
+}
+
+// DrainReport lists the switches of a drain.
+type DrainReport struct {
+	Machine  cluster.Machine `json:"machine"`
+	Switches []SwitchReport  `json:"switches"`
+	Failed   []string        `json:"failed"`
+	Seconds  float64         `json:"seconds"`
+}
+
+// DigestReport compares the copies of a store at one LSN.
+type DigestReport struct {
+	Store  cluster.Store `json:"store"`
+	LSN    cluster.LSN   `json:"lsn"`
+	Equal  bool          `json:"equal"`
+	Copies []CopyDigest  `json:"copies"`
+}
+
+// CopyDigest is the digest of one copy.
+type CopyDigest struct {
+	Machine  cluster.Machine `json:"machine"`
+	LSN      cluster.LSN     `json:"lsn"`
+	Digest   string          `json:"digest"`
+	Accounts int             `json:"accounts"`
+	Error    string          `json:"error,omitempty"`
+}
+
+// Backend is what the server needs of the cluster. Errors are an *Error for what
+// the caller did wrong or asked in vain; any other is an internal failure.
+type Backend interface {
+	Status(ctx context.Context) (Status, error)
+	Users(ctx context.Context) ([]User, error)
+	AddUser(ctx context.Context, u NewUser) (User, error)
+	DeleteUser(ctx context.Context, address string) error
+	WhereUser(ctx context.Context, address string) (User, error)
+	Switchover(ctx context.Context, store cluster.Store, req SwitchRequest) (SwitchReport, error)
+	Digest(ctx context.Context, store cluster.Store) (DigestReport, error)
+	Drain(ctx context.Context, m cluster.Machine) (DrainReport, error)
+	Undrain(ctx context.Context, m cluster.Machine) error
+	// Found creates the cluster's stores, spread over the machines that are up.
+	Found(ctx context.Context, req FoundRequest) error
+}
+
+// FoundRequest creates stores in a cluster that has none.
+type FoundRequest struct {
+	Stores int `json:"stores"`
+	Copies int `json:"copies"`
+}
+
+// Error is an answer the caller can act on.
+type Error struct {
+	Status  int    `json:"-"` // of HTTP
+	Message string `json:"error"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+// Error is the message; the hint is shown apart.
+func (e *Error) Error() string { return e.Message }
