@@ -1,0 +1,169 @@
+package etcd_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/coord"
+	"github.com/tandemail/tandemail/internal/coord/coordtest"
+	"github.com/tandemail/tandemail/internal/coord/etcd"
+)
+
+// freeURL finds a port nobody has now.
+func freeURL(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return "http://" + l.Addr().String()
+}
+
+type running struct {
+	*etcd.Member
+	stop func() error
+}
+
+func start(t *testing.T, cfg etcd.MemberConfig) running {
+	t.Helper()
+	m, err := etcd.NewMember(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- m.Run(ctx) }()
+	stopped := false
+	stop := func() error {
+		if stopped {
+			return nil
+		}
+		stopped = true
+		cancel()
+		return <-done
+	}
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return running{m, stop}
+}
+
+func connect(t *testing.T, urls ...string) *etcd.Client {
+	t.Helper()
+	c, err := etcd.Connect(etcd.Config{Endpoints: urls})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func TestEtcdConforms(t *testing.T) {
+	m := start(t, etcd.MemberConfig{
+		Name: "m1", Dir: filepath.Join(t.TempDir(), "etcd"),
+		ClientURL: freeURL(t), PeerURL: freeURL(t), Quick: true, Unsafe: true,
+	})
+	<-m.Ready()
+	raw, err := clientv3.New(clientv3.Config{Endpoints: []string{m.ClientURL()}, Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	a, b := connect(t, m.ClientURL()), connect(t, m.ClientURL())
+	coordtest.Run(t, func(t *testing.T) coordtest.Env {
+		if _, err := raw.Delete(t.Context(), "/t/", clientv3.WithPrefix()); err != nil {
+			t.Fatal(err)
+		}
+		return coordtest.Env{
+			A: a, B: b, MinTTL: time.Second,
+			Compact: func(t *testing.T, rev cluster.Rev) {
+				if _, err := raw.Compact(t.Context(), int64(rev)); err != nil {
+					t.Fatal(err)
+				}
+			},
+		}
+	})
+}
+
+// TestQuorumLossIsUnknownAndRecovers: with two of three members gone a write is
+// of unknown outcome and a read fails; with one back both work, and what was
+// acknowledged before is there.
+func TestQuorumLossIsUnknownAndRecovers(t *testing.T) {
+	cfgs := make([]etcd.MemberConfig, 3)
+	peers := map[string]string{}
+	dir := t.TempDir()
+	for i := range cfgs {
+		name := fmt.Sprint("m", i+1)
+		cfgs[i] = etcd.MemberConfig{
+			Name: name, Dir: filepath.Join(dir, name), ClientURL: freeURL(t), PeerURL: freeURL(t),
+			InitialCluster: peers, Quick: true, Unsafe: true, Token: "three",
+		}
+		peers[name] = cfgs[i].PeerURL
+	}
+	var members []running
+	for _, cfg := range cfgs {
+		members = append(members, start(t, cfg))
+	}
+	for _, m := range members {
+		<-m.Ready()
+	}
+	c := connect(t, cfgs[0].ClientURL)
+	write := func(value string) error {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, _, err := c.Txn(ctx, coord.Txn{Then: []coord.Op{coord.Put("k", []byte(value))}})
+		return err
+	}
+	if err := write("1"); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range members[1:] {
+		if err := m.stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := write("2"); !errors.Is(err, coord.ErrUnknown) {
+		t.Fatalf("write without a quorum: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if _, _, err := c.Get(ctx, "k"); !errors.Is(err, coord.ErrUnavailable) {
+		t.Fatalf("read without a quorum: %v", err)
+	}
+	again := start(t, cfgs[1])
+	<-again.Ready()
+	deadline := time.Now().Add(10 * time.Second)
+	for err := write("3"); err != nil; err = write("3") {
+		if time.Now().After(deadline) {
+			t.Fatalf("no write after the quorum came back: %v", err)
+		}
+	}
+	if v, _, err := connect(t, cfgs[1].ClientURL).Get(t.Context(), "k"); string(v) != "3" || err != nil {
+		t.Fatalf("%q, %v", v, err)
+	}
+}
+
+func TestMemberRefusesPlainURLsWithTLSAndTheReverse(t *testing.T) {
+	base := etcd.MemberConfig{Name: "m1", Dir: t.TempDir(), ClientURL: "http://127.0.0.1:1", PeerURL: "http://127.0.0.1:2"}
+	withTLS, https, noPort := base, base, base
+	withTLS.TLS = &etcd.Files{Cert: "c", Key: "k", CA: "a"}
+	https.PeerURL = "https://127.0.0.1:2"
+	noPort.ClientURL = "http://127.0.0.1"
+	for name, cfg := range map[string]etcd.MemberConfig{"TLS with http": withTLS, "https without TLS": https, "no port": noPort} {
+		if _, err := etcd.NewMember(cfg); err == nil {
+			t.Errorf("%s was accepted", name)
+		}
+	}
+}

@@ -1,0 +1,65 @@
+package etcd
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// bridge sends what etcd logs at warning level and above to slog, all of it as
+// warnings: whether a person must act is decided where its consequences show.
+type bridge struct {
+	log    *slog.Logger
+	fields []zapcore.Field
+}
+
+// zapLogger returns a logger for etcd. fatal, if not nil, is told of a message
+// that etcd means to be the end of the process; only that goroutine ends.
+func zapLogger(log *slog.Logger, fatal func(message string)) *zap.Logger {
+	return zap.New(&bridge{log: log}, zap.WithFatalHook(fatalHook(fatal)))
+}
+
+func (b *bridge) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }
+
+func (b *bridge) With(fields []zapcore.Field) zapcore.Core {
+	return &bridge{log: b.log, fields: append(b.fields[:len(b.fields):len(b.fields)], fields...)}
+}
+
+func (b *bridge) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if b.Enabled(e.Level) {
+		return ce.AddCore(e, b)
+	}
+	return ce
+}
+
+func (b *bridge) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	enc := zapcore.NewMapObjectEncoder()
+	for _, f := range b.fields {
+		f.AddTo(enc)
+	}
+	for _, f := range fields {
+		f.AddTo(enc)
+	}
+	b.log.LogAttrs(context.Background(), slog.LevelWarn, "etcd: "+e.Message,
+		slog.String("level", e.Level.String()), slog.Any("fields", enc.Fields))
+	return nil
+}
+
+func (b *bridge) Sync() error { return nil }
+
+type fatalHook func(message string)
+
+func (h fatalHook) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
+	if h != nil {
+		enc := zapcore.NewMapObjectEncoder()
+		for _, f := range fields {
+			f.AddTo(enc)
+		}
+		h(fmt.Sprint(e.Message, " ", enc.Fields))
+	}
+	runtime.Goexit()
+}

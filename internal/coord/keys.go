@@ -1,0 +1,90 @@
+package coord
+
+import (
+	"fmt"
+	"hash/fnv"
+	"strings"
+	"time"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+)
+
+// Schema, version 1. All values are JSON, so that `etcdctl get` shows them.
+//
+//	/tandemail/v1/stores/<store>           cluster.StoreRecord
+//	/tandemail/v1/machines/<machine>       MachineRecord
+//	/tandemail/v1/live/<machine>           LiveRecord, leased: there while the machine is
+//	/tandemail/v1/users/<shard>/<user>     directory.User; shard is ShardOf(user)
+//	/tandemail/v1/aliases/<shard>/<addr>   directory.Alias; addr "@domain" is a catch-all
+//	/tandemail/v1/settings                 Settings
+//	/tandemail/v1/history/<time>-<nonce>   HistoryEntry, in the order of time
+//	/tandemail/v1/controller               Holder, leased: the elected controller
+//
+// A change that an older release would misread gets a new version and an explicit
+// migration; a new JSON field does not.
+const (
+	Root           = "/tandemail/v1/"
+	StoresPrefix   = Root + "stores/"
+	MachinesPrefix = Root + "machines/"
+	LivePrefix     = Root + "live/"
+	UsersPrefix    = Root + "users/"
+	AliasesPrefix  = Root + "aliases/"
+	HistoryPrefix  = Root + "history/"
+	SettingsKey    = Root + "settings"
+	ControllerKey  = Root + "controller"
+)
+
+// Shards is the number of sub-prefixes of users and of aliases.
+const Shards = 256
+
+// StoreKey is the key of store's record.
+func StoreKey(s cluster.Store) string { return StoresPrefix + string(s) }
+
+// MachineKey is the key of machine's durable record.
+func MachineKey(m cluster.Machine) string { return MachinesPrefix + string(m) }
+
+// LiveKey is the key that a machine holds by its lease.
+func LiveKey(m cluster.Machine) string { return LivePrefix + string(m) }
+
+// ShardOf is the shard of a canonical user name or address: two hexadecimal digits.
+func ShardOf(name string) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name)) // never fails
+	s := h.Sum32()
+	return shardName(byte(s ^ s>>8 ^ s>>16 ^ s>>24))
+}
+
+func shardName(b byte) string { return fmt.Sprintf("%02x", b) }
+
+// UserKey is the key of a canonical user name.
+func UserKey(name string) string { return UsersPrefix + ShardOf(name) + "/" + name }
+
+// AliasKey is the key of a canonical address, or of "@domain".
+func AliasKey(addr string) string { return AliasesPrefix + ShardOf(addr) + "/" + addr }
+
+// ShardPrefixes are the prefixes that together hold everything below
+// UsersPrefix or AliasesPrefix, for List and Follow.
+func ShardPrefixes(prefix string) []string {
+	out := make([]string, Shards)
+	for i := range out {
+		out[i] = prefix + shardName(byte(i)) + "/"
+	}
+	return out
+}
+
+// HistoryKey orders entries by time; nonce keeps two of one moment apart.
+func HistoryKey(at time.Time, nonce string) string {
+	return fmt.Sprintf("%s%020d-%s", HistoryPrefix, at.UnixNano(), nonce)
+}
+
+// NameOf is the last component of a key: the store, machine, user or address.
+func NameOf(key string) string { return key[strings.LastIndexByte(key, '/')+1:] }
+
+// ValidName reports whether s can be the name of a machine or store: 1 to 63
+// lower-case letters, digits and hyphens, not beginning with a hyphen.
+func ValidName(s string) bool {
+	if s == "" || len(s) > 63 || s[0] == '-' {
+		return false
+	}
+	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}

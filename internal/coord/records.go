@@ -1,0 +1,102 @@
+package coord
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+)
+
+// MachineRecord is what the cluster knows of a machine whether it is up or not.
+type MachineRecord struct {
+	Machine cluster.Machine `json:"machine"`
+	// Zone is its failure domain; empty means that it is a zone of its own.
+	Zone cluster.Zone `json:"zone,omitempty"`
+	// Weight is its share of stores; 0 means 1.
+	Weight int `json:"weight,omitempty"`
+	// Link and HTTP are host:port of the internal port and of the API.
+	Link string `json:"link"`
+	HTTP string `json:"http"`
+	// Storage and Control are the roles it runs that decisions depend on.
+	Storage bool `json:"storage"`
+	Control bool `json:"control"`
+	// Draining: no master shall stay or come here. DrainReason is the operator's.
+	Draining    bool   `json:"draining,omitempty"`
+	DrainReason string `json:"drain_reason,omitempty"`
+}
+
+// LiveRecord is the value of a machine's leased key.
+type LiveRecord struct {
+	Machine cluster.Machine `json:"machine"`
+	Boot    string          `json:"boot"` // drawn anew by every start of the process
+	Since   time.Time       `json:"since"`
+	Version string          `json:"version"`
+	Level   cluster.Level   `json:"level"` // the highest it supports
+}
+
+// Settings are the cluster's. The zero value is what a new cluster has; a zero
+// duration or count means the default that package plan states.
+type Settings struct {
+	// Paused stops every automatic action; problems are still shown.
+	Paused       bool      `json:"paused,omitempty"`
+	PausedBy     string    `json:"paused_by,omitempty"`
+	PausedReason string    `json:"paused_reason,omitempty"`
+	PausedAt     time.Time `json:"paused_at,omitzero"`
+	// DryRun shows what would be done and does not do it.
+	DryRun bool `json:"dry_run,omitempty"`
+	// NoReturn leaves masters where a failover put them.
+	NoReturn bool `json:"no_return,omitempty"`
+
+	ReseedGrace    time.Duration `json:"reseed_grace,omitempty"`    // before a missing copy is urgent
+	ReturnAfter    time.Duration `json:"return_after,omitempty"`    // a machine must be up this long to get its masters back
+	ActionPeriod   time.Duration `json:"action_period,omitempty"`   // one unforced move a store in this time
+	MaxSwitchovers int           `json:"max_switchovers,omitempty"` // at once, in the cluster
+	// Level of the cluster; rises only when an upgrade is finished.
+	Level cluster.Level `json:"level,omitempty"`
+}
+
+// HistoryEntry says who did what, why, and how it ended. Kept, the newest 1000,
+// below HistoryPrefix.
+type HistoryEntry struct {
+	At      time.Time       `json:"at"`
+	By      string          `json:"by"` // "controller m1", "operator root@m2"
+	Kind    string          `json:"kind"`
+	Store   cluster.Store   `json:"store,omitempty"`
+	Machine cluster.Machine `json:"machine,omitempty"`
+	From    cluster.SlotID  `json:"from,omitzero"`
+	To      cluster.SlotID  `json:"to,omitzero"`
+	Epoch   cluster.Epoch   `json:"epoch,omitempty"` // before the action
+	Reason  string          `json:"reason"`
+	Took    time.Duration   `json:"took"`
+	Error   string          `json:"error,omitempty"` // empty: done
+}
+
+// MaxHistory is the number of history entries that are kept.
+const MaxHistory = 1000
+
+// Holder is the value of an elected key.
+type Holder struct {
+	Machine cluster.Machine `json:"machine"`
+	Nonce   string          `json:"nonce"`
+	Since   time.Time       `json:"since"`
+}
+
+// Encode returns v as JSON. v is one of the types of this file.
+func Encode(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // no field can fail to marshal
+	}
+	return b
+}
+
+// Decode parses the value of kv into one of the types of this file. Fields that
+// a newer release added are ignored.
+func Decode[T any](kv KV) (T, error) {
+	var v T
+	if err := json.Unmarshal(kv.Value, &v); err != nil {
+		return v, fmt.Errorf("decode %s: %w", kv.Key, err)
+	}
+	return v, nil
+}
