@@ -46,13 +46,16 @@ func MachineKey(m cluster.Machine) string { return MachinesPrefix + string(m) }
 // LiveKey is the key that a machine holds by its lease.
 func LiveKey(m cluster.Machine) string { return LivePrefix + string(m) }
 
-// ShardOf is the shard of a canonical user name or address: two hexadecimal digits.
-func ShardOf(name string) string {
+// ShardIndex is the shard, 0 to Shards-1, of a canonical user name or address.
+func ShardIndex(name string) int {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(name)) // never fails
 	s := h.Sum32()
-	return shardName(byte(s ^ s>>8 ^ s>>16 ^ s>>24))
+	return int(byte(s ^ s>>8 ^ s>>16 ^ s>>24))
 }
+
+// ShardOf is the shard as keys spell it: two hexadecimal digits.
+func ShardOf(name string) string { return shardName(byte(ShardIndex(name))) }
 
 func shardName(b byte) string { return fmt.Sprintf("%02x", b) }
 
@@ -72,12 +75,22 @@ func ShardPrefixes(prefix string) []string {
 	return out
 }
 
+// ShardedName is the user or address of a key below UsersPrefix or
+// AliasesPrefix, which may contain slashes; "" if the key is none.
+func ShardedName(prefix, key string) string {
+	rest, ok := strings.CutPrefix(key, prefix)
+	if !ok || len(rest) < 4 || rest[2] != '/' {
+		return ""
+	}
+	return rest[3:]
+}
+
 // HistoryKey orders entries by time; nonce keeps two of one moment apart.
 func HistoryKey(at time.Time, nonce string) string {
 	return fmt.Sprintf("%s%020d-%s", HistoryPrefix, at.UnixNano(), nonce)
 }
 
-// NameOf is the last component of a key: the store, machine, user or address.
+// NameOf is the last component of a key: the store or machine.
 func NameOf(key string) string { return key[strings.LastIndexByte(key, '/')+1:] }
 
 // ValidName reports whether s can be the name of a machine or store: 1 to 63
