@@ -1,0 +1,29 @@
+package replica
+
+// Mutation is a set of safety rules switched off. Only the simulator sets it,
+// to show that each rule is needed: see TestEachSafetyRuleIsNeeded in package sim.
+type Mutation uint32
+
+// One bit for each rule that can be switched off.
+const (
+	KeepEpochOnRestart   Mutation = 1 << iota // a restarted master goes on under its old epoch
+	ActBeforeEpochSynced                      // acts under an epoch before its file is synced
+	RequireRecordedOnly                       // the required set leaves out sets whose outcome is unknown
+	RequireAfterAnswer                        // a joining slot is required only once the proposal was answered
+	ShrinkBeforeKnown                         // a leaving slot is not required from the proposal on
+	CommitAlone                               // commit on the master's own sync
+	ApplyBeforeCommit                         // apply what is durable here
+	JoinUnchecked                             // propose a slot that is not durable past commit
+	SkipTruncate                              // keep a tail that the master does not have
+	TruncateAnything                          // truncate below commit and applied
+	IgnoreFailedSync                          // take a failed sync for a successful one
+	AcksOutliveSession                        // acknowledgements of an earlier session count
+	SkipLeaseWait                             // serve at once as a new master
+	ReadWithoutLease                          // serve reads without confirmation
+	UnsealOnDeadline                          // unseal after the proposal was sent
+	IgnoreMinInSync                           // commit on fewer machines than asked for
+	IgnoreCounter                             // accept an older disk or a clone
+	TrustRewound                              // believe a coordinator that went back
+)
+
+func (c *Core) mutated(m Mutation) bool { return c.cfg.Mutate&m != 0 }

@@ -1,0 +1,193 @@
+package replica
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+)
+
+// nomination is a controller's wish that this slot become master. It is given
+// up when the record shows that it cannot be, never because time has passed: a
+// proposal of ours may still take effect.
+type nomination struct {
+	forced bool
+	off    bool
+	read   bool          // a linearizable read was answered since
+	epoch  cluster.Epoch // that it showed
+}
+
+// onNominate begins a candidature (rule: promotion).
+func (c *Core) onNominate(e Nominate) {
+	if why := c.unfit(); why != "" {
+		c.emit(Told{Text: "nomination refused: " + why})
+		return
+	}
+	c.follow.nominated = &nomination{forced: e.Forced, off: e.OldIsOff}
+	c.coord.wantRead, c.coord.notBefore = true, c.now
+	c.become(RoleCandidate)
+}
+
+func (c *Core) unfit() string {
+	switch {
+	case !roles[c.role].promote:
+		return "role " + c.role.String()
+	case c.frozen != nil:
+		return "frozen: " + c.frozen.String()
+	case c.cfg.Kind != Full || c.health != Whole:
+		return "not a full, whole copy"
+	}
+	return ""
+}
+
+// nominationNeedsRead: the decision needs a record no older than the nomination.
+func (c *Core) nominationNeedsRead() bool {
+	n := c.follow.nominated
+	return n != nil && !n.read
+}
+
+func (c *Core) nominationRead() {
+	if n := c.follow.nominated; n != nil {
+		if !n.read {
+			n.read, n.epoch = true, c.coord.record.Epoch
+		}
+	}
+}
+
+// settleCandidate proposes itself, again after every unknown outcome, until the
+// record says yes or makes it impossible.
+func (c *Core) settleCandidate() {
+	n := c.follow.nominated
+	if n == nil || c.role != RoleCandidate || !n.read || c.appointed() {
+		return
+	}
+	if why := c.ineligible(n); why != "" {
+		c.follow.nominated = nil
+		c.become(c.following())
+		c.emit(Told{Text: "nomination given up: " + why})
+		return
+	}
+	if c.mayPropose() {
+		c.propose(c.takeover(n))
+	}
+}
+
+// ineligible: invariant 7, and a slot that is in the set has everything.
+func (c *Core) ineligible(n *nomination) string {
+	r := c.coord.record
+	switch {
+	case c.frozen != nil:
+		return "frozen: " + c.frozen.String()
+	case r.Epoch != n.epoch:
+		return fmt.Sprintf("epoch %d has begun", r.Epoch)
+	case r.Epoch == 0 && c.log.end.LSN != 0:
+		return "the store is new but this journal is not empty"
+	case r.Epoch != 0 && !n.forced && !r.IsInSync(c.cfg.Slot):
+		return fmt.Sprintf("not in the in-sync set of epoch %d", r.Epoch)
+	}
+	return ""
+}
+
+// takeover is the record that makes this incarnation master. The old master, if
+// it is another slot, leaves the set with it: it is dead or cut off, else the
+// controller would have asked it to hand over.
+func (c *Core) takeover(n *nomination) cluster.StoreRecord {
+	r := c.coord.record.Clone()
+	if n.forced && !r.IsInSync(c.cfg.Slot) {
+		r.InSync, r.Forced = []cluster.SlotID{c.cfg.Slot}, true
+	} else {
+		r.Forced = false
+		if r.Master != c.cfg.Slot {
+			r.InSync = slices.DeleteFunc(r.InSync, func(id cluster.SlotID) bool { return id == r.Master })
+		}
+		if len(r.InSync) == 0 {
+			r.InSync = []cluster.SlotID{c.cfg.Slot} // the first master of a store
+		}
+	}
+	// An epoch is one incarnation of one master: it rises for a restarted one too.
+	if !c.mutated(KeepEpochOnRestart) || r.Master != c.cfg.Slot {
+		r.Epoch++
+	}
+	r.Master, r.Incarnation = c.cfg.Slot, c.incarnation
+	if r.Want == c.cfg.Slot {
+		r.Want = cluster.SlotID{}
+	}
+	c.setCounter(&r, c.cfg.Slot, c.counter)
+	return r
+}
+
+// setCounter records the open counter that is relied on from now on.
+func (c *Core) setCounter(r *cluster.StoreRecord, id cluster.SlotID, counter uint64) {
+	for i := range r.Slots {
+		if r.Slots[i].Slot == id {
+			r.Slots[i].Counter = max(r.Slots[i].Counter, counter)
+		}
+	}
+}
+
+// settleRole steps down before a higher epoch, and starts as master once the
+// record names this incarnation and its epoch is durable.
+func (c *Core) settleRole() {
+	if m := c.master; m != nil && c.epochs.promised > m.epoch {
+		c.stepDown()
+	}
+	if c.master != nil || !roles[c.role].promote {
+		return
+	}
+	if c.appointed() && c.actsIn(c.coord.record.Epoch) && c.log.appending == 0 && !c.follow.truncating {
+		c.startMaster()
+	}
+}
+
+// appointed: the record names this very incarnation.
+func (c *Core) appointed() bool {
+	return c.coord.record.Master == c.cfg.Slot && c.coord.record.Incarnation == c.incarnation
+}
+
+func (c *Core) stepDown() {
+	c.emit(ReadLease{})
+	c.emit(StopServing{Reason: fmt.Sprintf("epoch %d has begun", c.epochs.promised)})
+	for i := range c.master.peers {
+		if p := &c.master.peers[i]; p.streaming {
+			c.emit(StopStream{Session: p.session})
+			c.send(p.session, Record{Rev: c.coord.rev, Record: c.coord.record})
+		}
+	}
+	c.master = nil
+	c.become(c.following())
+}
+
+func (c *Core) startMaster() {
+	forced := c.coord.record.Forced
+	off := c.follow.nominated != nil && c.follow.nominated.off
+	c.follow = follow{streams: c.follow.streams}
+	c.become(RoleMaster)
+	c.master = &master{
+		epoch:   c.coord.record.Epoch,
+		serveAt: c.firstOK(forced, off),
+	}
+	c.keepPeers()
+	c.appendRecord(true)
+}
+
+// firstOK is when a new master may answer its first OK: after every read lease
+// of an earlier master has ended. A sealed master has given its lease back; a
+// store of one slot never had another master.
+func (c *Core) firstOK(forced, off bool) time.Duration {
+	t := c.cfg.Timing
+	switch {
+	case c.mutated(SkipLeaseWait), c.coord.sealed == c.coord.record.Epoch, len(c.coord.record.Slots) == 1:
+		return c.now
+	case forced && !off:
+		return c.now + t.Alone + t.Alone/10
+	}
+	return c.vouched + t.LeaseWait
+}
+
+// appendRecord journals the record: every change of epoch, master or set is in
+// the journal too, so that a wiped coordinator can be recovered from the slots.
+func (c *Core) appendRecord(start bool) {
+	c.log.appending++
+	c.emit(AppendRecord{Epoch: c.master.epoch, Start: start, Record: c.coord.record, Rev: c.coord.rev})
+}
