@@ -1,0 +1,449 @@
+package message
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// ErrVersion means that the data was derived by other rules: parse again.
+var ErrVersion = errors.New("derived by another version")
+
+var errDerived = errors.New("malformed derived data")
+
+// The encoding of Derived, all numbers uvarints:
+//
+//	version
+//	length of the envelope, envelope
+//	sent: 0, or 1, zigzag seconds, zigzag zone
+//	root part
+//
+//	string    0 absent; odd: word n>>1 of the dictionary; even: n/2-1 octets follow
+//	envelope  flags (1 Sender is From, 2 ReplyTo is From), date, subject, message id, in-reply-to,
+//	          then the lists that are not flagged: count, addresses of four strings
+//	part      flags (1 rare fields, 2 envelope, 4 children), gap between the end of what came
+//	          before and the header, header length, body length, lines, type, subtype, encoding, params,
+//	          [id, description, md5, location, languages, disposition], [envelope], [children]
+//
+// The dictionary belongs to the version.
+
+// Append appends the encoding of d.
+func (d *Derived) Append(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, Version)
+	env := encoder{}
+	env.envelope(&d.Envelope)
+	dst = binary.AppendUvarint(dst, uint64(len(env.b)))
+	e := encoder{b: append(dst, env.b...)}
+	if d.Sent.Valid {
+		e.uint(1)
+		e.int(d.Sent.Unix)
+		e.int(int64(d.Sent.Zone))
+	} else {
+		e.uint(0)
+	}
+	e.part(&d.Root, 0)
+	return e.b
+}
+
+type encoder struct{ b []byte }
+
+func (e *encoder) uint(n uint64) { e.b = binary.AppendUvarint(e.b, n) }
+func (e *encoder) int(n int64)   { e.b = binary.AppendVarint(e.b, n) }
+
+func (e *encoder) string(s string) {
+	if w := wordIndex(s); w >= 0 {
+		e.uint(uint64(w)<<1 | 1)
+		return
+	}
+	e.uint(uint64(len(s)+1) << 1)
+	e.b = append(e.b, s...)
+}
+
+func (e *encoder) nstring(s NString) {
+	if !s.Valid {
+		e.uint(0)
+		return
+	}
+	e.string(s.Value)
+}
+
+const (
+	senderIsFrom = 1 << iota
+	replyToIsFrom
+)
+
+func (e *encoder) envelope(v *Envelope) {
+	var flags uint64
+	if sameAddresses(v.Sender, v.From) {
+		flags |= senderIsFrom
+	}
+	if sameAddresses(v.ReplyTo, v.From) {
+		flags |= replyToIsFrom
+	}
+	e.uint(flags)
+	e.nstring(v.Date)
+	e.nstring(v.Subject)
+	e.nstring(v.MessageID)
+	e.nstring(v.InReplyTo)
+	e.addresses(v.From)
+	if flags&senderIsFrom == 0 {
+		e.addresses(v.Sender)
+	}
+	if flags&replyToIsFrom == 0 {
+		e.addresses(v.ReplyTo)
+	}
+	e.addresses(v.To)
+	e.addresses(v.Cc)
+	e.addresses(v.Bcc)
+}
+
+func sameAddresses(a, b []Address) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func (e *encoder) addresses(list []Address) {
+	e.uint(uint64(len(list)))
+	for _, a := range list {
+		e.nstring(a.Name)
+		e.nstring(a.Adl)
+		e.nstring(a.Mailbox)
+		e.nstring(a.Host)
+	}
+}
+
+const (
+	hasRare = 1 << iota
+	hasEnvelope
+	hasChildren
+)
+
+func (p *Part) flags() (f uint64) {
+	if p.ID.Valid || p.Description.Valid || p.MD5.Valid || p.Location.Valid ||
+		len(p.Language) > 0 || p.Disposition != nil {
+		f |= hasRare
+	}
+	if p.Envelope != nil {
+		f |= hasEnvelope
+	}
+	if len(p.Children) > 0 {
+		f |= hasChildren
+	}
+	return f
+}
+
+func (e *encoder) part(p *Part, prev int64) {
+	flags := p.flags()
+	e.uint(flags)
+	e.uint(uint64(p.Header.Start - prev))
+	e.uint(uint64(p.Header.Len()))
+	e.uint(uint64(p.Body.Len()))
+	e.uint(uint64(p.Lines))
+	e.string(p.Type)
+	e.string(p.Subtype)
+	e.string(p.Encoding)
+	e.params(p.Params)
+	if flags&hasRare != 0 {
+		e.rare(p)
+	}
+	if flags&hasEnvelope != 0 {
+		e.envelope(p.Envelope)
+	}
+	if flags&hasChildren != 0 {
+		e.uint(uint64(len(p.Children)))
+		at := p.Body.Start
+		for _, c := range p.Children {
+			e.part(c, at)
+			at = c.Body.End
+		}
+	}
+}
+
+func (e *encoder) rare(p *Part) {
+	e.nstring(p.ID)
+	e.nstring(p.Description)
+	e.nstring(p.MD5)
+	e.nstring(p.Location)
+	e.uint(uint64(len(p.Language)))
+	for _, t := range p.Language {
+		e.string(t)
+	}
+	if p.Disposition == nil {
+		e.uint(0)
+		return
+	}
+	e.string(p.Disposition.Type)
+	e.params(p.Disposition.Params)
+}
+
+func (e *encoder) params(list []Param) {
+	e.uint(uint64(len(list)))
+	for _, q := range list {
+		e.string(q.Name)
+		e.string(q.Value)
+	}
+}
+
+// Decode is the inverse of [Derived.Append]. The error is [ErrVersion] for
+// another version; any other error means that b is damaged.
+func Decode(b []byte) (*Derived, error) {
+	c, env, err := begin(b)
+	if err != nil {
+		return nil, err
+	}
+	d := new(Derived)
+	ec := decoder{s: env}
+	ec.envelope(&d.Envelope)
+	if c.uint() == 1 {
+		d.Sent = Date{Unix: c.int(), Zone: int16(c.int()), Valid: true}
+	}
+	c.part(&d.Root, 0, 0)
+	if c.bad || ec.bad || c.s != "" || ec.s != "" {
+		return nil, fmt.Errorf("decode derived data of %d octets: %w", len(b), errDerived)
+	}
+	return d, nil
+}
+
+// DecodeEnvelope reads only the envelope, for lists of many messages. Errors are
+// those of [Decode].
+func DecodeEnvelope(b []byte) (*Envelope, error) {
+	_, env, err := begin(b)
+	if err != nil {
+		return nil, err
+	}
+	e := new(Envelope)
+	c := decoder{s: env}
+	c.envelope(e)
+	if c.bad || c.s != "" {
+		return nil, fmt.Errorf("decode envelope of %d octets: %w", len(env), errDerived)
+	}
+	return e, nil
+}
+
+func begin(b []byte) (c decoder, env string, err error) {
+	v, n := binary.Uvarint(b)
+	if n <= 0 {
+		return c, "", fmt.Errorf("decode derived data of %d octets: %w", len(b), errDerived)
+	}
+	if v != Version {
+		return c, "", fmt.Errorf("decode derived data of version %d, not %d: %w", v, Version, ErrVersion)
+	}
+	c = decoder{s: string(b[n:])}
+	env = c.octets(c.uint())
+	if c.bad {
+		return c, "", fmt.Errorf("decode derived data of %d octets: %w", len(b), errDerived)
+	}
+	return c, env, nil
+}
+
+// decoder consumes s. After a failure bad is set and all values are zero.
+type decoder struct {
+	s     string
+	parts int
+	bad   bool
+}
+
+func (c *decoder) fail() { c.bad, c.s = true, "" }
+
+func (c *decoder) uint() (n uint64) {
+	for i := 0; i < len(c.s) && i < binary.MaxVarintLen64; i++ {
+		b := c.s[i]
+		n |= uint64(b&0x7f) << (7 * i)
+		if b < 0x80 {
+			c.s = c.s[i+1:]
+			return n
+		}
+	}
+	c.fail()
+	return 0
+}
+
+func (c *decoder) int() int64 {
+	n := c.uint()
+	return int64(n>>1) ^ -int64(n&1)
+}
+
+// maxOffset is far above any message's size, and far below an overflow.
+const maxOffset = 1 << 50
+
+func (c *decoder) length() int64 {
+	n := c.uint()
+	if n > maxOffset {
+		c.fail()
+		return 0
+	}
+	return int64(n)
+}
+
+func (c *decoder) octets(n uint64) string {
+	if n > uint64(len(c.s)) {
+		c.fail()
+		return ""
+	}
+	s := c.s[:n]
+	c.s = c.s[n:]
+	return s
+}
+
+// count reads the length of a list, of which each element takes min octets.
+func (c *decoder) count(min int) int {
+	n := c.uint()
+	if n > uint64(len(c.s)/min) {
+		c.fail()
+		return 0
+	}
+	return int(n)
+}
+
+func (c *decoder) nstring() NString {
+	n := c.uint()
+	switch {
+	case n == 0:
+		return NString{}
+	case n&1 == 0:
+		return NString{c.octets(n/2 - 1), true}
+	case n>>1 < uint64(len(words)):
+		return NString{words[n>>1], true}
+	}
+	c.fail()
+	return NString{}
+}
+
+func (c *decoder) string() string {
+	s := c.nstring()
+	if !s.Valid {
+		c.fail()
+	}
+	return s.Value
+}
+
+func (c *decoder) envelope(v *Envelope) {
+	flags := c.uint()
+	if flags > senderIsFrom|replyToIsFrom {
+		c.fail()
+	}
+	v.Date = c.nstring()
+	v.Subject = c.nstring()
+	v.MessageID = c.nstring()
+	v.InReplyTo = c.nstring()
+	v.From = c.addresses()
+	v.Sender, v.ReplyTo = v.From, v.From
+	if flags&senderIsFrom == 0 {
+		v.Sender = c.addresses()
+	}
+	if flags&replyToIsFrom == 0 {
+		v.ReplyTo = c.addresses()
+	}
+	v.To = c.addresses()
+	v.Cc = c.addresses()
+	v.Bcc = c.addresses()
+}
+
+func (c *decoder) addresses() []Address {
+	n := c.count(4)
+	if n == 0 {
+		return nil
+	}
+	list := make([]Address, n)
+	for i := range list {
+		list[i] = Address{Name: c.nstring(), Adl: c.nstring(), Mailbox: c.nstring(), Host: c.nstring()}
+	}
+	return list
+}
+
+func (c *decoder) part(p *Part, prev int64, depth int) {
+	if depth > maxDepth {
+		c.fail()
+		return
+	}
+	flags := c.uint()
+	p.Header.Start = prev + c.length()
+	p.Header.End = p.Header.Start + c.length()
+	p.Body = Span{p.Header.End, p.Header.End + c.length()}
+	p.Lines = c.length()
+	p.Type, p.Subtype, p.Encoding = c.string(), c.string(), c.string()
+	p.Params = c.params()
+	if flags&hasRare != 0 {
+		c.rare(p)
+	}
+	if flags&hasEnvelope != 0 {
+		p.Envelope = new(Envelope)
+		c.envelope(p.Envelope)
+	}
+	if flags&hasChildren != 0 {
+		c.children(p, depth)
+	}
+	if flags != p.flags() || !p.whole() {
+		c.fail()
+	}
+}
+
+// minPart is the fewest octets that a part takes.
+const minPart = 9
+
+func (c *decoder) children(p *Part, depth int) {
+	n := c.count(minPart)
+	if c.parts += n; c.parts > maxParts+maxDepth {
+		c.fail()
+		return
+	}
+	slab := make([]Part, n)
+	p.Children = make([]*Part, n)
+	at := p.Body.Start
+	for i := range slab {
+		p.Children[i] = &slab[i]
+		c.part(&slab[i], at, depth+1)
+		if at = slab[i].Body.End; at > p.Body.End {
+			c.fail()
+		}
+		if c.bad {
+			return
+		}
+	}
+}
+
+// whole reports whether p has the children and the envelope its type demands.
+func (p *Part) whole() bool {
+	switch {
+	case p.IsMultipart():
+		return len(p.Children) > 0 && p.Envelope == nil
+	case p.IsMessage():
+		return len(p.Children) == 1 && p.Envelope != nil
+	}
+	return len(p.Children) == 0 && p.Envelope == nil
+}
+
+func (c *decoder) rare(p *Part) {
+	p.ID = c.nstring()
+	p.Description = c.nstring()
+	p.MD5 = c.nstring()
+	p.Location = c.nstring()
+	if n := c.count(1); n > 0 {
+		p.Language = make([]string, n)
+		for i := range p.Language {
+			p.Language[i] = c.string()
+		}
+	}
+	if t := c.nstring(); t.Valid {
+		p.Disposition = &Disposition{Type: t.Value, Params: c.params()}
+	}
+}
+
+func (c *decoder) params() []Param {
+	n := c.count(2)
+	if n == 0 {
+		return nil
+	}
+	list := make([]Param, n)
+	for i := range list {
+		list[i] = Param{c.string(), c.string()}
+	}
+	return list
+}
