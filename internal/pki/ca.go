@@ -1,0 +1,134 @@
+package pki
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"math/big"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+)
+
+const (
+	caLife      = 30 * 365 * 24 * time.Hour
+	machineLife = 10 * 365 * 24 * time.Hour
+	backdate    = 48 * time.Hour // for tools that do look at the dates, on machines with other clocks
+)
+
+// CA issues the cluster's certificates.
+type CA struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	now  func() time.Time
+}
+
+// CreateCA makes a new authority for the cluster of that name in dir. It refuses
+// to replace one. now dates what the CA issues.
+func CreateCA(dir, clusterName string, now func() time.Time) (*CA, error) {
+	if err := makeDir(dir); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{caCertFile, caKeyFile} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("create CA: %s is there already", filepath.Join(dir, name))
+		}
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("create CA key: %w", err)
+	}
+	tmpl, err := template("tandemail CA of "+clusterName, now(), caLife)
+	if err != nil {
+		return nil, err
+	}
+	tmpl.IsCA, tmpl.BasicConstraintsValid, tmpl.MaxPathLenZero = true, true, true
+	tmpl.KeyUsage = x509.KeyUsageCertSign
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+	if err != nil {
+		return nil, fmt.Errorf("create CA certificate: %w", err)
+	}
+	if err := writeKey(dir, caKeyFile, key); err != nil {
+		return nil, err
+	}
+	if err := writeFile(dir, caCertFile, encodePEM(pemCert, der)); err != nil {
+		return nil, err
+	}
+	return LoadCA(dir, now)
+}
+
+// LoadCA reads the authority from dir.
+func LoadCA(dir string, now func() time.Time) (*CA, error) {
+	cert, err := readCert(dir, caCertFile)
+	if err != nil {
+		return nil, err
+	}
+	key, err := readKey(dir, caKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	if !key.PublicKey.Equal(cert.PublicKey) {
+		return nil, fmt.Errorf("load CA from %s: key and certificate do not belong together", dir)
+	}
+	return &CA{cert: cert, key: key, now: now}, nil
+}
+
+// CertPEM is the CA's certificate, which every machine needs.
+func (ca *CA) CertPEM() []byte { return encodePEM(pemCert, ca.cert.Raw) }
+
+// Sign issues the certificate a machine asked for with NewRequest. Whether it
+// should have one is the caller's decision; the returned KeyID is what goes into
+// the membership.
+func (ca *CA) Sign(requestPEM []byte) (certPEM []byte, machine cluster.Machine, id KeyID, err error) {
+	fail := func(err error) ([]byte, cluster.Machine, KeyID, error) {
+		return nil, "", KeyID{}, fmt.Errorf("sign certificate request: %w", err)
+	}
+	der, err := decodePEM(requestPEM, pemRequest)
+	if err != nil {
+		return fail(err)
+	}
+	req, err := x509.ParseCertificateRequest(der)
+	if err != nil {
+		return fail(err)
+	}
+	if err := req.CheckSignature(); err != nil {
+		return fail(err)
+	}
+	name := req.Subject.CommonName
+	if name == "" {
+		return fail(errors.New("it names no machine"))
+	}
+	if id, err = keyID(req.PublicKey); err != nil {
+		return fail(err)
+	}
+	tmpl, err := template(name, ca.now(), machineLife)
+	if err != nil {
+		return fail(err)
+	}
+	tmpl.KeyUsage = x509.KeyUsageDigitalSignature
+	tmpl.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	cert, err := x509.CreateCertificate(rand.Reader, tmpl, ca.cert, req.PublicKey, ca.key)
+	if err != nil {
+		return fail(err)
+	}
+	return encodePEM(pemCert, cert), cluster.Machine(name), id, nil
+}
+
+func template(commonName string, now time.Time, life time.Duration) (*x509.Certificate, error) {
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return nil, fmt.Errorf("draw serial number: %w", err)
+	}
+	return &x509.Certificate{
+		SerialNumber: serial,
+		Subject:      pkix.Name{CommonName: commonName},
+		NotBefore:    now.Add(-backdate),
+		NotAfter:     now.Add(life),
+	}, nil
+}
