@@ -9,6 +9,7 @@ import (
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/htmlindex"
 	"golang.org/x/text/encoding/ianaindex"
+	"golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/transform"
 )
 
@@ -20,6 +21,8 @@ func charsetOf(name string) encoding.Encoding {
 	switch name {
 	case "", "utf-8", "utf8", "us-ascii", "ascii", "ansi_x3.4-1968", "unknown-8bit":
 		return nil
+	case "utf-16": // the WHATWG's is little endian; RFC 2781's has a mark, or is big endian
+		return unicode.UTF16(unicode.BigEndian, unicode.UseBOM)
 	}
 	if e, err := htmlindex.Get(name); err == nil && e != encoding.Replacement {
 		return e
