@@ -1,0 +1,114 @@
+package state
+
+import (
+	"fmt"
+
+	"github.com/tandemail/tandemail/internal/mail"
+)
+
+// account is the record every operation of an account reads first.
+type account struct {
+	frozen  bool
+	deleted bool // hidden from everything but Purge
+
+	modseq      mail.ModSeq
+	uidvalidity mail.UIDValidity // the highest ever given
+	fork        uint64           // histories this account has begun
+	slotFork    uint64           // the slot's count of forks at the last of them
+	time        mail.Instant     // of the latest change: time never goes back within an account
+
+	quota         mail.Quota
+	mailboxes     uint64 // hidden ones excepted
+	subscriptions uint64
+	inbox         mail.MailboxID
+	// nextExpiry is the earliest time of the expiry queue, noExpiry when it is
+	// empty: most operations need not look.
+	nextExpiry mail.Instant
+}
+
+const noExpiry = mail.Instant(1<<63 - 1)
+
+const (
+	accountFrozen = 1 << iota
+	accountDeleted
+)
+
+func (a *account) encode(w *writer) {
+	w.start()
+	var flags byte
+	if a.frozen {
+		flags |= accountFrozen
+	}
+	if a.deleted {
+		flags |= accountDeleted
+	}
+	w.octet(flags)
+	w.uint(uint64(a.modseq))
+	w.uint(uint64(a.uidvalidity))
+	w.uint(a.fork)
+	w.uint(a.slotFork)
+	w.int(int64(a.time))
+	w.int(a.quota.LimitMessages)
+	w.int(a.quota.LimitOctets)
+	w.int(a.quota.UsedMessages)
+	w.int(a.quota.UsedOctets)
+	w.uint(a.mailboxes)
+	w.uint(a.subscriptions)
+	w.raw(a.inbox[:])
+	w.int(int64(a.nextExpiry))
+}
+
+func decodeAccount(b []byte) (a account, err error) {
+	var r reader
+	r.start(b)
+	flags := r.octet()
+	if flags&^(accountFrozen|accountDeleted) != 0 {
+		r.fail()
+	}
+	a.frozen, a.deleted = flags&accountFrozen != 0, flags&accountDeleted != 0
+	a.modseq = mail.ModSeq(r.uint())
+	a.uidvalidity = mail.UIDValidity(r.uint32())
+	a.fork = r.uint()
+	a.slotFork = r.uint()
+	a.time = mail.Instant(r.int())
+	a.quota.LimitMessages = r.int()
+	a.quota.LimitOctets = r.int()
+	a.quota.UsedMessages = r.int()
+	a.quota.UsedOctets = r.int()
+	a.mailboxes = r.uint()
+	a.subscriptions = r.uint()
+	a.inbox = r.id()
+	a.nextExpiry = mail.Instant(r.int())
+	return a, r.finish("account")
+}
+
+// readAccount returns the account's record; false when there is none, or it is deleted.
+func readAccount(r Reader, id mail.AccountID) (a account, ok bool, err error) {
+	b, err := r.Get(accountKey(nil, id, kindAccount))
+	if err != nil || b == nil {
+		return a, false, storeErr(err, "read account", id)
+	}
+	a, err = decodeAccount(b)
+	return a, err == nil && !a.deleted, storeErr(err, "read account", id)
+}
+
+func storeErr(err error, what string, id fmt.Stringer) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s %v: %w", what, id, err)
+}
+
+// fits reports whether n more messages of that many octets are within the quota.
+func (a *account) fits(n, octets int64) bool {
+	q := a.quota
+	return (q.LimitMessages == 0 || q.UsedMessages+n <= q.LimitMessages) &&
+		(q.LimitOctets == 0 || q.UsedOctets+octets <= q.LimitOctets)
+}
+
+// newUIDValidity gives one that this account never had.
+func (a *account) newUIDValidity(now mail.Instant) mail.UIDValidity {
+	seconds := min(max(int64(now)/1e6, 1), 1<<32-1)
+	a.uidvalidity = max(mail.UIDValidity(seconds), a.uidvalidity+1)
+	return a.uidvalidity
+}

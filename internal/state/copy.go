@@ -1,0 +1,131 @@
+package state
+
+import (
+	"math/bits"
+
+	"github.com/tandemail/tandemail/internal/mail"
+	"github.com/tandemail/tandemail/internal/state/operation"
+)
+
+// copyMessages is COPY, and MOVE with move set: all or none, one MODSEQ for both ends.
+func (t *tx) copyMessages(op *operation.Copy, move bool) (Code, mail.Result) {
+	from, to := t.box(mail.MailboxID(op.From)), t.box(mail.MailboxID(op.To))
+	if from == nil || to == nil {
+		return NoMailbox, mail.Result{}
+	}
+	limit := mail.MaxCopy
+	if move {
+		limit = mail.MaxTouched
+	}
+	uids := t.existing(from, uidSet(op.Uids), limit)
+	if len(uids) > limit {
+		return Limit, mail.Result{}
+	}
+	return t.transfer(from, to, uids, move)
+}
+
+// source is a message to be copied.
+type source struct {
+	uid   mail.UID
+	flags mail.Flags
+	words mail.Keywords // places in the target's table
+}
+
+// transfer adds the messages uids of from to to, in order, and with move set
+// takes them out of from. Nothing is changed by a refusal.
+func (t *tx) transfer(from, to *box, uids []mail.UID, move bool) (Code, mail.Result) {
+	res := mail.Result{Mailbox: to.id, UIDValidity: to.uidvalidity}
+	if len(uids) == 0 {
+		return Done, res
+	}
+	sources, table, ok := t.sources(from, to, uids)
+	if !ok {
+		return Limit, mail.Result{}
+	}
+	var octets int64
+	if !move && t.acc.quota.LimitOctets != 0 {
+		octets = t.octetsOf(from, uids)
+	}
+	n := len(uids)
+	if move {
+		n = 0 // neither quota changes
+	}
+	if code := t.room(to, n, octets); code != Done {
+		return code, mail.Result{}
+	}
+	if uint64(to.uidnext)+uint64(len(uids)) > maxUID {
+		return Limit, mail.Result{}
+	}
+	res.ModSeq = t.touch(to)
+	to.growKeywords(table)
+	for _, s := range sources {
+		octets := t.get(messageKey(t.key, t.id, from.id, s.uid))
+		m, err := ownMessage(octets, from.id, s.uid)
+		if err != nil {
+			t.fail(storeErr(err, "message in", from.id))
+			return Done, res
+		}
+		if !move {
+			t.reuse(m.Extents)
+		}
+		res.UIDs = res.UIDs.Add(t.insert(to, &m, s.flags, s.words))
+		res.Source = res.Source.Add(s.uid)
+	}
+	if move {
+		t.remove(from, uids, false)
+	}
+	return Done, res
+}
+
+// sources reads the flags of uids and translates their keywords into the table
+// of to, which is returned grown; false when it is full.
+func (t *tx) sources(from, to *box, uids []mail.UID) (list []source, table []string, ok bool) {
+	table = t.keywords(to)
+	names := t.keywords(from)
+	var translated [mail.MaxKeywords]int // place in table + 1
+	list = make([]source, 0, len(uids))
+	for _, uid := range uids {
+		no, bit := pageOf(uid)
+		f, k := t.pageAt(from, no).flags(bit)
+		s := source{uid: uid, flags: f}
+		for word := range k {
+			for rest := k[word]; rest != 0; rest &= rest - 1 {
+				place := word*64 + bits.TrailingZeros64(rest)
+				if translated[place] == 0 {
+					if table, ok = translate(table, names, place, &translated[place]); !ok {
+						return nil, nil, false
+					}
+				}
+				s.words = s.words.With(translated[place] - 1)
+			}
+		}
+		list = append(list, s)
+	}
+	return list, table, true
+}
+
+// translate finds or adds a keyword of one table in another.
+func translate(table, names []string, place int, to *int) ([]string, bool) {
+	if place >= len(names) {
+		return table, false
+	}
+	k, grown, ok := places(table, names[place:place+1])
+	for word := range k {
+		if k[word] != 0 {
+			*to = word*64 + bits.TrailingZeros64(k[word]) + 1
+		}
+	}
+	return grown, ok
+}
+
+func (t *tx) octetsOf(b *box, uids []mail.UID) (sum int64) {
+	for _, uid := range uids {
+		m, err := decodeMessage(t.get(messageKey(t.key, t.id, b.id, uid)))
+		if err != nil {
+			t.fail(storeErr(err, "message in", b.id))
+			return 0
+		}
+		sum += m.Size
+	}
+	return sum
+}

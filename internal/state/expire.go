@@ -1,0 +1,196 @@
+package state
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/mail"
+	"github.com/tandemail/tandemail/internal/state/operation"
+)
+
+// Whatever is kept for a time has an entry in its account's expiry queue. Every
+// operation of the account removes a few that are due, a Purge many: the work of
+// one operation is bounded, and the same on every copy.
+const (
+	expirePerOperation = 4
+	purgeUnits         = mail.MaxTouched // keys or messages of one Purge
+	mailboxUnits       = 64              // messages of a hidden mailbox that one entry removes
+)
+
+// What an entry of the queue is about.
+const (
+	expireCommand  = 'C' // session
+	expireDelivery = 'D' // transaction, number
+	expireMailbox  = 'M' // mailbox
+)
+
+// enqueue has something looked at again when its time has come.
+func (t *tx) enqueue(when mail.Instant, what byte, id []byte) {
+	t.set(accountKey(t.key, t.id, kindExpiry).uint64(uint64(when)).octets(what).octets(id...), mark)
+	if when < t.acc.nextExpiry {
+		t.acc.nextExpiry = when
+		t.dirty = true
+	}
+}
+
+func (t *tx) enqueueDelivery(when mail.Instant, id deliveryID) {
+	var b [20]byte
+	copy(b[:], id.transaction[:])
+	binary.BigEndian.PutUint32(b[16:], id.number)
+	t.enqueue(when, expireDelivery, b[:])
+}
+
+// expire handles up to limit entries that are due; true when others are left.
+func (t *tx) expire(limit int) (more bool) {
+	if t.now < t.acc.nextExpiry {
+		return false
+	}
+	from := accountKey(nil, t.id, kindExpiry)
+	var due [][]byte
+	next := noExpiry
+	t.scan(from, prefixEnd(from), func(k, _ []byte) bool {
+		when := expiryTime(k)
+		if when > t.now || len(due) == limit {
+			next, more = when, when <= t.now
+			return false
+		}
+		due = append(due, slices.Clone(k))
+		return true
+	})
+	t.acc.nextExpiry, t.dirty = next, true
+	for _, k := range due {
+		t.delete(append(t.key[:0], k...))
+		t.expireOne(k[accountPrefix+8], k[accountPrefix+9:])
+	}
+	return more
+}
+
+func expiryTime(k []byte) mail.Instant {
+	return mail.Instant(binary.BigEndian.Uint64(k[accountPrefix:]))
+}
+
+func (t *tx) expireOne(what byte, id []byte) {
+	switch what {
+	case expireCommand:
+		t.forgetCommand(id)
+	case expireDelivery:
+		t.forgetDelivery(deliveryID{mail.TransactionID(id[:16]), be32(id[16:])})
+	case expireMailbox:
+		t.dropMailbox(mail.MailboxID(id), mailboxUnits)
+	default:
+		t.fail(fmt.Errorf("expiry entry of kind %q: %w", what, cluster.ErrNewer))
+	}
+}
+
+// forgetDelivery drops a delivery's record; one whose octets are not settled stays
+// as long as they may be in doubt.
+func (t *tx) forgetDelivery(id deliveryID) {
+	b := t.get(deliveryKey(t.key, t.id, id))
+	if b == nil {
+		return
+	}
+	d, err := decodeDelivery(b)
+	if err != nil {
+		t.fail(err)
+		return
+	}
+	if len(d.contentKey) > 0 {
+		content := [32]byte(d.contentKey)
+		unsettled := slices.ContainsFunc(t.marks(content[:]), func(m contentMark) bool { return m.id == id })
+		if end := d.time + DoubtAge; unsettled && t.now < end {
+			t.enqueueDelivery(end, id)
+			return
+		}
+		t.settleMark(content, id, false)
+	}
+	t.delete(deliveryKey(t.key, t.id, id))
+}
+
+// dropMailbox removes up to limit messages of a hidden mailbox, and with the last
+// of them the mailbox.
+func (t *tx) dropMailbox(id mail.MailboxID, limit int) {
+	from := mailboxKey(nil, t.id, kindMessage, id)
+	if n := t.dropMessages(from, prefixEnd(from), limit); n == limit {
+		t.enqueue(t.now, expireMailbox, id[:])
+		return
+	}
+	for _, kind := range []byte{kindFlags, kindTombstone, kindRecent} {
+		from := mailboxKey(nil, t.id, kind, id)
+		if t.dropKeys(from, prefixEnd(from), limit) == limit {
+			t.enqueue(t.now, expireMailbox, id[:])
+			return
+		}
+	}
+	t.delete(mailboxKey(t.key, t.id, kindKeywords, id))
+	t.delete(mailboxKey(t.key, t.id, kindMailbox, id))
+}
+
+// dropMessages removes up to limit message records and lets their octets go.
+func (t *tx) dropMessages(lo, hi []byte, limit int) int {
+	var keys [][]byte
+	var extents []mail.Extent
+	t.scan(lo, hi, func(k, v []byte) bool {
+		m, err := decodeMessage(v)
+		if err != nil {
+			t.fail(err)
+			return false
+		}
+		keys = append(keys, slices.Clone(k))
+		extents = append(extents, m.Extents...)
+		return len(keys) < limit
+	})
+	t.release(extents)
+	t.deleteAll(keys)
+	return len(keys)
+}
+
+// dropKeys removes up to limit keys that refer to nothing.
+func (t *tx) dropKeys(lo, hi []byte, limit int) int {
+	var keys [][]byte
+	t.scan(lo, hi, func(k, _ []byte) bool {
+		keys = append(keys, slices.Clone(k))
+		return len(keys) < limit
+	})
+	t.deleteAll(keys)
+	return len(keys)
+}
+
+func (t *tx) deleteAll(keys [][]byte) {
+	for _, k := range keys {
+		t.delete(append(t.key[:0], k...))
+	}
+}
+
+// purge does a bounded part of what is due in an account; of a deleted one, of
+// everything. Result.More: there is more to do.
+func (s *store) purge(at cluster.LSN, op *operation.Operation) (out Outcome) {
+	t, ok := s.begin(mail.AccountID(op.Account), at, mail.Instant(op.Time))
+	switch {
+	case ok:
+		out.Result.More = t.expire(purgeUnits / mailboxUnits)
+		t.flush()
+	case t.acc.deleted:
+		out.Result.More = t.purgeAccount()
+	default:
+		out.Code = NoAccount
+	}
+	return out
+}
+
+// purgeAccount removes a part of a deleted account; its own record goes last.
+func (t *tx) purgeAccount() (more bool) {
+	from := accountKey(nil, t.id, kindMessage)
+	n := t.dropMessages(from, prefixEnd(from), purgeUnits)
+	if n < purgeUnits {
+		_, hi := AccountRange(t.id)
+		n += t.dropKeys(accountKey(nil, t.id, kindAccount).octets(0), hi, purgeUnits-n)
+	}
+	if n >= purgeUnits {
+		return true
+	}
+	t.delete(accountKey(t.key, t.id, kindAccount))
+	t.delete(purgeKey(t.key, t.id))
+	return false
+}

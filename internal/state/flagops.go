@@ -1,0 +1,157 @@
+package state
+
+import (
+	"slices"
+
+	"github.com/tandemail/tandemail/internal/mail"
+	"github.com/tandemail/tandemail/internal/state/operation"
+)
+
+// storeFlags is STORE with RFC 7162's UNCHANGEDSINCE.
+func (t *tx) storeFlags(op *operation.Store) (Code, mail.Result) {
+	b := t.box(mail.MailboxID(op.Mailbox))
+	if b == nil {
+		return NoMailbox, mail.Result{}
+	}
+	c := flagChange{mode: mail.StoreMode(op.Mode), flags: mail.Flags(op.Flags) & mail.AllFlags}
+	table, ok := t.keywords(b), true
+	if c.mode == mail.RemoveFlags {
+		c.words = knownPlaces(table, op.Keywords)
+	} else if c.words, table, ok = places(table, op.Keywords); !ok {
+		return Limit, mail.Result{}
+	}
+	uids := t.existing(b, uidSet(op.Uids), mail.MaxTouched)
+	if len(uids) > mail.MaxTouched {
+		return Limit, mail.Result{}
+	}
+	var res mail.Result
+	for _, uid := range uids {
+		no, bit := pageOf(uid)
+		p := t.pageAt(b, no)
+		if since := op.UnchangedSince; since != nil && max(p.modseqs[bit], b.modseqFloor) > mail.ModSeq(*since) {
+			res.Modified = res.Modified.Add(uid)
+			continue
+		}
+		f0, k0 := p.flags(bit)
+		f1, k1 := c.apply(f0, k0)
+		if f0 == f1 && k0 == k1 {
+			continue
+		}
+		res.ModSeq = t.touch(b)
+		p.put(bit, f1, k1, res.ModSeq)
+		b.pageDirty = true
+		b.count(f0, -1)
+		b.count(f1, 1)
+		res.UIDs = res.UIDs.Add(uid)
+	}
+	if res.ModSeq != 0 {
+		b.growKeywords(table)
+	}
+	return Done, res
+}
+
+type flagChange struct {
+	mode  mail.StoreMode
+	flags mail.Flags
+	words mail.Keywords
+}
+
+func (c flagChange) apply(f mail.Flags, k mail.Keywords) (mail.Flags, mail.Keywords) {
+	switch c.mode {
+	case mail.AddFlags:
+		return f | c.flags, k.Or(c.words)
+	case mail.RemoveFlags:
+		return f &^ c.flags, k.AndNot(c.words)
+	}
+	return c.flags, c.words
+}
+
+// knownPlaces looks up those keywords that a table has.
+func knownPlaces(table, words []string) (k mail.Keywords) {
+	for _, w := range words {
+		if i := findKeyword(table, w); i >= 0 {
+			k = k.With(i)
+		}
+	}
+	return k
+}
+
+// expunge removes messages that carry \Deleted, at most mail.MaxTouched.
+func (t *tx) expunge(op *operation.Expunge) (Code, mail.Result) {
+	b := t.box(mail.MailboxID(op.Mailbox))
+	if b == nil {
+		return NoMailbox, mail.Result{}
+	}
+	var res mail.Result
+	if b.deleted == 0 {
+		return Done, res
+	}
+	deleted := trailingZeros(uint64(mail.Deleted))
+	var uids []mail.UID
+	t.visitPages(b, uidSet(op.Uids), func(no uint32, p *page, present uint64) bool {
+		uids = appendUIDs(uids, no, present&p.system[deleted])
+		return len(uids) <= mail.MaxTouched
+	})
+	if res.More = len(uids) > mail.MaxTouched; res.More {
+		uids = uids[:mail.MaxTouched]
+	}
+	if len(uids) > 0 {
+		res.UIDs, res.ModSeq = t.remove(b, uids, true)
+	}
+	return Done, res
+}
+
+// remove takes messages out of b and leaves a tombstone. free: their octets are
+// let go; a move keeps them.
+func (t *tx) remove(b *box, uids []mail.UID, free bool) (set mail.UIDSet, at mail.ModSeq) {
+	at = t.touch(b)
+	for _, uid := range uids {
+		k := messageKey(t.key, t.id, b.id, uid)
+		m, err := decodeMessage(t.get(k))
+		if err != nil {
+			t.fail(storeErr(err, "message in", b.id))
+			return set, at
+		}
+		if free {
+			extents := slices.Clone(m.Extents)
+			t.release(extents)
+		}
+		t.delete(messageKey(t.key, t.id, b.id, uid))
+		no, bit := pageOf(uid)
+		p := t.pageAt(b, no)
+		f, _ := p.flags(bit)
+		p.clear(bit)
+		b.pageDirty = true
+		b.count(f, -1)
+		b.size -= m.Size
+		t.acc.quota.UsedMessages--
+		t.acc.quota.UsedOctets -= m.Size
+		set = set.Add(uid)
+	}
+	t.tombstone(b, at, set)
+	return set, at
+}
+
+// recent raises a user's \Recent watermark. It is no change that clients see
+// and draws no MODSEQ.
+func (t *tx) recent(op *operation.Recent) (Code, mail.Result) {
+	b := t.box(mail.MailboxID(op.Mailbox))
+	if b == nil {
+		return NoMailbox, mail.Result{}
+	}
+	if len(op.User) > mail.MaxName {
+		return Limit, mail.Result{}
+	}
+	k := mailboxKey(t.key, t.id, kindRecent, b.id).string(op.User)
+	var r reader
+	if octets := t.get(k); octets != nil {
+		r.start(octets)
+		if old := r.uint32(); old >= op.Uid {
+			return Done, mail.Result{}
+		}
+	}
+	t.buf.start()
+	t.buf.uint(uint64(op.Uid))
+	t.set(k, t.buf)
+	return Done, mail.Result{}
+}

@@ -1,0 +1,97 @@
+package state
+
+import (
+	"slices"
+
+	"github.com/tandemail/tandemail/internal/mail"
+)
+
+// A fork begins a new history after a forced promotion or a restore: what was
+// acknowledged and is lost may have used numbers that this history does not
+// know, so all numbers move out of reach (design: mail model).
+const (
+	forkModSeq = 1 << 40
+	forkUIDs   = 1 << 20
+	// UIDs pass this only by many forks; then the mailbox gets a new UIDVALIDITY.
+	forkMaxUID = 1 << 31
+)
+
+// slotRecord is the store's own record.
+type slotRecord struct {
+	forks    uint64
+	forkTime mail.Instant // of the latest
+}
+
+func (r slotRecord) encode(w *writer) {
+	w.start()
+	w.uint(r.forks)
+	w.int(int64(r.forkTime))
+}
+
+func decodeSlotRecord(b []byte) (s slotRecord, err error) {
+	if b == nil {
+		return s, nil
+	}
+	var r reader
+	r.start(b)
+	s.forks = r.uint()
+	s.forkTime = mail.Instant(r.int())
+	return s, r.finish("slot")
+}
+
+func (s *store) slotRecord() slotRecord {
+	rec, err := decodeSlotRecord(s.get(append(s.key[:0], slotRecordKey...)))
+	if err != nil {
+		s.fail(err)
+	}
+	return rec
+}
+
+// forkSlot counts one more fork; each account follows when it is next touched.
+func (s *store) forkSlot(now mail.Instant) {
+	rec := s.slotRecord()
+	rec.forks++
+	rec.forkTime = max(now, rec.forkTime)
+	rec.encode(&s.buf)
+	s.set(append(s.key[:0], slotRecordKey...), s.buf)
+}
+
+// fork makes the forks happen to the account that it has not seen. It takes no
+// time but the fork's own, so that a reader may do the same beforehand.
+func (t *tx) fork(slot slotRecord) {
+	missed := slot.forks - t.acc.slotFork
+	t.acc.modseq += mail.ModSeq(missed * forkModSeq)
+	t.acc.fork += missed
+	t.acc.slotFork = slot.forks
+	t.dirty = true
+	for _, id := range t.mailboxIDs() {
+		if b := t.loadBox(id); b != nil && !b.hidden {
+			t.forkMailbox(b, missed, slot.forkTime)
+		}
+	}
+}
+
+func (t *tx) mailboxIDs() (ids []mail.MailboxID) {
+	from := accountKey(nil, t.id, kindMailbox)
+	t.scan(from, prefixEnd(from), func(k, _ []byte) bool {
+		ids = append(ids, mail.MailboxID(slices.Clone(k[accountPrefix:])))
+		return true
+	})
+	return ids
+}
+
+func (t *tx) forkMailbox(b *box, missed uint64, at mail.Instant) {
+	b.highest, b.modseqFloor = t.acc.modseq, t.acc.modseq
+	if next := uint64(b.uidnext) + missed*forkUIDs; next <= forkMaxUID {
+		skipped := mail.UIDSet{{Lo: b.uidnext, Hi: mail.UID(next - 1)}}
+		b.uidnext = mail.UID(next)
+		t.buf.start()
+		t.buf.int(int64(at))
+		t.buf.uids(skipped)
+		t.set(mailboxKey(t.key, t.id, kindTombstone, b.id).uint64(uint64(b.highest)), t.buf)
+	} else {
+		b.uidvalidity = t.acc.newUIDValidity(at)
+	}
+	b.encode(&t.buf)
+	t.set(mailboxKey(t.key, t.id, kindMailbox, b.id), t.buf)
+}

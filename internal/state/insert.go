@@ -1,0 +1,213 @@
+package state
+
+import (
+	"fmt"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/mail"
+	"github.com/tandemail/tandemail/internal/state/operation"
+)
+
+const maxUID = 1<<32 - 1
+
+// append adds messages to a mailbox, all or none.
+func (t *tx) append(op *operation.Append) (Code, mail.Result) {
+	b := t.box(mail.MailboxID(op.Mailbox))
+	if b == nil {
+		return NoMailbox, mail.Result{}
+	}
+	var octets int64
+	table := t.keywords(b)
+	words := make([]mail.Keywords, len(op.Messages))
+	for i, m := range op.Messages {
+		octets += m.Body.Size
+		var ok bool
+		if words[i], table, ok = places(table, m.Keywords); !ok || m.Body.Size > mail.MaxMessageSize {
+			return Limit, mail.Result{}
+		}
+	}
+	if code := t.room(b, len(op.Messages), octets); code != Done {
+		return code, mail.Result{}
+	}
+	res := mail.Result{Mailbox: b.id, UIDValidity: b.uidvalidity, ModSeq: t.touch(b)}
+	b.growKeywords(table)
+	for i, m := range op.Messages {
+		body := t.retain(t.at, m.Body, 1)
+		uid := t.insert(b, &mail.Message{
+			Size:         m.Body.Size,
+			InternalDate: mail.Instant(m.InternalDate),
+			EmailID:      mail.EmailID(m.EmailId),
+			ThreadID:     t.thread(m.References, mail.ThreadID(m.ThreadId)),
+			Extents:      []mail.Extent{{Body: body, Length: m.Body.Size}},
+		}, mail.Flags(m.Flags), words[i])
+		res.UIDs = res.UIDs.Add(uid)
+	}
+	return Done, res
+}
+
+// room refuses n more messages when the quota or the UIDs do not allow them.
+func (t *tx) room(b *box, n int, octets int64) Code {
+	switch {
+	case uint64(b.uidnext)+uint64(n) > maxUID:
+		return Limit
+	case !t.acc.fits(int64(n), octets):
+		return OverQuota
+	}
+	return Done
+}
+
+// insert gives m the next UID of b and adds it with these flags. SaveDate and
+// Created are the operation's.
+func (t *tx) insert(b *box, m *mail.Message, f mail.Flags, k mail.Keywords) mail.UID {
+	at := t.touch(b)
+	f &= mail.AllFlags
+	uid := b.uidnext
+	b.uidnext++
+	m.SaveDate, m.Created = t.now, at
+	encodeMessage(&t.buf, m)
+	t.set(messageKey(t.key, t.id, b.id, uid), t.buf)
+
+	no, bit := pageOf(uid)
+	t.pageAt(b, no).put(bit, f, k, at)
+	b.pageDirty = true
+	b.count(f, 1)
+	b.size += m.Size
+	t.acc.quota.UsedMessages++
+	t.acc.quota.UsedOctets += m.Size
+	return uid
+}
+
+// count adds n messages with flags f to b's counters.
+func (b *box) count(f mail.Flags, n int32) {
+	b.messages += uint32(n)
+	if f&mail.Seen == 0 {
+		b.unseen += uint32(n)
+	}
+	if f&mail.Deleted != 0 {
+		b.deleted += uint32(n)
+	}
+}
+
+// places looks keywords up in a table, which grows by those it lacks; false when
+// it is full or a keyword is none.
+func places(table []string, words []string) (k mail.Keywords, grown []string, ok bool) {
+	grown = table
+	for _, w := range words {
+		i := findKeyword(grown, w)
+		if i < 0 {
+			if len(grown) >= mail.MaxKeywords || !validKeyword(w) {
+				return k, table, false
+			}
+			i = len(grown)
+			grown = append(grown[:i:i], w)
+		}
+		k = k.With(i)
+	}
+	return k, grown, true
+}
+
+// thread is the thread of the first known reference, else the candidate; all
+// references lead to it from now on.
+func (t *tx) thread(refs []byte, candidate mail.ThreadID) mail.ThreadID {
+	thread, found := candidate, 0
+	n := len(refs) / referenceSize
+	var known [operation.MaxReferences]bool
+	for i := range n {
+		v := t.get(accountKey(t.key, t.id, kindThread).octets(refs[i*referenceSize : (i+1)*referenceSize]...))
+		if v == nil {
+			continue
+		}
+		var r reader
+		r.start(v)
+		id := r.id()
+		if err := r.finish("thread"); err != nil {
+			t.fail(err)
+		}
+		if known[i] = true; found == 0 {
+			thread = id
+		}
+		found++
+	}
+	for i := range n {
+		if !known[i] {
+			t.buf.start()
+			t.buf.raw(thread[:])
+			t.set(accountKey(t.key, t.id, kindThread).octets(refs[i*referenceSize:(i+1)*referenceSize]...), t.buf)
+		}
+	}
+	return thread
+}
+
+// referenceSize is the octets of a hash of a message id.
+const referenceSize = 16
+
+// retain adds references to a body, which is recorded when these are its first.
+func (s *store) retain(at cluster.LSN, b *operation.Body, n uint64) mail.BodyID {
+	id := mail.BodyID(chunkLSN(at, b.Chunks[0]))
+	k := bodyKey(s.key, spaceBody, id)
+	rec := BodyRecord{Length: b.Size, SHA256: [32]byte(b.Sha256)}
+	if octets := s.get(k); octets != nil {
+		var err error
+		if rec, err = decodeBody(octets); err != nil {
+			s.fail(bodyErr(err, id))
+		}
+	} else {
+		loc := Location{Chunks: make([]Placed, 0, len(b.Chunks))}
+		for _, c := range b.Chunks {
+			loc.Chunks = append(loc.Chunks, Placed{chunkLSN(at, c), c.Length})
+		}
+		loc.encode(&s.buf)
+		s.set(bodyKey(s.key, spaceLocation, id), s.buf)
+	}
+	rec.References += n
+	rec.encode(&s.buf)
+	s.set(bodyKey(s.key, spaceBody, id), s.buf)
+	return id
+}
+
+func chunkLSN(at cluster.LSN, c *operation.Chunk) cluster.LSN {
+	if c.Back != 0 {
+		return at - cluster.LSN(c.Back)
+	}
+	return cluster.LSN(c.Lsn)
+}
+
+// reuse adds a reference for each extent of a copied message.
+func (s *store) reuse(extents []mail.Extent) {
+	for _, e := range extents {
+		s.reference(e.Body, 1)
+	}
+}
+
+// release takes those of a removed message away.
+func (s *store) release(extents []mail.Extent) {
+	for _, e := range extents {
+		s.reference(e.Body, -1)
+	}
+}
+
+func (s *store) reference(id mail.BodyID, n int) {
+	octets := s.get(bodyKey(s.key, spaceBody, id))
+	if s.err != nil {
+		return
+	}
+	if octets == nil {
+		s.fail(bodyErr(fmt.Errorf("referred to but not recorded: %w", cluster.ErrDamaged), id))
+		return
+	}
+	rec, err := decodeBody(octets)
+	if err == nil && n < 0 && rec.References == 0 {
+		err = cluster.ErrDamaged
+	}
+	if err != nil {
+		s.fail(bodyErr(err, id))
+		return
+	}
+	if rec.References += uint64(n); rec.References == 0 {
+		s.delete(bodyKey(s.key, spaceBody, id))
+		s.delete(bodyKey(s.key, spaceLocation, id))
+		return
+	}
+	rec.encode(&s.buf)
+	s.set(bodyKey(s.key, spaceBody, id), s.buf)
+}
