@@ -67,9 +67,9 @@ func bodyKey(dst key, space byte, b mail.BodyID) key {
 }
 
 const (
-	accountPrefix = 1 + 16 + 1             // octets before a key's own part
-	mailboxPrefix = accountPrefix + 16     // the same for keys of a mailbox
-	tailUID       = mailboxPrefix          // where the UID or page of a key begins
+	accountPrefix = 1 + 16 + 1              // octets before a key's own part
+	mailboxPrefix = accountPrefix + 16      // the same for keys of a mailbox
+	tailUID       = mailboxPrefix           // where the UID or page of a key begins
 	slotRecordKey = string(rune(spaceSlot)) // the only key of its space
 )
 

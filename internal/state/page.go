@@ -56,7 +56,7 @@ func (p *page) put(bit int, f mail.Flags, k mail.Keywords, at mail.ModSeq) {
 	}
 	for word := range k {
 		for rest := k[word]; rest != 0; rest &= rest - 1 {
-			p.plane(uint8(word*64+bits.TrailingZeros64(rest))).bits |= 1 << bit
+			p.plane(uint8(word*64 + bits.TrailingZeros64(rest))).bits |= 1 << bit
 		}
 	}
 	p.modseqs[bit] = at

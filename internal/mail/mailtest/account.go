@@ -1,0 +1,104 @@
+package mailtest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/tandemail/tandemail/internal/mail"
+	"github.com/tandemail/tandemail/internal/state"
+)
+
+// Account is one account of a [Server].
+type Account struct {
+	server *Server
+	id     mail.AccountID
+}
+
+var _ mail.Account = (*Account)(nil)
+
+// ID returns the account's id.
+func (a *Account) ID() mail.AccountID { return a.id }
+
+// View implements mail.Account.
+func (a *Account) View(ctx context.Context) (mail.View, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("view: %w", err)
+	}
+	snapshot := a.server.snapshot()
+	open := func(ctx context.Context, msg mail.Message) (mail.Content, error) {
+		return a.server.open(ctx, snapshot, msg)
+	}
+	v, err := state.NewView(snapshot, a.id, open, nil)
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+func (s *Server) open(ctx context.Context, r state.Reader, msg mail.Message) (mail.Content, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("open message %d: %w", msg.UID, err)
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	sections, err := state.Sections(r, msg, func(p state.Placed) io.ReaderAt {
+		return bytes.NewReader(s.chunks[p.LSN])
+	})
+	if err != nil {
+		return nil, err
+	}
+	return state.NewContent(msg.Prefix, sections, nil), nil
+}
+
+// Stage implements mail.Account.
+func (a *Account) Stage(ctx context.Context, r io.Reader, limit int64) (mail.Body, error) {
+	return a.server.Stage(ctx, r, limit)
+}
+
+// Do implements mail.Account.
+func (a *Account) Do(ctx context.Context, req mail.Request) (mail.Result, error) {
+	if err := ctx.Err(); err != nil {
+		return mail.Result{}, fmt.Errorf("%w: %w", mail.ErrBusy, err)
+	}
+	if op, ok := req.Op.(mail.Append); ok {
+		bodies := make([]mail.Body, 0, len(op.Messages))
+		for _, m := range op.Messages {
+			bodies = append(bodies, m.Body)
+		}
+		if err := a.server.place(state.Ahead(bodies...)); err != nil {
+			return mail.Result{}, err
+		}
+	}
+	p, err := a.server.builder.Propose(a.id, req)
+	if err != nil {
+		return mail.Result{}, err
+	}
+	out, err := a.server.commit(p)
+	return out.Result, err
+}
+
+// Watch implements mail.Account.
+func (a *Account) Watch(m mail.MailboxID) (ch <-chan struct{}, stop func()) {
+	return a.server.watchers.Watch(a.id, m)
+}
+
+// Derived implements mail.Account.
+func (a *Account) Derived(e mail.EmailID, version uint32) ([]byte, bool) {
+	a.server.mu.RLock()
+	defer a.server.mu.RUnlock()
+	data, ok := a.server.derived[derivedKey{e, version}]
+	return data, ok
+}
+
+// SetDerived implements mail.Account.
+func (a *Account) SetDerived(e mail.EmailID, version uint32, data []byte) {
+	a.server.mu.Lock()
+	defer a.server.mu.Unlock()
+	if len(a.server.derived) >= maxDerived {
+		clear(a.server.derived)
+	}
+	a.server.derived[derivedKey{e, version}] = slices.Clone(data)
+}
