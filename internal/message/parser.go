@@ -323,14 +323,25 @@ func match(open []string, line []byte) (level int, closing bool) {
 		if len(line) < n || string(line[:n]) != open[i] {
 			continue
 		}
-		switch string(line[n:]) {
-		case "":
+		switch tail := line[n:]; {
+		case len(tail) == 0:
 			return i, false
-		case "--":
+		case tail[0] == '-' && closes(tail):
 			return i, true
 		}
 	}
 	return -1, false
+}
+
+// closes reports whether what follows a boundary ends its multipart: "--", and
+// nothing that could make it another boundary (RFC 2046 5.1.1).
+func closes(tail []byte) bool {
+	return len(tail) == 2 && tail[1] == '-' ||
+		len(tail) > 2 && tail[1] == '-' && !isBoundaryOctet(tail[2])
+}
+
+func isBoundaryOctet(c byte) bool {
+	return isDigit(c) || isLetter(c) || strings.IndexByte("'()+_,-./:=? ", c) >= 0
 }
 
 // lineEndBefore is the length of the line end before the line at pos > 0. The
