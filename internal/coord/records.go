@@ -43,6 +43,9 @@ type Settings struct {
 	PausedBy     string    `json:"paused_by,omitempty"`
 	PausedReason string    `json:"paused_reason,omitempty"`
 	PausedAt     time.Time `json:"paused_at,omitzero"`
+	// AcceptDeadBefore: an operator says that the machines silent since before
+	// are dead, however many they are.
+	AcceptDeadBefore time.Time `json:"accept_dead_before,omitzero"`
 	// DryRun shows what would be done and does not do it.
 	DryRun bool `json:"dry_run,omitempty"`
 	// NoReturn leaves masters where a failover put them.

@@ -1,0 +1,83 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+)
+
+// copies says what is wrong with the redundancy of a store, and fills empty slots.
+func (d *decision) copies(s *Store) {
+	if len(s.Slots) > 1 && len(s.InSync) == 1 {
+		d.problem(Problem{
+			Code: Degraded, Severity: Critical, Store: s.Store, Machine: s.MachineOf(s.InSync[0]),
+			Text: fmt.Sprintf("Store %s has one copy, on %s.", s.Store, s.MachineOf(s.InSync[0])),
+			Next: "bring the other copy back; do not stop this machine",
+		})
+	}
+	for _, ref := range s.Slots {
+		if !s.IsInSync(ref.Slot) {
+			d.missing(s, ref)
+		}
+	}
+}
+
+func (d *decision) missing(s *Store, ref cluster.SlotRef) {
+	since, long := s.Missing[ref.Slot], true
+	text := fmt.Sprintf("The copy of store %s on %s is not in sync", s.Store, ref.Machine)
+	if !since.IsZero() {
+		text += fmt.Sprintf(" since %v", d.now.Sub(since).Round(time.Second))
+		long = d.now.Sub(since) >= d.policy.ReseedGrace
+	}
+	p := Problem{Code: CopyMissing, Severity: Note, Store: s.Store, Machine: ref.Machine, Text: text + "."}
+	switch st := d.slot(ref); {
+	case d.judged[ref.Machine] == dead && long:
+		p.Severity, p.Next = Warning, "bring the machine back, or give the store another slot"
+	case st == nil:
+	case st.Empty && d.reseedDue(s, ref):
+		p.Next = "" // it is being filled
+		d.plan.Actions = append(d.plan.Actions, Action{
+			Kind: Reseed, Store: s.Store, Machine: ref.Machine, Slot: ref.Slot, Epoch: s.Epoch, Rev: s.Rev,
+			Reason: "the slot is empty",
+		})
+	case long && st.Role != "seeding":
+		p.Severity, p.Next = Warning, fmt.Sprintf("look at the log of %s", ref.Machine)
+	}
+	d.problem(p)
+}
+
+func (d *decision) reseedDue(s *Store, ref cluster.SlotRef) bool {
+	n, _ := d.recent(s, d.policy.ReseedRetry, func(r Recent) bool { return r.Kind == Reseed && r.Slot == ref.Slot })
+	return n == 0
+}
+
+// slotProblems are what the slots say of themselves.
+func (d *decision) slotProblems(s *Store) {
+	zones := map[cluster.Zone]cluster.Machine{}
+	for _, ref := range s.Slots {
+		if m := d.snap.machine(ref.Machine); m != nil && m.Zone != "" {
+			if other, ok := zones[m.Zone]; ok {
+				d.problem(Problem{Code: SameZone, Severity: Warning, Store: s.Store, Text: fmt.Sprintf("Store %s has copies on %s and %s, both in zone %s.", s.Store, other, ref.Machine, m.Zone), Next: "move one of them"})
+			}
+			zones[m.Zone] = ref.Machine
+		}
+		st := d.slot(ref)
+		if st == nil {
+			continue
+		}
+		about := func(code Code, sev Severity, text, next string) {
+			d.problem(Problem{Code: code, Severity: sev, Store: s.Store, Machine: ref.Machine, Text: fmt.Sprintf("The copy of store %s on %s %s.", s.Store, ref.Machine, text), Next: next})
+		}
+		switch {
+		case st.Counter < ref.Counter:
+			about(SlotOlder, Critical, fmt.Sprintf("was opened %d times, the cluster knows of %d: an older disk or a clone", st.Counter, ref.Counter), "find its newer disk, or reseed it")
+		case st.Failed != "":
+			about(SlotFailed, Critical, "failed: "+st.Failed, "reseed it from its partner")
+		case st.Frozen != "":
+			about(SlotFrozen, Critical, "is frozen: "+st.Frozen, "run `tandemail control recover`")
+		case st.Stalled:
+			about(SlotStalled, Critical, "is on a disk that hangs", "look at the disk")
+		}
+	}
+}

@@ -1,0 +1,138 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+)
+
+func promotable(role string) bool { return role == "replica" || role == "candidate" }
+
+// candidate is a slot that could be master.
+type candidate struct {
+	ref      cluster.SlotRef
+	durable  cluster.LSN
+	draining bool
+	tried    int // nominations in this epoch
+	order    int // in the record: 0 is preferred
+}
+
+// promote finds a master for a store that has none.
+func (d *decision) promote(s *Store, why string) {
+	cands, not := d.candidates(s)
+	if len(cands) == 0 {
+		d.problem(Problem{
+			Code: NoCandidate, Severity: Critical, Store: s.Store,
+			Text: fmt.Sprintf("Store %s has no master (%s) and no copy that may become one: %s.", s.Store, why, strings.Join(not, "; ")),
+			Next: fmt.Sprintf("bring one of these back; only if all are lost: `tandemail store force-failover %s`", s.Store),
+		})
+		return
+	}
+	d.problem(Problem{Code: NoMaster, Severity: Critical, Store: s.Store, Text: fmt.Sprintf("Store %s has no master: %s.", s.Store, why), Next: d.promoteNext()})
+	nominated := func(r Recent) bool { return r.Kind == Nominate && r.Epoch == s.Epoch }
+	if n, _ := d.recent(s, d.policy.NominateRetry, nominated); n > 0 {
+		return // under way
+	}
+	if n := d.failovers(s); n >= d.policy.MaxFailovers {
+		d.problem(Problem{
+			Code: Flapping, Severity: Critical, Store: s.Store,
+			Text: fmt.Sprintf("Store %s lost %d masters within %v; no other is appointed until that time has passed.", s.Store, n, d.policy.FlapPeriod),
+			Next: "look at the logs of its machines",
+		})
+		return
+	}
+	c := cands[0]
+	d.plan.Actions = append(d.plan.Actions, Action{
+		Kind: Nominate, Store: s.Store, Machine: c.ref.Machine, Slot: c.ref.Slot, Epoch: s.Epoch, Rev: s.Rev,
+		Reason: why,
+	})
+}
+
+func (d *decision) promoteNext() string {
+	if d.held != "" {
+		return "nothing automatic happens now; see the problem that says why"
+	}
+	return "" // it is being done
+}
+
+// failovers counts the epochs that ended by nomination in the flap period, this
+// one not included.
+func (d *decision) failovers(s *Store) int {
+	ended := map[cluster.Epoch]bool{}
+	for _, r := range d.snap.Recent {
+		if r.Store == s.Store && r.Kind == Nominate && r.Epoch != s.Epoch && r.Epoch != 0 && d.now.Sub(r.At) < d.policy.FlapPeriod {
+			ended[r.Epoch] = true
+		}
+	}
+	return len(ended)
+}
+
+// candidates are the slots that may become master, best first, and why the
+// others of the in-sync set may not.
+func (d *decision) candidates(s *Store) (out []candidate, not []string) {
+	for i, ref := range s.Slots {
+		if s.Epoch != 0 && !s.IsInSync(ref.Slot) {
+			continue
+		}
+		st, why := d.usable(ref)
+		if why != "" {
+			not = append(not, fmt.Sprintf("%s %s", ref.Machine, why))
+			continue
+		}
+		tried, _ := d.recent(s, d.policy.FlapPeriod, func(r Recent) bool {
+			return r.Kind == Nominate && r.Epoch == s.Epoch && r.Slot == ref.Slot
+		})
+		out = append(out, candidate{ref, st.Durable, d.snap.machine(ref.Machine).Draining, tried, i})
+	}
+	slices.SortStableFunc(out, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.tried, b.tried), compareBool(a.draining, b.draining),
+			cmp.Compare(b.durable, a.durable), cmp.Compare(a.order, b.order))
+	})
+	return out, not
+}
+
+// usable says why a slot cannot be master now, "" if it can.
+func (d *decision) usable(ref cluster.SlotRef) (*SlotStatus, string) {
+	switch d.judged[ref.Machine] {
+	case dead:
+		return nil, "is dead"
+	case suspect:
+		return nil, "cannot be reached"
+	}
+	m := d.snap.machine(ref.Machine)
+	if m == nil {
+		return nil, "is no machine of this cluster"
+	}
+	if !d.fresh(m) {
+		return nil, "has not said how its slot is"
+	}
+	st := d.slot(ref)
+	switch {
+	case st == nil:
+		return nil, "does not run the slot"
+	case st.Counter < ref.Counter:
+		return nil, "has an older state of the slot than the cluster knows"
+	case st.Failed != "":
+		return nil, "has the slot failed: " + st.Failed
+	case st.Frozen != "":
+		return nil, "has the slot frozen: " + st.Frozen
+	case st.Stalled:
+		return nil, "has a disk that hangs"
+	case !promotable(st.Role):
+		return nil, "has the slot as " + st.Role
+	}
+	return st, ""
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
