@@ -66,3 +66,16 @@ func TestDeliveryGoesToEachRecipientWithItsPrefix(t *testing.T) {
 		}
 	}
 }
+
+func TestTwin(t *testing.T) {
+	s := mailtest.NewServer(mailtest.Config{})
+	next := byte(0)
+	mailtest.Run(t, func(t *testing.T) mail.Account {
+		next++
+		a, err := s.CreateAccount(mail.AccountID{next}, state.NewAccount{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	})
+}
