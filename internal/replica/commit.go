@@ -21,10 +21,9 @@ func (c *Core) counted(id cluster.SlotID) *peer {
 // set the record may hold, each of them on at least MinInSync machines.
 func (c *Core) committable() cluster.LSN {
 	lsn := c.log.durable
+	enough := true
 	for _, set := range c.possibleSets() {
-		if c.machines(set) < c.cfg.MinInSync && !c.mutated(IgnoreMinInSync) {
-			return 0
-		}
+		enough = enough && c.machines(set) >= c.cfg.MinInSync
 		for _, id := range set {
 			if id == c.cfg.Slot || c.mutated(CommitAlone) {
 				continue
@@ -36,7 +35,26 @@ func (c *Core) committable() cluster.LSN {
 			lsn = min(lsn, p.durable)
 		}
 	}
+	if !enough && !c.mutated(IgnoreMinInSync) {
+		lsn = c.startOnly(lsn)
+	}
 	return lsn
+}
+
+// startOnly is what a set of too few machines can commit: the epoch start, once
+// enough machines hold it in or outside the set. Without it nobody could join.
+func (c *Core) startOnly(lsn cluster.LSN) cluster.LSN {
+	m := c.master
+	holders := []cluster.SlotID{c.cfg.Slot}
+	for i := range m.peers {
+		if p := &m.peers[i]; p.streaming && !p.lost && p.kind != Async && p.health == Whole && p.durable >= m.startEnd {
+			holders = append(holders, p.slot)
+		}
+	}
+	if c.machines(holders) < c.cfg.MinInSync {
+		return 0
+	}
+	return min(lsn, m.startEnd)
 }
 
 // settleCommit moves the commit. On a master an older tail commits only together

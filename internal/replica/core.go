@@ -87,6 +87,8 @@ func (c *Core) take(in Event) {
 		c.onDiskFailed(e)
 	case EpochDurable:
 		c.onEpochDurable(e)
+	case CounterKept:
+		c.onCounterKept(e)
 	case Truncated:
 		c.onTruncated(e)
 	case Applied:

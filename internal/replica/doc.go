@@ -24,7 +24,7 @@
 //   - Send, StartStream, StopStream and StreamAcked are ordered per session and
 //     may be queued. A Send may wait behind octets of the same session; it must
 //     not overtake an ordered effect before it.
-//   - Sync, AdoptEpoch, KeepRecord, ProposeRecord, ReadRecord, ApplyTo, Locate
+//   - Sync, AdoptEpoch, KeepRecord, KeepCounter, ProposeRecord, ReadRecord, ApplyTo, Locate
 //     and AskController are started and answered later by their event. At
 //     most one Sync, one ReadRecord and one ProposeRecord is outstanding. ApplyTo
 //     supersedes an earlier one. AdoptEpoch and KeepRecord write the same file, in

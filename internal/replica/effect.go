@@ -92,6 +92,10 @@ type KeepRecord struct {
 	CoordRev cluster.Rev
 }
 
+// KeepCounter: the record agrees that this open is a new one: make its counter
+// durable in meta and spool. Answer CounterKept. Until then the slot only looks.
+type KeepCounter struct{ Counter uint64 }
+
 // ProposeRecord: write Record if the key is still at Rev. Answer CASAnswered.
 type ProposeRecord struct {
 	Rev    cluster.Rev
@@ -150,6 +154,7 @@ func (StopStream) effect()     {}
 func (ApplyTo) effect()        {}
 func (AdoptEpoch) effect()     {}
 func (KeepRecord) effect()     {}
+func (KeepCounter) effect()    {}
 func (ProposeRecord) effect()  {}
 func (ReadRecord) effect()     {}
 func (AskController) effect()  {}

@@ -31,7 +31,9 @@ type EpochStart struct {
 }
 
 // Opened is the first event of every Core: recovery has finished and everything
-// up to End is durable. Counter has been raised and made durable for this open.
+// up to End is durable. Counter is one more than the counter kept last: it is
+// kept only when KeepCounter says so, or an older disk that is opened twice would
+// outgrow the recorded counter.
 type Opened struct {
 	Incarnation cluster.Incarnation
 	Counter     uint64
@@ -91,6 +93,9 @@ type Nominate struct {
 	// OldIsOff: a fence or a person vouches that the old master is off; without
 	// it a forced master waits out the old one's Alone time.
 	OldIsOff bool
+	// CoordRev is the coordinator's revision the controller decided on. A nominee
+	// that then reads a lower one knows that the coordinator went back.
+	CoordRev cluster.Rev
 }
 
 // SwitchTo asks the master to hand over to Target within Within (0: the default).
@@ -119,6 +124,9 @@ type DiskFailed struct{ Reason string }
 
 // EpochDurable: the epoch file holds Epoch, file and directory synced.
 type EpochDurable struct{ Epoch cluster.Epoch }
+
+// CounterKept: the slot's files hold Counter, durably. Answers KeepCounter.
+type CounterKept struct{ Counter uint64 }
 
 // Truncated: the journal now ends at End, durably. Answers Truncate.
 type Truncated struct{ End cluster.Position }
@@ -190,6 +198,7 @@ func (AppendRefused) event()      {}
 func (Durable) event()            {}
 func (DiskFailed) event()         {}
 func (EpochDurable) event()       {}
+func (CounterKept) event()        {}
 func (Truncated) event()          {}
 func (Applied) event()            {}
 func (Located) event()            {}

@@ -98,7 +98,7 @@ func (c *Core) stranger(h Hello) string {
 
 // meet returns where the stream may begin, or why the copy needs a reseed.
 func (c *Core) meet(p *peer, h Hello) (cluster.LSN, string) {
-	at, ok := common(c.history(), history{h.Starts, h.End.LSN})
+	at, ok := common(c.history(), history{h.Low, h.Starts, h.End.LSN})
 	if c.mutated(SkipTruncate) {
 		at, ok = min(h.End.LSN, c.log.end.LSN), true
 	}
@@ -108,8 +108,8 @@ func (c *Core) meet(p *peer, h Hello) (cluster.LSN, string) {
 	}
 	p.lost = false
 	switch {
-	case !ok || at < c.log.low:
-		return 0, fmt.Sprintf("no common journal: parted before %d", c.log.low)
+	case !ok || at < max(c.log.low, h.Low):
+		return 0, fmt.Sprintf("no common journal is left above %d", max(c.log.low, h.Low))
 	case at < max(h.Commit, h.Applied) && !c.mutated(TruncateAnything):
 		return 0, fmt.Sprintf("histories part at %d, below commit %d or applied %d", at, h.Commit, h.Applied)
 	}

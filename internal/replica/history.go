@@ -4,11 +4,16 @@ import "github.com/tandemail/tandemail/internal/cluster"
 
 // history is a journal in outline: where each epoch began and where it ends.
 type history struct {
+	low    cluster.LSN
 	starts []EpochStart
 	end    cluster.LSN
 }
 
-func (c *Core) history() history { return history{starts: c.log.starts, end: c.log.end.LSN} }
+func (c *Core) history() history { return history{c.log.low, c.log.starts, c.log.end.LSN} }
+
+// clipped reports whether the i-th epoch's first batch was trimmed away, so that
+// its true start is not known.
+func (h history) clipped(i int) bool { return i == 0 && h.low > 0 && h.starts[0].LSN <= h.low }
 
 // complete reports whether the outline reaches back to the beginning of time.
 func (h history) complete() bool { return len(h.starts) == 0 || h.starts[0].LSN == 0 }
@@ -29,7 +34,11 @@ func (h history) epochEnd(i int) cluster.LSN {
 func common(a, b history) (lsn cluster.LSN, ok bool) {
 	for i := len(a.starts) - 1; i >= 0; i-- {
 		for j := len(b.starts) - 1; j >= 0; j-- {
-			if a.starts[i] == b.starts[j] {
+			same := a.starts[i] == b.starts[j]
+			if a.starts[i].Epoch == b.starts[j].Epoch && (a.clipped(i) || b.clipped(j)) {
+				same = true // one incarnation wrote both; the chain at the end is compared anyway
+			}
+			if same {
 				return min(a.epochEnd(i), b.epochEnd(j)), true
 			}
 		}

@@ -74,17 +74,14 @@ func (c *Core) stalled() []cluster.SlotID {
 }
 
 // withoutStalled is the record without the stalled slots (rule: leaving the
-// set). They are required until the change is known. Below MinInSync nothing
-// could be committed anyway, so both copies stay promotable.
+// set). They are required until the change is known. A set below MinInSync
+// commits nothing more than its epoch start, but others can join it.
 func (c *Core) withoutStalled(stalled []cluster.SlotID) *cluster.StoreRecord {
 	if len(stalled) == 0 {
 		return nil
 	}
 	r := c.coord.record.Clone()
 	r.InSync = slices.DeleteFunc(r.InSync, func(id cluster.SlotID) bool { return slices.Contains(stalled, id) })
-	if c.machines(r.InSync) < c.cfg.MinInSync {
-		return nil
-	}
 	if len(r.InSync) == 1 && !c.mayGoAlone(stalled[0]) {
 		return nil
 	}

@@ -16,6 +16,9 @@ type nomination struct {
 	off    bool
 	read   bool          // a linearizable read was answered since
 	epoch  cluster.Epoch // that it showed
+	rev    cluster.Rev   // of the coordinator when the controller decided
+	// rewound: the coordinator showed less than that.
+	rewound bool
 }
 
 // onNominate begins a candidature (rule: promotion).
@@ -24,7 +27,7 @@ func (c *Core) onNominate(e Nominate) {
 		c.emit(Told{Text: "nomination refused: " + why})
 		return
 	}
-	c.follow.nominated = &nomination{forced: e.Forced, off: e.OldIsOff}
+	c.follow.nominated = &nomination{forced: e.Forced, off: e.OldIsOff, rev: e.CoordRev}
 	c.coord.wantRead, c.coord.notBefore = true, c.now
 	c.become(RoleCandidate)
 }
@@ -51,6 +54,7 @@ func (c *Core) nominationRead() {
 	if n := c.follow.nominated; n != nil {
 		if !n.read {
 			n.read, n.epoch = true, c.coord.record.Epoch
+			n.rewound = c.coord.coordRev < n.rev && !c.mutated(TrustRewound)
 		}
 	}
 }
@@ -79,6 +83,8 @@ func (c *Core) ineligible(n *nomination) string {
 	switch {
 	case c.frozen != nil:
 		return "frozen: " + c.frozen.String()
+	case n.rewound:
+		return fmt.Sprintf("the controller saw revision %d of the coordinator, which has gone back", n.rev)
 	case r.Epoch != n.epoch:
 		return fmt.Sprintf("epoch %d has begun", r.Epoch)
 	case r.Epoch == 0 && c.log.end.LSN != 0:

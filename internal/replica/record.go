@@ -14,21 +14,42 @@ type coordState struct {
 	record   cluster.StoreRecord
 	rev      cluster.Rev // 0: none known
 	coordRev cluster.Rev // highest revision of the coordinator ever seen
-	verified bool        // this open's counter was checked against the record
+	checked  bool        // this open's counter was compared with the record
+	verified bool        // and is durable: the slot may take part
 
 	proposals []proposal // outcome not known; see required.go
 	asked     string     // nonce of the one unanswered ProposeRecord
-	askedAt   time.Duration
+	askedIn   question
 	nonces    uint64
 	settled   bool // a read has been answered since the last unknown outcome
 
 	wantRead  bool
 	reading   uint64 // the one unanswered ReadRecord; 0 if none
 	reads     uint64
-	readSent  time.Duration
+	readIn    question
 	notBefore time.Duration // of the next question
 	confirmed time.Duration // send time of the newest question that confirmed our record
 	sealed    cluster.Epoch // this epoch's record was written by the sealed old master
+}
+
+// question is what was known when a request to the coordinator was sent. Its
+// answer may be overtaken by a watch, so it is measured against that, not against
+// what is known when it arrives.
+type question struct {
+	sent       time.Duration
+	generation uint64
+	rev        cluster.Rev
+	coordRev   cluster.Rev
+}
+
+func (c *Core) question() question {
+	return question{c.now, c.coord.record.Generation, c.coord.rev, c.coord.coordRev}
+}
+
+// older reports whether a linearizable answer shows less than was known when its
+// question was sent.
+func (q question) older(s sighting) bool {
+	return s.record.Generation <= q.generation && (s.rev < q.rev || s.coordRev < q.coordRev)
 }
 
 // sighting is a record as some source showed it.
@@ -38,7 +59,7 @@ type sighting struct {
 	prev         cluster.Rev
 	coordRev     cluster.Rev
 	linearizable bool
-	sent         time.Duration
+	asked        question // if linearizable
 }
 
 func (c *Core) onRecordSeen(e RecordSeen) {
@@ -48,7 +69,7 @@ func (c *Core) onRecordSeen(e RecordSeen) {
 			return
 		}
 		c.coord.reading = 0
-		s.linearizable, s.sent = true, c.coord.readSent
+		s.linearizable, s.asked = true, c.coord.readIn
 	}
 	c.learn(s)
 }
@@ -64,14 +85,14 @@ func (c *Core) onReadFailed(e ReadFailed) {
 // settleRead asks for the record when something needs it.
 func (c *Core) settleRead() {
 	k := &c.coord
-	if !k.verified || (!k.settled && len(k.proposals) > 0 && k.asked == "") || c.nominationNeedsRead() || c.loneNeedsRead() || c.sealNeedsRead() {
+	if !k.checked || (!k.settled && len(k.proposals) > 0 && k.asked == "") || c.nominationNeedsRead() || c.loneNeedsRead() || c.sealNeedsRead() {
 		k.wantRead = true
 	}
 	if !k.wantRead || k.reading != 0 || c.now < k.notBefore {
 		return
 	}
 	k.reads++
-	k.reading, k.readSent, k.wantRead = k.reads, c.now, false
+	k.reading, k.readIn, k.wantRead = k.reads, c.question(), false
 	k.notBefore = c.now + c.cfg.Timing.Retry
 	c.emit(ReadRecord{Read: k.reading})
 }
@@ -84,14 +105,16 @@ func (c *Core) learn(s sighting) {
 		c.freeze(*p)
 		return
 	}
-	switch recovered := s.record.Generation > k.record.Generation; {
+	recovered := s.record.Generation > k.record.Generation
+	switch {
 	case recovered:
 		k.coordRev = s.coordRev
 	case s.rev < k.rev:
+		k.wantRead = k.wantRead || s.linearizable // overtaken: ask again
 		return
 	}
 	k.coordRev = max(k.coordRev, s.coordRev)
-	if s.rev != k.rev {
+	if s.rev != k.rev || recovered {
 		c.takeRecord(s)
 	}
 	if s.linearizable {
@@ -107,14 +130,16 @@ func (c *Core) contradiction(s sighting) *Problem {
 	}
 	recovered := s.rev != 0 && s.record.Generation > k.record.Generation
 	switch {
+	case recovered && s.record.Epoch < k.record.Epoch:
+		return &Problem{RecordIllegal, fmt.Sprintf("generation %d began with epoch %d, below %d", s.record.Generation, s.record.Epoch, k.record.Epoch)}
 	case recovered:
 		return nil // control recover raised the generation: revisions start anew
 	case c.frozen != nil:
 		return c.frozen
-	case s.linearizable && s.rev == 0 && k.rev != 0:
+	case s.linearizable && s.rev == 0 && s.asked.rev != 0:
 		return &Problem{RecordMissing, fmt.Sprintf("the coordinator has no record; revision %d was seen", k.rev)}
-	case s.linearizable && (s.rev < k.rev || s.coordRev < k.coordRev):
-		return &Problem{CoordRewound, fmt.Sprintf("the coordinator shows revision %d of %d; %d of %d were seen", s.rev, s.coordRev, k.rev, k.coordRev)}
+	case s.linearizable && s.asked.older(s):
+		return &Problem{CoordRewound, fmt.Sprintf("the coordinator shows revision %d of %d; %d of %d were seen before", s.rev, s.coordRev, s.asked.rev, s.asked.coordRev)}
 	case s.rev < k.rev:
 		return nil // an old watch or frame
 	case s.rev == k.rev && s.rev != 0 && !reflect.DeepEqual(s.record, k.record):
@@ -181,8 +206,8 @@ func (c *Core) linearized(s sighting) {
 	if k.rev == 0 {
 		return
 	}
-	k.confirmed = max(k.confirmed, s.sent)
-	if !k.verified {
+	k.confirmed = max(k.confirmed, s.asked.sent)
+	if !k.checked {
 		c.verify()
 	}
 	if c.role < RoleFailed {
@@ -203,8 +228,15 @@ func (c *Core) verify() {
 		c.fail(OlderDisk, fmt.Sprintf("opened with counter %d, the record knows %d", c.counter, ref.Counter))
 		return
 	}
-	c.coord.verified = true
-	c.become(c.following())
+	c.coord.checked = true
+	c.emit(KeepCounter{Counter: c.counter})
+}
+
+func (c *Core) onCounterKept(e CounterKept) {
+	if c.coord.checked && e.Counter == c.counter && c.role == RoleIdle {
+		c.coord.verified = true
+		c.become(c.following())
+	}
 }
 
 // freeze stops automation, not mail: no proposals until a higher generation.

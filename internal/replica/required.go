@@ -33,7 +33,7 @@ func (c *Core) propose(r cluster.StoreRecord) {
 	} else {
 		k.proposals = append(k.proposals, p)
 	}
-	k.asked, k.askedAt, k.settled = r.Nonce, c.now, false
+	k.asked, k.askedIn, k.settled = r.Nonce, c.question(), false
 	c.refreshLease() // the required set may have grown: before the proposal leaves
 	c.emit(ProposeRecord{Rev: k.rev, Record: r})
 }
@@ -45,7 +45,7 @@ func (c *Core) onCASAnswered(e CASAnswered) {
 	}
 	k.asked = ""
 	if e.Outcome == OK {
-		c.learn(sighting{record: e.Record, rev: e.Rev, coordRev: e.CoordRev, linearizable: true, prev: k.rev, sent: k.askedAt})
+		c.learn(sighting{record: e.Record, rev: e.Rev, coordRev: e.CoordRev, linearizable: true, prev: k.rev, asked: k.askedIn})
 		return
 	}
 	if c.mutated(RequireRecordedOnly) {

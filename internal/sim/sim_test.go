@@ -1,0 +1,45 @@
+package sim
+
+import (
+	"flag"
+	"testing"
+)
+
+var (
+	oneSeed  = flag.Uint64("sim.seed", 0, "run this seed only")
+	seeds    = flag.Uint64("sim.seeds", 300, "number of seeds to run")
+	showing  = flag.Bool("sim.trace", false, "print every event")
+	fromSeed = flag.Uint64("sim.from", 1, "first seed")
+)
+
+// story runs one seed and fails with its last events.
+func story(t *testing.T, cfg Config) *World {
+	t.Helper()
+	if *showing {
+		cfg.Trace = func(s string) { t.Log(s) }
+	}
+	w := New(cfg)
+	if err := w.Story(); err != nil {
+		t.Errorf("%v\nagain with: go test ./internal/sim -run TestSeeds -sim.seed=%d -sim.trace\n%s", err, cfg.Seed, w.Tail())
+	}
+	return w
+}
+
+func TestSeeds(t *testing.T) {
+	if *oneSeed != 0 {
+		story(t, RandomConfig(*oneSeed))
+		return
+	}
+	var acks, appoints, reads int
+	for seed := *fromSeed; seed < *fromSeed+*seeds; seed++ {
+		w := story(t, RandomConfig(seed))
+		acks, appoints, reads = acks+w.acks, appoints+w.check.appoints, reads+w.check.reads
+		if t.Failed() {
+			return
+		}
+	}
+	t.Logf("%d seeds: %d acknowledged operations, %d epochs, %d reads", *seeds, acks, appoints, reads)
+	if acks == 0 || appoints == 0 || reads == 0 {
+		t.Error("nothing happened")
+	}
+}
