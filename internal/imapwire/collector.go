@@ -1,0 +1,217 @@
+package imapwire
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// ErrFlood means that the peer sends far more than a refused command may have:
+// only closing the connection helps.
+var ErrFlood = errors.New("command is too long to skip")
+
+// Step is what a [Collector] wants next.
+type Step uint8
+
+// The steps.
+const (
+	NeedMore     Step = iota // all of p was taken
+	NeedContinue             // send a continuation request, then feed on
+	Whole                    // Take gives the command
+	Refused                  // the error is its answer; the stream is in step again
+)
+
+// Spool makes room for one large literal. The file is the caller's: he removes
+// it when the command is done.
+type Spool interface {
+	io.Writer
+	Spooled
+}
+
+// Collector gathers whole commands from a stream that comes in pieces. It holds
+// at most Limits.Line octets of text and Limits.Literals literals of
+// Limits.Memory octets each, together no more than Limits.Message.
+type Collector struct {
+	limits   Limits
+	newSpool func(size int64) (Spool, error)
+
+	scan    Scanner
+	raw     Raw
+	spool   Spool
+	memory  int64
+	refusal *SyntaxError
+	skipped int64
+}
+
+// NewCollector makes one. newSpool may be nil: everything stays in memory.
+func NewCollector(limits Limits, newSpool func(size int64) (Spool, error)) *Collector {
+	return &Collector{limits: limits.withDefaults(), newSpool: newSpool}
+}
+
+// Feed takes the first n octets of p. With Refused the error is a *[SyntaxError];
+// every other error is final: ErrFlood or that of a spool.
+func (c *Collector) Feed(p []byte) (n int, step Step, err error) {
+	for n < len(p) {
+		k, ev := c.scan.Next(p[n:])
+		b := p[n : n+k]
+		n += k
+		if step, err := c.take(b, ev); step != NeedMore || err != nil {
+			return n, step, err
+		}
+	}
+	return n, NeedMore, nil
+}
+
+// Take gives the command that Feed called Whole. The Collector begins anew.
+func (c *Collector) Take() Raw {
+	raw := c.raw
+	c.reset()
+	return raw
+}
+
+// Idle reports whether nothing of a command is there.
+func (c *Collector) Idle() bool {
+	return len(c.raw.Text) == 0 && c.refusal == nil && c.scan == Scanner{}
+}
+
+func (c *Collector) reset() {
+	c.raw, c.spool, c.memory, c.refusal, c.skipped = Raw{}, nil, 0, nil, 0
+	c.scan.Reset()
+}
+
+func (c *Collector) take(b []byte, ev Event) (Step, error) {
+	if c.refusal != nil {
+		return c.skip(b, ev)
+	}
+	switch ev {
+	case Content:
+		return NeedMore, c.content(b)
+	case Text:
+		c.text(b)
+	case EndOfLine:
+		c.text(b)
+		c.endLine()
+		c.raw.Text = append(c.raw.Text, "\r\n"...)
+		return c.announced()
+	case EndOfCommand:
+		c.text(b)
+		c.endLine()
+		if c.refusal == nil {
+			return Whole, nil
+		}
+	}
+	return c.skip(nil, ev)
+}
+
+func (c *Collector) text(b []byte) {
+	room := c.limits.Line - len(c.raw.Text)
+	if len(b) > room+2 { // the line's end does not count
+		c.raw.Text = append(c.raw.Text, b[:max(room, 0)]...)
+		c.refuse("Command line is too long")
+		return
+	}
+	c.raw.Text = append(c.raw.Text, b...)
+}
+
+// endLine cuts the end of the last line off.
+func (c *Collector) endLine() {
+	t := c.raw.Text
+	if n := len(t); n > 0 && t[n-1] == '\n' {
+		t = t[:n-1]
+		if n > 1 && t[n-2] == '\r' {
+			t = t[:n-2]
+		}
+	}
+	c.raw.Text = t
+}
+
+func (c *Collector) content(b []byte) error {
+	if c.spool != nil {
+		if _, err := c.spool.Write(b); err != nil {
+			return fmt.Errorf("spool literal: %w", err)
+		}
+		return nil
+	}
+	l := &c.raw.Literals[len(c.raw.Literals)-1]
+	l.Data = append(l.Data, b...)
+	return nil
+}
+
+// announced decides about the literal that the last line announced.
+func (c *Collector) announced() (Step, error) {
+	a := c.scan.Literal()
+	c.check(a)
+	if c.refusal != nil {
+		return c.skip(nil, EndOfLine)
+	}
+	l := Literal{Announcement: a}
+	c.spool = nil
+	if a.Size > c.limits.Memory && c.newSpool != nil {
+		s, err := c.newSpool(a.Size)
+		if err != nil {
+			return NeedMore, fmt.Errorf("make spool of %d octets: %w", a.Size, err)
+		}
+		c.spool, l.Spool = s, s
+	} else {
+		c.memory += a.Size
+		l.Data = make([]byte, 0, min(a.Size, c.limits.Memory))
+	}
+	c.raw.Literals = append(c.raw.Literals, l)
+	if a.Sync {
+		return NeedContinue, nil
+	}
+	return NeedMore, nil
+}
+
+func (c *Collector) check(a Announcement) {
+	limit := c.limits.String
+	if takesMessages(nameOf(c.raw.Text)) {
+		limit = c.limits.Message
+	}
+	switch {
+	case c.refusal != nil:
+	case a.Size > limit:
+		c.refuse(fmt.Sprintf("Literal is larger than %d octets", limit))
+		c.refusal.Code = CodeTooBig
+	case !a.Sync && a.Size > c.limits.NonSync:
+		c.refuse(fmt.Sprintf("Non-synchronizing literal is larger than %d octets", c.limits.NonSync))
+	case len(c.raw.Literals) >= c.limits.Literals:
+		c.refuse("Too many literals")
+	case c.memory+a.Size > c.limits.Message && c.newSpool == nil:
+		c.refuse("Literals are too large together")
+	}
+}
+
+func takesMessages(name string) bool {
+	return name == "APPEND" || strings.HasSuffix(name, "REPLACE")
+}
+
+func (c *Collector) refuse(text string) {
+	if c.refusal == nil {
+		c.refusal = &SyntaxError{Tag: tagOf(c.raw.Text), Text: text}
+	}
+}
+
+// skip swallows what is left of a refused command. Without a continuation the
+// client sends nothing more of it.
+func (c *Collector) skip(b []byte, ev Event) (Step, error) {
+	c.skipped += int64(len(b))
+	over := ev == EndOfCommand
+	if ev == EndOfLine {
+		if c.scan.Literal().Sync {
+			over = true
+		} else if c.scan.Pending() > maxSkipTotal-c.skipped {
+			return NeedMore, ErrFlood
+		}
+	}
+	if over {
+		err := c.refusal
+		c.reset()
+		return Refused, err
+	}
+	if c.skipped > maxSkipTotal {
+		return NeedMore, ErrFlood
+	}
+	return NeedMore, nil
+}

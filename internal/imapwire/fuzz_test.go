@@ -1,0 +1,85 @@
+package imapwire
+
+import (
+	"bytes"
+	"errors"
+	"reflect"
+	"testing"
+)
+
+// FuzzParse: any text and literal gives a command or a printable sentence.
+func FuzzParse(f *testing.F) {
+	for _, file := range []string{"testdata/good.txt", "testdata/bad.txt"} {
+		for _, x := range examples(f, file) {
+			f.Add([]byte(x[0]+"\r\n"), false)
+		}
+	}
+	f.Fuzz(func(t *testing.T, in []byte, utf8 bool) {
+		c := NewCollector(Limits{Line: 4096, String: 4096, Message: 4096}, nil)
+		for len(in) > 0 {
+			n, step, _ := c.Feed(in)
+			in = in[n:]
+			if step != Whole {
+				if n == 0 {
+					return
+				}
+				continue
+			}
+			raw := c.Take()
+			_, err := Parse(raw, utf8)
+			if e, ok := errors.AsType[*SyntaxError](err); err != nil && (!ok || !printable(e.Text)) {
+				t.Fatalf("%q: %v", raw.Text, err)
+			}
+		}
+	})
+}
+
+// FuzzCollector: how the stream is cut changes nothing, and what was collected
+// is what came.
+func FuzzCollector(f *testing.F) {
+	f.Add([]byte("a X {3+}\r\nabc {0}\r\n\r\nb Y\r\n"), 1)
+	f.Add([]byte("a X ~{2}\r\n{9 \"{1}\nx\"\n"), 3)
+	f.Add([]byte("a X {999+}\r\n"), 2)
+	f.Fuzz(func(t *testing.T, in []byte, piece int) {
+		piece = max(piece, 1)
+		limits := Limits{Line: 64, String: 16, Literals: 4}
+		whole := feed(NewCollector(limits, nil), string(in), len(in)+1)
+		cut := feed(NewCollector(limits, nil), string(in), piece)
+		if len(whole) != len(cut) {
+			t.Fatalf("whole %q, cut %q", whole, cut)
+		}
+		for i := range whole {
+			if whole[i] != cut[i] {
+				t.Fatalf("whole %q, cut %q", whole, cut)
+			}
+		}
+		c := NewCollector(Limits{}, nil)
+		if n, step, err := c.Feed(in); step == Whole && err == nil {
+			var out bytes.Buffer
+			raw := c.Take()
+			if _, err := raw.WriteTo(&out); err != nil || out.Len() != int(raw.Size()) {
+				t.Fatalf("%q: %v", in[:n], err)
+			}
+			again := collect(t, string(bytes.TrimSuffix(out.Bytes(), []byte("\r\n"))))
+			if !reflect.DeepEqual(again, raw) {
+				t.Fatalf("%q became %q", in[:n], out.Bytes())
+			}
+		}
+	})
+}
+
+// FuzzUTF7: what decodes has no other encoding.
+func FuzzUTF7(f *testing.F) {
+	for _, s := range []string{"a&-b", "Entw&APw-rfe", "&U,BTFw-", "&2D3eAA-"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		plain, err := DecodeUTF7(s)
+		if err != nil {
+			return
+		}
+		if got := string(AppendUTF7(nil, plain)); got != s {
+			t.Errorf("%q became %q became %q", s, plain, got)
+		}
+	})
+}

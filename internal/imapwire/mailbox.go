@@ -1,0 +1,67 @@
+package imapwire
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// mailbox takes a mailbox name: UTF-8 in normal form C, INBOX in upper case.
+func (l *lexer) mailbox() (string, error) {
+	s, err := l.astring()
+	if err != nil {
+		return "", err
+	}
+	return l.name(s)
+}
+
+// pattern takes a mailbox name in which "%" and "*" may stand.
+func (l *lexer) pattern() (string, error) {
+	s := l.while(isListChar)
+	if s == "" {
+		var err error
+		if s, err = l.str(); err != nil {
+			return "", err
+		}
+	}
+	return l.name(s)
+}
+
+func (l *lexer) name(s string) (string, error) {
+	if l.utf8 {
+		if !utf8.ValidString(s) {
+			return "", syntax("Mailbox name is not valid UTF-8")
+		}
+	} else {
+		var err error
+		if s, err = DecodeUTF7(s); err != nil {
+			return "", syntax("Mailbox name is %v", err)
+		}
+	}
+	if strings.EqualFold(s, "INBOX") {
+		return "INBOX", nil
+	}
+	return norm.NFC.String(s), nil
+}
+
+// AppendMailbox appends a mailbox name, in modified UTF-7 or, if utf8 is set, as it is.
+func AppendMailbox(dst []byte, name string, utf8 bool) []byte {
+	if utf8 {
+		return appendName(dst, name)
+	}
+	if printable(name) && strings.IndexByte(name, '&') < 0 {
+		return AppendAString(dst, name)
+	}
+	return AppendAString(dst, string(AppendUTF7(nil, name)))
+}
+
+// appendName appends UTF-8 as RFC 6855 3 has it: quoted strings may contain it.
+func appendName(dst []byte, name string) []byte {
+	for i := range len(name) {
+		if name[i] >= 0x80 {
+			return appendQuoted(dst, name)
+		}
+	}
+	return AppendAString(dst, name)
+}
