@@ -1,6 +1,7 @@
 package line
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -49,23 +50,16 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	def(&c.MaxLine, 8192)
-	def(&c.ReadBuffer, 4096)
-	def(&c.WriteBuffer, 4096)
-	def(&c.IdleTimeout, 30*time.Minute)
-	def(&c.LineTimeout, time.Minute)
-	def(&c.WriteTimeout, time.Minute)
-	def(&c.MinRate, 100)
-	def(&c.Grace, 3*time.Minute)
+	c.MaxLine = cmp.Or(c.MaxLine, 8192)
+	c.ReadBuffer = cmp.Or(c.ReadBuffer, 4096)
+	c.WriteBuffer = cmp.Or(c.WriteBuffer, 4096)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, 30*time.Minute)
+	c.LineTimeout = cmp.Or(c.LineTimeout, time.Minute)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, time.Minute)
+	c.MinRate = cmp.Or(c.MinRate, 100)
+	c.Grace = cmp.Or(c.Grace, 3*time.Minute)
 	c.ReadBuffer = max(c.ReadBuffer, 512)
 	return c
-}
-
-func def[T comparable](p *T, v T) {
-	var zero T
-	if *p == zero {
-		*p = v
-	}
 }
 
 // Conn speaks lines over a net.Conn, which it owns.

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -75,8 +76,8 @@ type answer struct {
 
 // NewCaller takes over f. Somebody must run Run.
 func NewCaller(f *Frames, cfg CallerConfig) *Caller {
-	def(&cfg.MaxInFlight, 256)
-	def(&cfg.Silence, 3*heartbeat)
+	cfg.MaxInFlight = cmp.Or(cfg.MaxInFlight, 256)
+	cfg.Silence = cmp.Or(cfg.Silence, 3*heartbeat)
 	return &Caller{
 		f: f, places: make(chan struct{}, cfg.MaxInFlight), silence: cfg.Silence,
 		waiting: map[uint64]call{}, done: make(chan struct{}),

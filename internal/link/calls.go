@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +31,7 @@ type Calls struct {
 
 // NewCalls builds it; it connects when it is asked. Close it.
 func NewCalls(cfg CallsConfig) *Calls {
-	def(&cfg.Conns, 2)
+	cfg.Conns = cmp.Or(cfg.Conns, 2)
 	c := &Calls{cfg: cfg}
 	c.k = newKeeper(cfg.Conns, c.connect)
 	return c

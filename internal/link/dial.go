@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -37,9 +38,7 @@ func (d *Dialer) Raw(ctx context.Context, m cluster.Machine, service string, met
 }
 
 func (d *Dialer) timeout() time.Duration {
-	t := d.Timeout
-	def(&t, 10*time.Second)
-	return t
+	return cmp.Or(d.Timeout, 10*time.Second)
 }
 
 func (d *Dialer) connect(ctx context.Context, m cluster.Machine, alpn string) (*tls.Conn, Peer, error) {

@@ -2,6 +2,7 @@ package link
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -19,28 +20,23 @@ var ErrProtocol = errors.New("protocol error")
 // a service use the same MaxFrame.
 type FramesConfig struct {
 	MaxFrame     int           // octets of payload; 4 MiB
-	WriteQueue   int           // octets waiting to be written; 1 MiB
+	WriteQueue   int           // octets waiting to be written; 1 MiB. Up to four times that is kept as memory
+	ReadBuffer   int           // octets; 64 KiB. Less for services with many idle streams
 	WriteTimeout time.Duration // for one write of the queue; 30 seconds
 }
 
 const (
-	frameHeader = 5 // length, type
-	readBuffer  = 64 << 10
-	keptBuffer  = 1 << 20 // a larger frame's buffer is not kept
+	frameHeader = 5        // length, type
+	firstBuffer = 64 << 10 // of a frame larger than the read buffer
+	keptBuffer  = 1 << 20  // a larger frame's buffer is not kept
 )
 
 func (c FramesConfig) withDefaults() FramesConfig {
-	def(&c.MaxFrame, 4<<20)
-	def(&c.WriteQueue, 1<<20)
-	def(&c.WriteTimeout, 30*time.Second)
+	c.MaxFrame = cmp.Or(c.MaxFrame, 4<<20)
+	c.WriteQueue = cmp.Or(c.WriteQueue, 1<<20)
+	c.ReadBuffer = cmp.Or(c.ReadBuffer, 64<<10)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, 30*time.Second)
 	return c
-}
-
-func def[T comparable](p *T, v T) {
-	var zero T
-	if *p == zero {
-		*p = v
-	}
 }
 
 // Frames sends and receives frames on a stream, which it owns: a length, a type
@@ -60,7 +56,7 @@ func NewFrames(nc net.Conn, cfg FramesConfig) *Frames {
 	return &Frames{
 		cfg: cfg, nc: nc,
 		out: batcher{nc: nc, limit: cfg.WriteQueue, timeout: cfg.WriteTimeout},
-		in:  bufio.NewReaderSize(nc, readBuffer),
+		in:  bufio.NewReaderSize(nc, cfg.ReadBuffer),
 	}
 }
 
@@ -119,7 +115,7 @@ func (f *Frames) Read() (kind byte, payload []byte, err error) {
 }
 
 func (f *Frames) payload(n int) ([]byte, error) {
-	if frameHeader+n <= readBuffer {
+	if frameHeader+n <= f.in.Size() {
 		b, err := f.in.Peek(frameHeader + n)
 		if err != nil {
 			return nil, err
@@ -140,7 +136,7 @@ func (f *Frames) payload(n int) ([]byte, error) {
 func (f *Frames) bigPayload(n int) ([]byte, error) {
 	b := f.big[:0]
 	for len(b) < n {
-		step := min(n, max(2*len(b), readBuffer))
+		step := min(n, max(2*len(b), firstBuffer))
 		if cap(b) < step {
 			b = append(make([]byte, 0, step), b...)
 		}

@@ -59,9 +59,9 @@ func (m *memConn) written() []byte {
 
 func TestFramesOfAnySizeArriveWhole(t *testing.T) {
 	const limit = 3 << 20
-	sizes := []int{0, 1, 100, readBuffer - frameHeader - 1, readBuffer - frameHeader, readBuffer - frameHeader + 1, readBuffer, 1 << 20, limit, 7, 2 * readBuffer, 0}
+	sizes := []int{0, 1, 100, firstBuffer - frameHeader - 1, firstBuffer - frameHeader, firstBuffer - frameHeader + 1, firstBuffer, 1 << 20, limit, 7, 2 * firstBuffer, 0}
 	a, b := net.Pipe()
-	w, r := NewFrames(a, FramesConfig{MaxFrame: limit}), NewFrames(b, FramesConfig{MaxFrame: limit})
+	w, r := NewFrames(a, FramesConfig{MaxFrame: limit}), NewFrames(b, FramesConfig{MaxFrame: limit, ReadBuffer: firstBuffer})
 	go func() {
 		for i, n := range sizes {
 			p := bytes.Repeat([]byte{byte(i + 1)}, n)
@@ -97,7 +97,7 @@ func TestFrameOutOfBoundsIsAProtocolError(t *testing.T) {
 }
 
 func TestCutFrameIsUnexpectedEOF(t *testing.T) {
-	for _, size := range []int{10, 2 * readBuffer} {
+	for _, size := range []int{10, 2 * firstBuffer} {
 		whole := append(binary.BigEndian.AppendUint32(nil, uint32(size+1)), make([]byte, size+1)...)
 		for _, n := range []int{1, 4, 5, 6, len(whole) - 1} {
 			f := NewFrames(&memConn{in: bytes.NewReader(whole[:n])}, FramesConfig{})
@@ -111,7 +111,7 @@ func TestCutFrameIsUnexpectedEOF(t *testing.T) {
 func TestAnnouncedLengthTakesNoMemory(t *testing.T) {
 	in := append(binary.BigEndian.AppendUint32(nil, 1<<30), make([]byte, 100)...)
 	f := NewFrames(&memConn{in: bytes.NewReader(in)}, FramesConfig{MaxFrame: 1 << 30})
-	if _, _, err := f.Read(); err != io.ErrUnexpectedEOF || cap(f.big) > 2*readBuffer {
+	if _, _, err := f.Read(); err != io.ErrUnexpectedEOF || cap(f.big) > 2*firstBuffer {
 		t.Fatalf("%v, buffer of %d", err, cap(f.big))
 	}
 }

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -26,7 +27,7 @@ type RequestHandler func(ctx context.Context, request []byte) (response []byte, 
 // over, until the stream ends or ctx is done. It returns when all handlers have
 // returned; nil if the peer closed in order.
 func Respond(ctx context.Context, f *Frames, cfg ResponderConfig, h RequestHandler) error {
-	def(&cfg.MaxInFlight, 256)
+	cfg.MaxInFlight = cmp.Or(cfg.MaxInFlight, 256)
 	stop := context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	r := &responder{f: f, h: h, log: cfg.Log, places: make(chan struct{}, cfg.MaxInFlight)}

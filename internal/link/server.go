@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -55,10 +56,10 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if cfg.Identity == nil || cfg.Allowed == nil || cfg.Log == nil {
 		return nil, errors.New("link server: Identity, Allowed and Log are required")
 	}
-	def(&cfg.MaxConns, 256)
-	def(&cfg.MaxStreams, 4096)
-	def(&cfg.HandshakeTimeout, 10*time.Second)
-	def(&cfg.Drain, 5*time.Second)
+	cfg.MaxConns = cmp.Or(cfg.MaxConns, 256)
+	cfg.MaxStreams = cmp.Or(cfg.MaxStreams, 4096)
+	cfg.HandshakeTimeout = cmp.Or(cfg.HandshakeTimeout, 10*time.Second)
+	cfg.Drain = cmp.Or(cfg.Drain, 5*time.Second)
 	return &Server{
 		cfg: cfg, log: cfg.Log,
 		tls:   cfg.Identity.Server(cfg.Allowed, alpnMux, alpnRaw),

@@ -1,6 +1,7 @@
 package lmtpd
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -50,27 +51,20 @@ const (
 )
 
 func (c Config) withDefaults() Config {
-	def(&c.Hostname, "localhost")
-	def(&c.MaxMessage, 100_000_000)
-	def(&c.MaxRcpts, 1000)
-	def(&c.MaxConns, 512)
-	def(&c.MaxErrors, 20)
-	def(&c.MaxJunk, 100)
-	def(&c.MessageMemory, 1<<20)
-	def(&c.SpoolLimit, 4<<30)
-	def(&c.IdleTimeout, 5*time.Minute)
-	def(&c.Drain, 30*time.Second)
+	c.Hostname = cmp.Or(c.Hostname, "localhost")
+	c.MaxMessage = cmp.Or(c.MaxMessage, 100_000_000)
+	c.MaxRcpts = cmp.Or(c.MaxRcpts, 1000)
+	c.MaxConns = cmp.Or(c.MaxConns, 512)
+	c.MaxErrors = cmp.Or(c.MaxErrors, 20)
+	c.MaxJunk = cmp.Or(c.MaxJunk, 100)
+	c.MessageMemory = cmp.Or(c.MessageMemory, 1<<20)
+	c.SpoolLimit = cmp.Or(c.SpoolLimit, 4<<30)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, 5*time.Minute)
+	c.Drain = cmp.Or(c.Drain, 30*time.Second)
 	if c.SpoolFS == nil {
 		c.SpoolFS = vfs.Default
 	}
 	return c
-}
-
-func def[T comparable](p *T, v T) {
-	var zero T
-	if *p == zero {
-		*p = v
-	}
 }
 
 // Server serves LMTP connections.
