@@ -45,6 +45,9 @@ func (d *decision) promote(s *Store, why string) {
 		return
 	}
 	c := cands[0]
+	if s.Epoch == 0 && c.order != 0 && d.judged[s.Slots[0].Machine] != dead && d.now.Sub(s.MasterSince) < d.policy.NewGrace {
+		return // the preferred slot is being made
+	}
 	d.plan.Actions = append(d.plan.Actions, Action{
 		Kind: Nominate, Store: s.Store, Machine: c.ref.Machine, Slot: c.ref.Slot, Epoch: s.Epoch, Rev: s.Rev,
 		Reason: why,

@@ -69,7 +69,7 @@ type Store struct {
 	Rev cluster.Rev
 	// Unreadable is why the record could not be decoded; only the name is set then.
 	Unreadable string
-	// MasterSince is when the present epoch was first seen, Missing when a slot
+	// MasterSince is when the present epoch was first seen (epoch 0: the store), Missing when a slot
 	// was first seen outside the in-sync set; zero or absent: long ago.
 	MasterSince time.Time
 	Missing     map[cluster.SlotID]time.Time
@@ -94,6 +94,7 @@ type Policy struct {
 	NominateRetry  time.Duration // before a nomination without effect is repeated; 1 s
 	FlapPeriod     time.Duration // in which at most MaxFailovers epochs of a store ...; 1 min
 	MaxFailovers   int           // ... may end by nomination; 3
+	NewGrace       time.Duration // a new store waits for its preferred slot; 5 s
 	SwitchRetry    time.Duration // before a switchover is asked for again; 10 s
 	SwitchStuck    time.Duration // after which one that has not happened is a problem; 30 s
 	ReseedRetry    time.Duration // 30 s
@@ -119,6 +120,7 @@ func (p Policy) For(s coord.Settings) Policy {
 	override(&p.AtOnce, 0, time.Minute)
 	override(&p.NominateRetry, 0, time.Second)
 	override(&p.FlapPeriod, 0, time.Minute)
+	override(&p.NewGrace, 0, 5*time.Second)
 	override(&p.SwitchRetry, 0, 10*time.Second)
 	override(&p.SwitchStuck, 0, 30*time.Second)
 	override(&p.ReseedRetry, 0, 30*time.Second)
