@@ -42,19 +42,12 @@ func (t *tx) transfer(from, to *box, uids []mail.UID, move bool) (Code, mail.Res
 	if !ok {
 		return Limit, mail.Result{}
 	}
-	var octets int64
-	if !move && t.acc.quota.LimitOctets != 0 {
-		octets = t.octetsOf(from, uids)
-	}
-	n := len(uids)
-	if move {
-		n = 0 // neither quota changes
-	}
-	if code := t.room(to, n, octets); code != Done {
-		return code, mail.Result{}
-	}
 	if uint64(to.uidnext)+uint64(len(uids)) > maxUID {
 		return Limit, mail.Result{}
+	}
+	// A move needs no room, even when the account is over its quota already.
+	if !move && !t.acc.fits(int64(len(uids)), t.octetsOf(from, uids)) {
+		return OverQuota, mail.Result{}
 	}
 	res.ModSeq = t.touch(to)
 	to.growKeywords(table)
@@ -118,7 +111,11 @@ func translate(table, names []string, place int, to *int) ([]string, bool) {
 	return grown, ok
 }
 
+// octetsOf adds sizes up, if there is a limit to hold them against.
 func (t *tx) octetsOf(b *box, uids []mail.UID) (sum int64) {
+	if t.acc.quota.LimitOctets == 0 {
+		return 0
+	}
 	for _, uid := range uids {
 		m, err := decodeMessage(t.get(messageKey(t.key, t.id, b.id, uid)))
 		if err != nil {

@@ -110,7 +110,8 @@ func (t *tx) deliverTo(d *operation.Deliver, r *operation.Recipient, body mail.B
 		o.Code = Frozen
 		return o
 	}
-	if first := t.inDoubt(r.ContentKey, id); first != nil {
+	marks := t.marks(r.ContentKey)
+	if first := t.inDoubt(marks, r.ContentKey, id); first != nil {
 		o.Code, o.Result, o.Duplicate = first.code, first.result, true
 	} else {
 		o.Code, o.Result = t.insertDelivery(d, r, body)
@@ -123,7 +124,7 @@ func (t *tx) deliverTo(d *operation.Deliver, r *operation.Recipient, body mail.B
 	t.set(deliveryKey(t.key, t.id, id), t.buf)
 	t.enqueueDelivery(t.now+DeliveryAge, id)
 	if o.Code == Done && !o.Duplicate && len(r.ContentKey) > 0 {
-		t.addMark(r.ContentKey, id)
+		t.addMark(marks, r.ContentKey, id)
 	}
 	return o
 }

@@ -37,7 +37,11 @@ func decodeMarks(b []byte) ([]contentMark, error) {
 	return marks, r.finish("content")
 }
 
+// marks returns the unsettled deliveries of these octets; none without a key.
 func (t *tx) marks(content []byte) []contentMark {
+	if len(content) == 0 {
+		return nil
+	}
 	b := t.get(contentKey(t.key, t.id, content))
 	if b == nil {
 		return nil
@@ -71,8 +75,8 @@ func (t *tx) setMarks(content []byte, marks []contentMark) {
 }
 
 // addMark notes that the delivery of these octets awaits the MTA's next word.
-func (t *tx) addMark(content []byte, id deliveryID) {
-	marks := append(t.marks(content), contentMark{id: id, since: t.now})
+func (t *tx) addMark(marks []contentMark, content []byte, id deliveryID) {
+	marks = append(marks, contentMark{id: id, since: t.now})
 	if len(marks) > maxMarks {
 		marks = marks[len(marks)-maxMarks:]
 	}
@@ -82,11 +86,7 @@ func (t *tx) addMark(content []byte, id deliveryID) {
 // inDoubt returns the record of an earlier delivery of these octets that is in
 // doubt. The doubt passes to the delivery at hand: if its reply is lost as well,
 // the next retry finds it; a copy on another connection does not.
-func (t *tx) inDoubt(content []byte, id deliveryID) *delivery {
-	if len(content) == 0 {
-		return nil
-	}
-	marks := t.marks(content)
+func (t *tx) inDoubt(marks []contentMark, content []byte, id deliveryID) *delivery {
 	for i, m := range marks {
 		if !m.inDoubt && m.since+DoubtAfter > t.now || m.since+DoubtAge <= t.now {
 			continue
