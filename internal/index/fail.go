@@ -1,0 +1,85 @@
+package index
+
+import (
+	"fmt"
+	"time"
+)
+
+// Err returns why the DB failed or was closed, nil while it works.
+func (d *DB) Err() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.err
+}
+
+// fail makes the first error final and returns the final one.
+func (d *DB) fail(err error) error {
+	d.mu.Lock()
+	first := d.err == nil
+	if first {
+		d.err = fmt.Errorf("index %s: %w", d.cfg.Dir, err)
+	}
+	err = d.err
+	d.mu.Unlock()
+	if first {
+		close(d.failed)
+		if d.cfg.Fail != nil {
+			go d.cfg.Fail(err) // Pebble may hold its locks here
+		}
+	}
+	return err
+}
+
+// guard calls f, which may wait for Pebble's locks, in a goroutine that can be left
+// behind: a parked goroutine may hold those locks for ever. A panic of Pebble's
+// becomes an error, since it must not take the process and its other slots along.
+func (d *DB) guard(f func() error) error {
+	if err := d.Err(); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				done <- fmt.Errorf("panic in the index: %v", p)
+			}
+		}()
+		done <- f()
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-d.failed:
+		return d.Err()
+	}
+}
+
+// retryPause slows Pebble down, which tries a failed flush again at once and for
+// ever, until the DB is closed.
+const retryPause = 100 * time.Millisecond
+
+func (d *DB) backgroundError(err error) {
+	d.fail(fmt.Errorf("in the background: %w", classify(err)))
+	select {
+	case <-d.closing:
+	case <-time.After(retryPause):
+	}
+}
+
+// logger is Pebble's. The default one ends the process.
+type logger struct{ d *DB }
+
+func (l logger) Infof(format string, args ...any) {
+	l.d.cfg.Log.Debug("pebble", "text", fmt.Sprintf(format, args...))
+}
+
+func (l logger) Errorf(format string, args ...any) {
+	l.d.cfg.Log.Warn("pebble", "text", fmt.Sprintf(format, args...))
+}
+
+// Fatalf never returns, as Pebble expects, and ends nothing but this DB.
+func (l logger) Fatalf(format string, args ...any) {
+	l.d.parked.Store(true)
+	l.d.fail(fmt.Errorf("fatal: %s", fmt.Sprintf(format, args...)))
+	select {}
+}

@@ -1,0 +1,203 @@
+// Package index is a slot's ordered key-value store: Pebble without a
+// write-ahead log, because the journal is the log.
+//
+// Every batch also writes the position it brings the index to, so what is on disk
+// after a crash is exactly the index as it was at some applied position, and the
+// journal is replayed from there. Nothing is ever ingested or excised: that would
+// break this.
+//
+// It is not the state machine (it knows no keys but its own) and not durable by
+// itself: only Flush makes it so, as does Pebble now and then.
+//
+// Concurrency: one goroutine, the applier, uses batches, one at a time. Snapshots,
+// Derived and the rest may be used from any goroutine.
+//
+// Failure: what would make Pebble end the process, and every background error,
+// fails this DB alone and finally. A failed DB answers every call with its error
+// and calls Config.Fail once. Pebble's goroutine that met a fatal error is parked
+// for ever, for going on would be wrong: such a DB, with its lock on the
+// directory, is leaked until the process ends.
+package index
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/tandemail/tandemail/internal/cluster"
+)
+
+// Format is the version of Pebble's files. Raising it is a step of the cluster's
+// level: an older release cannot open what a newer format wrote.
+const Format = pebble.FormatValueSeparation
+
+// Shared is what all indexes of a process share. Use NewShared.
+type Shared struct {
+	cache *pebble.Cache
+	files *pebble.FileCache
+}
+
+// NewShared returns a block cache of that many octets and a cache of that many
+// open table files.
+func NewShared(cacheSize int64, openFiles int) *Shared {
+	return &Shared{cache: pebble.NewCache(cacheSize), files: pebble.NewFileCache(8, openFiles)}
+}
+
+// Close gives the caches up after the last DB that uses them was closed.
+func (s *Shared) Close() {
+	s.files.Unref()
+	s.cache.Unref()
+}
+
+// Config of a DB. FS and Dir are required.
+type Config struct {
+	FS     vfs.FS
+	Dir    string
+	Shared *Shared // default: caches of its own
+	// MemTableSize in octets. Default 4 MiB: with many slots memory follows it.
+	MemTableSize uint64
+	Log          *slog.Logger // default: discard
+	// Fail is called once, in a goroutine of its own, when the DB has failed.
+	Fail func(error)
+}
+
+// DB is an open index. Use Open.
+type DB struct {
+	cfg    Config
+	pebble *pebble.DB
+	hot    *hot // the applier's
+
+	failed  chan struct{} // closed when err is set
+	parked  atomic.Bool   // a goroutine of Pebble's will never come back
+	closing chan struct{}
+
+	mu      sync.Mutex
+	err     error
+	applied cluster.Position
+	current *shared // snapshot of the newest state, nil if none was asked for
+}
+
+// Open opens or creates the index in cfg.Dir. Octets that are not what was written
+// give an error that wraps cluster.ErrDamaged, files of a newer format
+// cluster.ErrNewer.
+func Open(cfg Config) (*DB, error) {
+	if cfg.MemTableSize == 0 {
+		cfg.MemTableSize = 4 << 20
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	d := &DB{cfg: cfg, hot: newHot(), failed: make(chan struct{}), closing: make(chan struct{})}
+	if err := d.guard(func() (err error) {
+		d.pebble, err = pebble.Open(cfg.Dir, d.options(false))
+		return err
+	}); err != nil {
+		return nil, fmt.Errorf("open index %s: %w", cfg.Dir, classify(err))
+	}
+	p, err := readApplied(d.pebble)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open index %s: %w", cfg.Dir, err), d.pebble.Close())
+	}
+	d.applied = p
+	return d, nil
+}
+
+func (d *DB) options(readOnly bool) *pebble.Options {
+	o := &pebble.Options{
+		FS:                 d.cfg.FS,
+		FormatMajorVersion: Format,
+		DisableWAL:         true,
+		MemTableSize:       d.cfg.MemTableSize,
+		Logger:             logger{d},
+		EventListener: &pebble.EventListener{
+			BackgroundError: d.backgroundError,
+			DataCorruption:  func(i pebble.DataCorruptionInfo) { d.fail(fmt.Errorf("%w: %v", cluster.ErrDamaged, i)) },
+		},
+		ReadOnly: readOnly,
+	}
+	for i := range o.Levels { // most look-ups of new ids find nothing
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	if d.cfg.Shared != nil {
+		o.Cache, o.FileCache = d.cfg.Shared.cache, d.cfg.Shared.files
+	}
+	return o
+}
+
+// Applied returns the position that the newest state is at; zero for a new index.
+func (d *DB) Applied() cluster.Position {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.applied
+}
+
+// Flush makes the state as it is now durable and returns its position: a lower
+// bound for replay after a crash. It waits for the disk.
+func (d *DB) Flush() (cluster.Position, error) {
+	p := d.Applied()
+	if err := d.guard(d.pebble.Flush); err != nil {
+		return cluster.Position{}, d.fail(fmt.Errorf("flush: %w", err))
+	}
+	return p, nil
+}
+
+// Checkpoint makes a copy of the index in dir, which must not exist, and returns
+// the position that the copy is at. Files are linked where the file system can.
+func (d *DB) Checkpoint(dir string) (cluster.Position, error) {
+	if _, err := d.Flush(); err != nil { // a checkpoint omits the memtables
+		return cluster.Position{}, err
+	}
+	var p cluster.Position
+	err := d.guard(func() error {
+		if err := d.pebble.Checkpoint(dir); err != nil {
+			return err
+		}
+		copied, err := pebble.Open(dir, d.options(true))
+		if err != nil {
+			return err
+		}
+		p, err = readApplied(copied)
+		return errors.Join(err, copied.Close())
+	})
+	if err != nil {
+		return cluster.Position{}, fmt.Errorf("checkpoint index %s to %s: %w", d.cfg.Dir, dir, err)
+	}
+	return p, nil
+}
+
+// Close flushes, so that the next Open has little to replay, and closes. All
+// snapshots must have been closed, no other call may be running. Close it once.
+func (d *DB) Close() error {
+	_, flushed := d.Flush()
+	d.mu.Lock()
+	if d.err == nil {
+		d.err = fmt.Errorf("index %s: %w", d.cfg.Dir, cluster.ErrStopped)
+	}
+	newest := d.current
+	d.current = nil
+	d.mu.Unlock()
+	close(d.closing)
+	if d.parked.Load() {
+		return flushed // leaked
+	}
+	if newest != nil {
+		flushed = errors.Join(flushed, newest.release())
+	}
+	return errors.Join(flushed, d.pebble.Close())
+}
+
+func classify(err error) error {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return err
+	case pebble.IsCorruptionError(err):
+		return fmt.Errorf("%w: %w", cluster.ErrDamaged, err)
+	}
+	return err
+}

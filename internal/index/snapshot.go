@@ -1,0 +1,102 @@
+package index
+
+import (
+	"fmt"
+	"iter"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/tandemail/tandemail/internal/cluster"
+)
+
+// Snapshot is the state at one applied position, for ever. It satisfies the state
+// machine's reader. Any number of goroutines may Get and Scan; Close it once, soon:
+// it keeps what it sees from being compacted away.
+type Snapshot struct {
+	shared *shared
+}
+
+// shared is one Pebble snapshot behind any number of Snapshots: between two commits
+// all are equal.
+type shared struct {
+	db   *DB
+	snap *pebble.Snapshot
+	pos  cluster.Position
+	refs int // guarded by db.mu; the DB's own while it is current
+}
+
+// Snapshot returns the newest state. Between two commits it costs a lock.
+func (d *DB) Snapshot() (*Snapshot, error) {
+	d.mu.Lock()
+	if d.err != nil {
+		defer d.mu.Unlock()
+		return nil, d.err
+	}
+	if s := d.current; s != nil {
+		s.refs++
+		d.mu.Unlock()
+		return &Snapshot{shared: s}, nil
+	}
+	d.mu.Unlock()
+
+	s := &shared{db: d, refs: 1}
+	if err := d.guard(func() (err error) {
+		s.snap = d.pebble.NewSnapshot()
+		s.pos, err = readApplied(s.snap)
+		return err
+	}); err != nil {
+		return nil, d.fail(fmt.Errorf("take snapshot: %w", err))
+	}
+	d.mu.Lock()
+	if d.current == nil && d.applied == s.pos {
+		d.current = s
+		s.refs++
+	}
+	d.mu.Unlock()
+	return &Snapshot{shared: s}, nil
+}
+
+// release gives up a reference.
+func (s *shared) release() error {
+	s.db.mu.Lock()
+	s.refs--
+	last := s.refs == 0
+	s.db.mu.Unlock()
+	if !last || s.db.parked.Load() {
+		return nil
+	}
+	return s.snap.Close()
+}
+
+// Applied returns the position the snapshot is at.
+func (s *Snapshot) Applied() cluster.Position { return s.shared.pos }
+
+// Get returns the value, which may be kept and changed, or nil if the key is absent.
+func (s *Snapshot) Get(key []byte) ([]byte, error) {
+	if err := s.shared.db.Err(); err != nil {
+		return nil, err
+	}
+	v, err := get(s.shared.snap, key)
+	if err != nil {
+		return nil, s.shared.db.fail(err)
+	}
+	return v, nil
+}
+
+// Scan yields the pairs in [lo, hi), ascending; an empty hi is no bound. Keys and values
+// may be kept. An error ends the sequence and fails the DB, so that Err shows it.
+func (s *Snapshot) Scan(lo, hi []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(k, v []byte) bool) {
+		if s.shared.db.Err() != nil {
+			return
+		}
+		if err := scan(s.shared.snap, lo, hi, yield); err != nil {
+			_ = s.shared.db.fail(err)
+		}
+	}
+}
+
+// Err returns why the DB failed: a Scan that began before may be incomplete.
+func (s *Snapshot) Err() error { return s.shared.db.Err() }
+
+// Close gives the snapshot up.
+func (s *Snapshot) Close() error { return s.shared.release() }
