@@ -1,0 +1,154 @@
+package session
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/tandemail/tandemail/internal/mail"
+)
+
+// Delta is how a forwarded Unit or Done changes the [Token]. Fields that are not
+// set leave theirs alone. The zero value changes nothing.
+type Delta struct {
+	Enabled   *Features
+	Selected  *Selected    // this mailbox is selected now
+	Closed    bool         // none is selected now
+	Announced *Announced   // what is new of the selected one
+	Saved     *mail.UIDSet // "$"
+	IdleTag   *string      // "" : IDLE has ended
+}
+
+// The bits that say which fields follow, in this order.
+const (
+	hasEnabled = 1 << iota
+	hasSelected
+	hasClosed
+	hasAnnounced
+	hasSaved
+	hasIdleTag
+
+	allFields = 1<<iota - 1
+)
+
+// IsZero reports whether d changes nothing.
+func (d *Delta) IsZero() bool { return d.fields() == 0 }
+
+func (d *Delta) fields() (bits uint64) {
+	for i, set := range [...]bool{
+		d.Enabled != nil, d.Selected != nil, d.Closed, d.Announced != nil, d.Saved != nil, d.IdleTag != nil,
+	} {
+		if set {
+			bits |= 1 << i
+		}
+	}
+	return bits
+}
+
+// Append appends the encoding of d; nothing if it changes nothing.
+func (d *Delta) Append(dst []byte) []byte {
+	bits := d.fields()
+	if bits == 0 {
+		return dst
+	}
+	dst = binary.AppendUvarint(dst, bits)
+	if d.Enabled != nil {
+		dst = append(dst, byte(*d.Enabled))
+	}
+	if d.Selected != nil {
+		dst = d.Selected.append(dst)
+	}
+	if d.Announced != nil {
+		dst = d.Announced.append(dst)
+	}
+	if d.Saved != nil {
+		dst = appendSet(dst, *d.Saved)
+	}
+	if d.IdleTag != nil {
+		dst = appendString(dst, *d.IdleTag)
+	}
+	return dst
+}
+
+// DecodeDelta is the inverse of Append. ErrMalformed.
+func DecodeDelta(b []byte) (Delta, error) {
+	var out Delta
+	if len(b) == 0 {
+		return out, nil
+	}
+	d := decoder{b: b}
+	bits := d.uint(allFields)
+	if bits == 0 {
+		d.fail()
+	}
+	if bits&hasEnabled != 0 {
+		f := Features(d.uint(uint64(allFeatures)))
+		out.Enabled = &f
+	}
+	if bits&hasSelected != 0 {
+		out.Selected = d.selected()
+	}
+	out.Closed = bits&hasClosed != 0
+	if bits&hasAnnounced != 0 {
+		a := d.announced()
+		out.Announced = &a
+	}
+	if bits&hasSaved != 0 {
+		s := d.set()
+		out.Saved = &s
+	}
+	if bits&hasIdleTag != 0 {
+		s := d.string(maxName)
+		out.IdleTag = &s
+	}
+	if err := d.err("delta"); err != nil {
+		return Delta{}, err
+	}
+	return out, nil
+}
+
+// Apply changes t as a forwarded delta says. The error means that d does not
+// follow from what was forwarded before: the session cannot be resumed.
+func (t *Token) Apply(d Delta) error {
+	if d.Enabled != nil {
+		t.Enabled = *d.Enabled
+	}
+	if d.Closed {
+		t.Selected, t.Saved = nil, nil
+	}
+	if d.Selected != nil {
+		s := *d.Selected
+		t.Selected, t.Saved = &s, nil
+	}
+	if d.Announced != nil {
+		if t.Selected == nil {
+			return fmt.Errorf("apply delta: it tells of a mailbox, and none is selected: %w", ErrMalformed)
+		}
+		t.Selected.Announced = *d.Announced
+	}
+	if d.Saved != nil {
+		t.Saved = *d.Saved
+	}
+	if d.IdleTag != nil {
+		t.IdleTag = *d.IdleTag
+	}
+	return nil
+}
+
+// Merge adds what d changes to e, which was forwarded before it in one unit.
+func (e *Delta) Merge(d Delta) {
+	if d.Enabled != nil {
+		e.Enabled = d.Enabled
+	}
+	if d.Closed || d.Selected != nil {
+		e.Closed, e.Selected, e.Announced, e.Saved = d.Closed, d.Selected, nil, nil
+	}
+	if d.Announced != nil {
+		e.Announced = d.Announced
+	}
+	if d.Saved != nil {
+		e.Saved = d.Saved
+	}
+	if d.IdleTag != nil {
+		e.IdleTag = d.IdleTag
+	}
+}

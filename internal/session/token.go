@@ -1,0 +1,194 @@
+package session
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/tandemail/tandemail/internal/mail"
+)
+
+// TokenVersion is what Append writes. DecodeToken reads it and the one before,
+// once there is one.
+const TokenVersion = 1
+
+// MaxToken is the size above which a session is not resumable, in octets: what
+// fits an Open frame.
+const MaxToken = MaxFrame - 4<<10
+
+// Errors of tokens.
+var (
+	ErrTokenVersion = errors.New("token of an unknown version")
+	ErrTokenSize    = errors.New("token is too large")
+)
+
+// Features are what a client enabled.
+type Features uint8
+
+// The features.
+const (
+	CondStore Features = 1 << iota
+	QResync
+	UTF8
+	Rev2
+	UIDOnly
+
+	allFeatures = CondStore | QResync | UTF8 | Rev2 | UIDOnly
+)
+
+// Token says what a client has been told, and nothing else. The front end keeps
+// one a session, applies the deltas of what it forwarded, and gives it to the
+// next master. It is not encrypted: it stays inside the cluster.
+type Token struct {
+	Account     mail.AccountID
+	Fork        uint64 // of the account when the session began; another one: BYE
+	User, By    string
+	Enabled     Features
+	LastCommand uint64    // the last one with a forwarded Done
+	Selected    *Selected // nil: no mailbox
+	Saved       mail.UIDSet
+	Contexts    []Context
+	Notify      []byte // registration of RFC 5465; reserved
+	NotifySeq   mail.ModSeq
+	IdleTag     string // of an IDLE that runs, or ""
+}
+
+// Selected is the selected mailbox as the client sees it.
+type Selected struct {
+	Mailbox     mail.MailboxID
+	UIDValidity mail.UIDValidity
+	ReadOnly    bool
+	Announced
+}
+
+// Announced is what the client has been told of its mailbox. All messages below
+// UIDNext have been announced, but those expunged after the Expunged cut are
+// still in its view.
+type Announced struct {
+	UIDNext  mail.UID
+	Expunged Cut         // tombstones up to here, in order, are announced
+	Flags    mail.ModSeq // all flag changes up to here are; repeating is harmless
+	Count    uint32      // messages in view
+	Sum      Sum         // of their UIDs
+	Keywords uint32      // places of the mailbox's table that are announced
+	Highest  mail.ModSeq // HIGHESTMODSEQ told
+	Recent   mail.UIDSet // UIDs announced as \Recent
+}
+
+// Cut is a place in the order of tombstones: MODSEQ up, within one MODSEQ UID
+// down. UID is the lowest announced of that MODSEQ, 0 if it is complete.
+type Cut struct {
+	ModSeq mail.ModSeq
+	UID    mail.UID
+}
+
+// Context is a SEARCH whose result the client asked to be kept up to date
+// (RFC 5267).
+type Context struct {
+	Tag     string
+	Program []byte // the command, as sent
+	Members mail.UIDSet
+}
+
+// MaxContexts bounds them.
+const MaxContexts = 4
+
+// Append appends the encoding of t, with its version. ErrTokenSize.
+func (t *Token) Append(dst []byte) ([]byte, error) {
+	start := len(dst)
+	dst = binary.AppendUvarint(dst, TokenVersion)
+	dst = append(dst, t.Account[:]...)
+	dst = binary.AppendUvarint(dst, t.Fork)
+	dst = appendString(dst, t.User)
+	dst = appendString(dst, t.By)
+	dst = append(dst, byte(t.Enabled))
+	dst = binary.AppendUvarint(dst, t.LastCommand)
+	dst = appendBool(dst, t.Selected != nil)
+	if t.Selected != nil {
+		dst = t.Selected.append(dst)
+	}
+	dst = appendSet(dst, t.Saved)
+	dst = binary.AppendUvarint(dst, uint64(len(t.Contexts)))
+	for _, c := range t.Contexts {
+		dst = appendString(dst, c.Tag)
+		dst = appendString(dst, c.Program)
+		dst = appendSet(dst, c.Members)
+	}
+	dst = appendString(dst, t.Notify)
+	dst = binary.AppendUvarint(dst, uint64(t.NotifySeq))
+	dst = appendString(dst, t.IdleTag)
+	if n := len(dst) - start; n > MaxToken {
+		return dst[:start], fmt.Errorf("encode token of %d octets: %w", n, ErrTokenSize)
+	}
+	return dst, nil
+}
+
+// DecodeToken reads a token. ErrTokenVersion, ErrTokenSize, ErrMalformed.
+func DecodeToken(b []byte) (*Token, error) {
+	if len(b) > MaxToken {
+		return nil, fmt.Errorf("decode token of %d octets: %w", len(b), ErrTokenSize)
+	}
+	d := decoder{b: b}
+	if v := d.u64(); !d.bad && v != TokenVersion {
+		return nil, fmt.Errorf("decode token of version %d: %w", v, ErrTokenVersion)
+	}
+	t := &Token{
+		Account: d.id(), Fork: d.u64(), User: d.string(maxName), By: d.string(maxName),
+		Enabled: Features(d.uint(uint64(allFeatures))), LastCommand: d.u64(),
+	}
+	if d.bool() {
+		t.Selected = d.selected()
+	}
+	t.Saved = d.set()
+	for range d.uint(MaxContexts) {
+		t.Contexts = append(t.Contexts, Context{d.string(maxName), d.octets(MaxToken), d.set()})
+	}
+	t.Notify = d.octets(MaxToken)
+	t.NotifySeq = mail.ModSeq(d.u63())
+	t.IdleTag = d.string(maxName)
+	if err := d.err("token"); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func (s *Selected) append(dst []byte) []byte {
+	dst = append(dst, s.Mailbox[:]...)
+	dst = binary.AppendUvarint(dst, uint64(s.UIDValidity))
+	dst = appendBool(dst, s.ReadOnly)
+	return s.Announced.append(dst)
+}
+
+func (d *decoder) selected() *Selected {
+	return &Selected{
+		Mailbox: d.id(), UIDValidity: mail.UIDValidity(d.u32()), ReadOnly: d.bool(), Announced: d.announced(),
+	}
+}
+
+func (a *Announced) append(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(a.UIDNext))
+	dst = binary.AppendUvarint(dst, uint64(a.Expunged.ModSeq))
+	dst = binary.AppendUvarint(dst, uint64(a.Expunged.UID))
+	dst = binary.AppendUvarint(dst, uint64(a.Flags))
+	dst = binary.AppendUvarint(dst, uint64(a.Count))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(a.Sum))
+	dst = binary.AppendUvarint(dst, uint64(a.Keywords))
+	dst = binary.AppendUvarint(dst, uint64(a.Highest))
+	return appendSet(dst, a.Recent)
+}
+
+func (d *decoder) announced() Announced {
+	a := Announced{
+		UIDNext:  mail.UID(d.u32()),
+		Expunged: Cut{mail.ModSeq(d.u63()), mail.UID(d.u32())},
+		Flags:    mail.ModSeq(d.u63()),
+		Count:    d.u32(),
+	}
+	if b := d.take(8); b != nil {
+		a.Sum = Sum(binary.BigEndian.Uint64(b))
+	}
+	a.Keywords = d.u32()
+	a.Highest = mail.ModSeq(d.u63())
+	a.Recent = d.set()
+	return a
+}
