@@ -131,16 +131,19 @@ func NewFlags(names ...string) Flags {
 
 // Has reports whether name is in f.
 func (f Flags) Has(name string) bool {
-	return slices.Contains(strings.Fields(string(f)), strings.ToLower(name))
+	return slices.Contains(f.Names(), strings.ToLower(name))
 }
+
+// Names returns the flags one by one.
+func (f Flags) Names() []string { return strings.Fields(string(f)) }
 
 // Apply returns f changed by o.
 func (f Flags) Apply(m Mode, o Flags) Flags {
 	switch m {
 	case Add:
-		return NewFlags(append(strings.Fields(string(f)), strings.Fields(string(o))...)...)
+		return NewFlags(append(f.Names(), o.Names()...)...)
 	case Remove:
-		return NewFlags(slices.DeleteFunc(strings.Fields(string(f)), o.Has)...)
+		return NewFlags(slices.DeleteFunc(f.Names(), o.Has)...)
 	default:
 		return o
 	}

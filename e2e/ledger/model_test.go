@@ -100,8 +100,8 @@ func (m *model) step() {
 	}
 	switch op := m.rng.IntN(7); {
 	case op == 0:
-		d := deliver(Token(fmt.Sprint("d", m.rng.IntN(10))))
-		m.act(func() Change { m.insert(inbox, d.Token, ""); return d }, d)
+		d := deliver(Token(fmt.Sprint("d", m.rng.IntN(20))))
+		m.act(func() Change { m.insert(inbox, d.Token, ""); return d }, d, d.Token)
 	case op <= 2 || len(uids) == 0:
 		a := Append{boxA, token, NewFlags("k"), 0, 9}
 		m.act(func() Change { a := a; a.UID = m.insert(boxA, token, a.Flags); return a }, a, token)

@@ -35,25 +35,48 @@ func (r *Recorder) History() []Event {
 	return slices.Clone(r.events)
 }
 
-// Summary counts the changes of a history by outcome.
+// Summary counts a history.
 type Summary struct {
-	Deliveries [3]int // indexed by Outcome
-	Changes    [3]int // by IMAP clients
+	Deliveries [3]int         // indexed by Outcome
+	Changes    [3]int         // by IMAP clients, indexed by Outcome
+	Acked      map[string]int // acknowledged, by kind; a kind that was never is 0
 	Looks      int
 }
 
 // Summarize counts.
 func Summarize(history []Event) Summary {
-	var s Summary
+	s := Summary{Acked: map[string]int{"delivery": 0, "append": 0, "store": 0, "copy": 0, "move": 0, "expunge": 0}}
 	for _, e := range history {
 		switch e.Change.(type) {
 		case Observe:
 			s.Looks++
+			continue
 		case Deliver:
 			s.Deliveries[e.Outcome]++
 		default:
 			s.Changes[e.Outcome]++
 		}
+		if e.Outcome == Acked {
+			s.Acked[kind(e.Change)]++
+		}
 	}
 	return s
+}
+
+func kind(change Change) string {
+	switch c := change.(type) {
+	case Deliver:
+		return "delivery"
+	case Append:
+		return "append"
+	case Store:
+		return "store"
+	case Expunge:
+		return "expunge"
+	case Copy:
+		if c.Move {
+			return "move"
+		}
+	}
+	return "copy"
 }

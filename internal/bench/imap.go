@@ -132,8 +132,10 @@ func (r *reader) login() *imapClient {
 	}
 	if err != nil {
 		nc.Close()
-		r.pool.note(fmt.Errorf("log in as %s: %w", r.user.User, err))
-		r.tally.failed(opLogin, errorCode(err))
+		if r.pool.cut.Err() == nil {
+			r.pool.note(fmt.Errorf("log in as %s: %w", r.user.User, err))
+			r.tally.failed(opLogin, errorCode(err))
+		}
 		return nil
 	}
 	r.tally.done(opLogin, time.Since(begin), 0)
@@ -157,6 +159,9 @@ func (r *reader) step(c *imapClient) bool {
 	if err == nil {
 		r.tally.done(op, time.Since(begin), octets)
 		return true
+	}
+	if r.pool.cut.Err() != nil {
+		return false
 	}
 	r.tally.failed(op, errorCode(err))
 	var no refusal

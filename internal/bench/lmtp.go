@@ -38,7 +38,8 @@ type LMTPConfig struct {
 
 // RunLMTP delivers until a limit of cfg or the end of ctx is reached. It fails only
 // if cfg makes no sense or nothing could be delivered for want of a connection;
-// what servers refuse is in the Report.
+// what servers refuse is in the Report. The end of ctx cuts the connections; the
+// messages under way then are not counted.
 func RunLMTP(ctx context.Context, cfg LMTPConfig) (Report, error) {
 	l, err := limits{cfg.Duration, cfg.Messages, cfg.Timeout, cfg.Dial}.check()
 	if err != nil {
@@ -148,7 +149,9 @@ func (s *sender) deliver(c *LMTP) bool {
 	setDeadline(c.nc, s.pool.timeout)
 	replies, err := send(s.cfg.From, s.to, s.message.octets)
 	if err != nil {
-		s.tally.failed(0, "connection lost")
+		if s.pool.cut.Err() == nil {
+			s.tally.failed(0, "connection lost")
+		}
 		return false
 	}
 	took := time.Since(begin)

@@ -130,8 +130,8 @@ func TestRunEndsWithItsContext(t *testing.T) {
 		return "250 ok"
 	}})
 	r, err := RunLMTP(ctx, LMTPConfig{Addresses: []string{s.addr}, Recipients: []string{"a@x"}, Duration: time.Hour, Connections: 2})
-	if err != nil || r.Count() < 40 || r.Count() > 60 {
-		t.Fatalf("%d done, %v", r.Count(), err)
+	if err != nil || r.Count() < 40 || r.Count() > 60 || r.Failed() != 0 {
+		t.Fatalf("%d done, %d failed, %v", r.Count(), r.Failed(), err)
 	}
 }
 

@@ -27,6 +27,7 @@ func dialTCP(ctx context.Context, address string) (net.Conn, error) {
 // pool runs clients until there is nothing left to do.
 type pool struct {
 	stop    context.Context // over: no new operation is begun
+	cut     context.Context // over: connections are closed, and what breaks by that is no failure
 	timeout time.Duration   // of one operation
 	left    atomic.Int64    // operations that may still begin
 	limited bool
@@ -92,7 +93,7 @@ func drive(ctx context.Context, l limits, m *meter, protocol string, client func
 		stop, cancelTimeout = context.WithTimeout(stop, l.duration)
 		defer cancelTimeout()
 	}
-	p := &pool{stop: stop, timeout: l.timeout, limited: l.operations > 0, dial: cutAtEnd(ctx, l.dial)}
+	p := &pool{stop: stop, cut: ctx, timeout: l.timeout, limited: l.operations > 0, dial: cutAtEnd(ctx, l.dial)}
 	p.left.Store(l.operations)
 
 	metering, endMetering := context.WithCancel(context.Background())

@@ -1,0 +1,323 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// What the program prints; field names are its contract with scripts.
+type (
+	layout struct {
+		Dir      string    `json:"dir"`
+		Machines []machine `json:"machines"`
+		Users    []user    `json:"users"`
+	}
+	machine struct {
+		Name string `json:"name"`
+		PID  int    `json:"pid"`
+		LMTP string `json:"lmtp"`
+		IMAP string `json:"imap"`
+		HTTP string `json:"http"`
+	}
+	user struct {
+		User     string `json:"user"`
+		Password string `json:"password"`
+	}
+	status struct {
+		Stores []struct {
+			Name   string   `json:"name"`
+			Epoch  uint64   `json:"epoch"`
+			Master string   `json:"master"`
+			InSync []string `json:"in_sync"`
+			Slots  []struct {
+				Machine string `json:"machine"`
+				Role    string `json:"role"`
+				Lag     uint64 `json:"lag_bytes"`
+				State   string `json:"state"`
+			} `json:"slots"`
+		} `json:"stores"`
+		Machines []struct {
+			Name  string `json:"name"`
+			PID   int    `json:"pid"`
+			State string `json:"state"`
+		} `json:"machines"`
+		Problems []struct {
+			Code string `json:"code"`
+			Text string `json:"text"`
+		} `json:"problems"`
+	}
+)
+
+const (
+	readyTime   = time.Minute      // for dev to be ready
+	commandTime = 2 * time.Minute  // for one command
+	stopTime    = 40 * time.Second // for dev to end
+)
+
+// cluster is a running dev cluster.
+type cluster struct {
+	layout
+	cmd   *exec.Cmd
+	ended chan struct{}
+
+	mu   sync.Mutex
+	pids map[string]int // of the machines that run
+}
+
+// startDev starts a cluster in dir and stops it when the test ends.
+func startDev(t *testing.T, dir string, args ...string) *cluster {
+	t.Helper()
+	c := &cluster{ended: make(chan struct{}), pids: map[string]int{}}
+	log, err := os.Create(dir + ".log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	c.cmd = exec.Command(binary, append([]string{"--dir", dir, "--json", "dev"}, args...)...)
+	c.cmd.Stderr = log
+	out, err := c.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ready := make(chan error, 1)
+	go func() {
+		defer close(c.ended)
+		ready <- c.readLayout(bufio.NewReader(out))
+		_ = c.cmd.Wait() // how it ended is in its log
+	}()
+	t.Cleanup(func() { c.stop(t) })
+	select {
+	case err = <-ready:
+	case <-time.After(readyTime):
+		err = fmt.Errorf("not ready within %v", readyTime)
+	}
+	if err != nil {
+		b, _ := os.ReadFile(dir + ".log")
+		t.Fatalf("tandemail dev: %v\n%s", err, b)
+	}
+	return c
+}
+
+// readLayout reads the one line of JSON.
+func (c *cluster) readLayout(r *bufio.Reader) error {
+	line, err := r.ReadBytes('\n')
+	if err != nil {
+		return fmt.Errorf("read the line of JSON: %w", err)
+	}
+	if err := json.Unmarshal(line, &c.layout); err != nil {
+		return fmt.Errorf("line %q: %w", line, err)
+	}
+	for _, m := range c.Machines {
+		c.pids[m.Name] = m.PID
+	}
+	if len(c.Machines) == 0 || len(c.Users) == 0 {
+		return fmt.Errorf("line %q: no machine or no user", line)
+	}
+	return nil
+}
+
+func (c *cluster) stop(t *testing.T) {
+	for _, m := range c.Machines {
+		_ = c.signal(m.Name, syscall.SIGCONT) // a stopped one would not hear that it should end
+	}
+	_ = c.cmd.Process.Signal(syscall.SIGINT)
+	select {
+	case <-c.ended:
+	case <-time.After(stopTime):
+		t.Errorf("tandemail dev did not end within %v of SIGINT", stopTime)
+		_ = c.cmd.Process.Kill()
+		<-c.ended
+	}
+}
+
+// signal sends s to a machine's process.
+func (c *cluster) signal(name string, s syscall.Signal) error {
+	c.mu.Lock()
+	pid := c.pids[name]
+	c.mu.Unlock()
+	if pid == 0 {
+		return fmt.Errorf("%s does not run", name)
+	}
+	if err := syscall.Kill(pid, s); err != nil {
+		return fmt.Errorf("send %v to %s (process %d): %w", s, name, pid, err)
+	}
+	return nil
+}
+
+// kill ends a machine at once, as kill -9 does.
+func (c *cluster) kill(name string) error {
+	err := c.signal(name, syscall.SIGKILL)
+	c.mu.Lock()
+	c.pids[name] = 0
+	c.mu.Unlock()
+	return err
+}
+
+// start starts a machine that was killed. The owner of the processes may not have
+// noticed its end yet, so it is asked again for a while.
+func (c *cluster) start(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, commandTime)
+	defer cancel()
+	for {
+		out, err := c.run(ctx, "machine", "start", name)
+		if err == nil {
+			var m machine
+			if err := json.Unmarshal(out, &m); err != nil || m.PID == 0 {
+				return fmt.Errorf("start %s: answer %q names no process: %w", name, out, err)
+			}
+			c.mu.Lock()
+			c.pids[name] = m.PID
+			c.mu.Unlock()
+			return nil
+		}
+		if !pause(ctx, 100*time.Millisecond) {
+			return err
+		}
+	}
+}
+
+// wipe deletes everything that a killed machine had on disk.
+func (c *cluster) wipe(name string) error { return os.RemoveAll(filepath.Join(c.Dir, name)) }
+
+// run runs a command against the cluster and returns its answer. Exit code 3, "done,
+// but the cluster is unhealthy", is no error.
+func (c *cluster) run(ctx context.Context, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, append([]string{"--dir", c.Dir, "--json"}, args...)...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == 3 {
+		return out, nil
+	}
+	if err != nil {
+		return out, fmt.Errorf("tandemail %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
+	}
+	return out, nil
+}
+
+func (c *cluster) status(ctx context.Context) (status, error) {
+	var s status
+	out, err := c.run(ctx, "status")
+	if err == nil {
+		err = json.Unmarshal(out, &s)
+	}
+	return s, err
+}
+
+// settle waits until every machine is up and every copy is in sync and level.
+func (c *cluster) settle(ctx context.Context, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		s, err := c.status(ctx)
+		why := unsettled(s, len(c.Machines))
+		if err == nil && why == "" {
+			return nil
+		}
+		if !pause(ctx, 200*time.Millisecond) {
+			return fmt.Errorf("not settled within %v: %s (%w)", limit, why, errors.Join(err, ctx.Err()))
+		}
+	}
+}
+
+// unsettled says what keeps the cluster from being whole, "" if nothing does.
+func unsettled(s status, machines int) string {
+	if len(s.Machines) < machines || len(s.Stores) == 0 {
+		return fmt.Sprintf("%d machines, %d stores", len(s.Machines), len(s.Stores))
+	}
+	for _, m := range s.Machines {
+		if m.State != "up" {
+			return m.Name + " is " + m.State
+		}
+	}
+	for _, st := range s.Stores {
+		if st.Master == "" || len(st.InSync) < len(st.Slots) || len(st.Slots) < 2 {
+			return fmt.Sprintf("%s: master %q, in sync %v", st.Name, st.Master, st.InSync)
+		}
+		for _, sl := range st.Slots {
+			if sl.State != "ok" {
+				return fmt.Sprintf("%s on %s is %s", st.Name, sl.Machine, sl.State)
+			}
+		}
+	}
+	return ""
+}
+
+// compareCopies compares the digests of all copies. Under a trickle of background
+// operations two copies may be asked at different ends, so it tries for a while.
+func (c *cluster) compareCopies(ctx context.Context, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		err := c.equalDigests(ctx)
+		if err == nil || !pause(ctx, 300*time.Millisecond) {
+			return err
+		}
+	}
+}
+
+func (c *cluster) equalDigests(ctx context.Context) error {
+	var reports []struct {
+		Store  string `json:"store"`
+		Equal  bool   `json:"equal"`
+		Copies []struct {
+			Machine string `json:"machine"`
+			LSN     uint64 `json:"lsn"`
+			Digest  string `json:"digest"`
+			Error   string `json:"error"`
+		} `json:"copies"`
+	}
+	out, err := c.run(ctx, "store", "digest")
+	if len(out) == 0 && err != nil {
+		return err
+	}
+	if err := json.Unmarshal(out, &reports); err != nil {
+		return fmt.Errorf("answer %q: %w", out, err)
+	}
+	if len(reports) == 0 {
+		return errors.New("no store was compared")
+	}
+	for _, r := range reports {
+		if len(r.Copies) < 2 {
+			return fmt.Errorf("%s: %d copies compared", r.Store, len(r.Copies))
+		}
+		for _, cp := range r.Copies {
+			if first := r.Copies[0]; cp.Digest == "" || cp.Error != "" || cp.Digest != first.Digest || cp.LSN != first.LSN {
+				return fmt.Errorf("%s: copies differ: %+v", r.Store, r.Copies)
+			}
+		}
+		if !r.Equal {
+			return fmt.Errorf("%s: said to differ: %+v", r.Store, r.Copies)
+		}
+	}
+	return nil
+}
+
+// pause waits d and reports whether ctx goes on.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
