@@ -1,0 +1,69 @@
+package slot
+
+import (
+	"context"
+	"crypto/sha256"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/disk"
+	"github.com/tandemail/tandemail/internal/index"
+	"github.com/tandemail/tandemail/internal/replica"
+)
+
+// Config is all that a slot needs of the world.
+type Config struct {
+	Cluster string
+	Store   cluster.Store
+	Slot    cluster.SlotID
+	Machine cluster.Machine
+	Meta    string // directory on the fast disk, of this slot alone
+	Spool   string // directory on the big disk, of this slot alone
+	FS      vfs.FS
+	Disk    *disk.Disk // of the device Meta is on
+	Shared  *index.Shared
+	Records Records
+	Peers   Peers
+	// Clock counts also while the machine sleeps (CLOCK_BOOTTIME); only its rate matters.
+	Clock func() time.Duration
+	// Now is the wall clock, for the times that users see.
+	Now  func() time.Time
+	Rand io.Reader
+	Log  *slog.Logger
+	// RefuseDegraded refuses writes while only one copy is left.
+	RefuseDegraded bool
+	// SegmentSize of the journal; 0 is its default.
+	SegmentSize int64
+	// Changed is told, without blocking, whenever Status may say something new.
+	Changed func()
+}
+
+// Records is the store's record in the coordinator.
+type Records interface {
+	// Read reads the record, linearizably. Rev 0: there is none.
+	Read(ctx context.Context) (rec cluster.StoreRecord, rev, coordRev cluster.Rev, err error)
+	// Swap writes next if the record is still at rev. ok false with no error: it
+	// was not. An error leaves the outcome unknown.
+	Swap(ctx context.Context, rev cluster.Rev, next cluster.StoreRecord) (ok bool, newRev cluster.Rev, err error)
+}
+
+// Peers is what a slot needs of the other machines.
+type Peers interface {
+	// Dial opens a connection to a slot of store s on machine m, of its own and
+	// authenticated.
+	Dial(ctx context.Context, m cluster.Machine, s cluster.Store, from, to cluster.SlotID) (net.Conn, error)
+	// MayGoAlone asks whether the master here may go on without the slot on m.
+	MayGoAlone(ctx context.Context, m cluster.Machine) replica.Verdict
+}
+
+// storeID is the store's mark in journals: no journal of another store or
+// cluster can be taken for this one's.
+func storeID(clusterID string, s cluster.Store) [16]byte {
+	sum := sha256.Sum256([]byte("tandemail store\x00" + clusterID + "\x00" + string(s)))
+	return [16]byte(sum[:16])
+}

@@ -1,0 +1,104 @@
+package slot
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/tandemail/tandemail/internal/mail"
+	"github.com/tandemail/tandemail/internal/state"
+)
+
+// Delivery is one transaction's message for recipients of this store.
+type Delivery struct {
+	Transaction mail.TransactionID
+	Actor       mail.Actor
+	Octets      []byte // canonical; not kept after Deliver returns
+	Recipients  []state.Recipient
+}
+
+// Deliver stores a message for its recipients and returns an outcome for each, in
+// order. mail.ErrMoved, ErrBusy: nothing happened. mail.ErrUnknown: the same
+// transaction asked again gives the first outcome.
+func (s *Slot) Deliver(ctx context.Context, d Delivery) ([]state.RecipientOutcome, error) {
+	inc := s.current()
+	if inc == nil || s.serving.master() == 0 {
+		return nil, mail.ErrMoved
+	}
+	body, err := inc.stager.Stage(ctx, bytes.NewReader(d.Octets), mail.MaxMessageSize)
+	if err != nil {
+		return nil, fmt.Errorf("stage delivery: %w", err)
+	}
+	defer body.Close()
+	if err := inc.placeAhead(ctx, []mail.Body{body}); err != nil {
+		return nil, err
+	}
+	p, err := inc.builder.Deliver(state.Delivery{
+		Transaction: d.Transaction, Actor: d.Actor, Body: body, Recipients: d.Recipients,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("propose delivery: %w", err)
+	}
+	out, err := inc.submit(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	inc.counts.deliveries.Add(int64(len(out.Recipients)))
+	return out.Recipients, out.Code.Err()
+}
+
+// Settle tells what became of the replies to deliveries. Nobody waits for it.
+func (s *Slot) Settle(ctx context.Context, confirmed, inDoubt []state.DeliveryRef) error {
+	return s.propose(ctx, func(b *state.Builder) (*state.Proposal, error) {
+		return b.Settle(mail.Actor{Command: "LMTP"}, confirmed, inDoubt)
+	})
+}
+
+// CreateAccount makes an account with the usual mailboxes. One that exists is left
+// as it is.
+func (s *Slot) CreateAccount(ctx context.Context, account string, quotaOctets int64) error {
+	var id mail.AccountID
+	if err := id.UnmarshalText([]byte(account)); err != nil {
+		return err
+	}
+	err := s.propose(ctx, func(b *state.Builder) (*state.Proposal, error) {
+		return b.CreateAccount(mail.Actor{Command: "user add"}, id, state.NewAccount{LimitOctets: quotaOctets})
+	})
+	if errors.Is(err, mail.ErrExists) {
+		return nil
+	}
+	return err
+}
+
+// DeleteAccount removes an account and what it holds.
+func (s *Slot) DeleteAccount(ctx context.Context, account string) error {
+	var id mail.AccountID
+	if err := id.UnmarshalText([]byte(account)); err != nil {
+		return err
+	}
+	err := s.propose(ctx, func(b *state.Builder) (*state.Proposal, error) {
+		return b.DeleteAccount(mail.Actor{Command: "user delete"}, id)
+	})
+	if errors.Is(err, mail.ErrNoAccount) {
+		return nil
+	}
+	return err
+}
+
+// propose submits one operation that is no client's.
+func (s *Slot) propose(ctx context.Context, build func(*state.Builder) (*state.Proposal, error)) error {
+	inc := s.current()
+	if inc == nil || s.serving.master() == 0 {
+		return mail.ErrMoved
+	}
+	p, err := build(inc.builder)
+	if err != nil {
+		return err
+	}
+	out, err := inc.submit(ctx, p)
+	if err != nil {
+		return err
+	}
+	return out.Code.Err()
+}

@@ -1,0 +1,190 @@
+package slot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/index"
+	"github.com/tandemail/tandemail/internal/journal"
+	"github.com/tandemail/tandemail/internal/replica"
+)
+
+// openData opens index and journal and checks them against each other.
+func (inc *incarnation) openData() (journal.Recovery, error) {
+	dir := inc.cfg.FS.PathJoin(inc.cfg.Meta, "index")
+	recovery, err := inc.tryOpen(dir)
+	if err == nil || !errors.Is(err, errIndex) {
+		return recovery, err
+	}
+	// The journal is whole and holds everything from the beginning: the index is
+	// only a cache of it.
+	inc.log.Warn("index does not match the journal; it is rebuilt", "err", err)
+	aside := dir + ".bad"
+	if err := inc.cfg.FS.RemoveAll(aside); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return recovery, fmt.Errorf("remove old index: %w", err)
+	}
+	if err := inc.cfg.FS.Rename(dir, aside); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return recovery, fmt.Errorf("set index aside: %w", err)
+	}
+	return inc.tryOpen(dir)
+}
+
+// errIndex: the index cannot be used, the journal may be fine.
+var errIndex = errors.New("index unusable")
+
+func (inc *incarnation) tryOpen(dir string) (journal.Recovery, error) {
+	db, err := index.Open(index.Config{FS: inc.cfg.FS, Dir: dir, Shared: inc.cfg.Shared, Log: inc.log, Fail: inc.indexFailed})
+	if err != nil {
+		return journal.Recovery{}, fmt.Errorf("%w: %w", errIndex, err)
+	}
+	applied := db.Applied()
+	cfg := journalConfig(inc.cfg)
+	cfg.VerifyFrom, cfg.Applied = applied.LSN, applied.LSN
+	j, recovery, err := journal.Open(cfg)
+	if err != nil {
+		return recovery, errors.Join(err, db.Close())
+	}
+	err = recovery.Damage
+	if err == nil {
+		err = verifyApplied(j, applied)
+	}
+	if err != nil {
+		return recovery, errors.Join(err, db.Close(), j.Close())
+	}
+	inc.index, inc.journal = db, j
+	return recovery, nil
+}
+
+// verifyApplied: the index was made from this very history.
+func verifyApplied(j *journal.Journal, applied cluster.Position) error {
+	if applied.LSN == 0 {
+		if low := j.Low().LSN; low != 0 {
+			return fmt.Errorf("index is empty, the journal begins at %d: %w", low, cluster.ErrDamaged)
+		}
+		return nil
+	}
+	chain, err := j.ChainAt(applied.LSN)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: look up its position %d: %w", errIndex, applied.LSN, err)
+	case chain != applied.Chain:
+		return fmt.Errorf("%w: its history at %d is %v, the journal's %v", errIndex, applied.LSN, applied.Chain, chain)
+	}
+	return nil
+}
+
+func (inc *incarnation) indexFailed(err error) {
+	select {
+	case inc.failed <- err:
+	default:
+	}
+}
+
+// wire builds the parts that run beside the loop.
+func (inc *incarnation) wire(memory adopted) {
+	inc.keeper = newKeeper(inc.cfg, memory, inc.post)
+	inc.sessions = newSessions(inc, inc.post)
+	inc.syncer = &syncer{journal: inc.journal, post: inc.post, wake: make(chan struct{}, 1)}
+	inc.applier = &applier{incarnation: inc, post: inc.post, wake: make(chan struct{}, 1)}
+}
+
+// post hands the loop an event, waiting if it is behind; after its end nobody
+// needs it.
+func (inc *incarnation) post(e replica.Event) {
+	select {
+	case inc.events <- e:
+	case <-inc.done:
+	}
+}
+
+func (inc *incarnation) openedEvent(r journal.Recovery, memory adopted) replica.Opened {
+	health := replica.Whole
+	if inc.id.Seeding {
+		health = replica.Seeding
+	}
+	e := replica.Opened{
+		Incarnation: inc.number, Counter: inc.id.Opens, Health: health,
+		Low: r.Low.LSN, End: r.End, Commit: r.Commit, Applied: inc.index.Applied().LSN,
+		Adopted: memory.Epoch, Rev: memory.Rev, CoordRev: memory.CoordRev,
+	}
+	if memory.Record != nil {
+		e.Record = *memory.Record
+	}
+	for _, s := range r.Epochs {
+		e.Starts = append(e.Starts, replica.EpochStart{Epoch: s.Epoch, LSN: s.LSN, Chain: s.ChainBefore})
+	}
+	return e
+}
+
+// run starts every part, drives the loop, and waits until all have ended.
+func (inc *incarnation) run(ctx context.Context, opened replica.Opened) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	start := func(f func()) {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			f()
+		}()
+	}
+	inc.sessionCtx = ctx
+	start(func() { inc.syncer.run(ctx) })
+	start(func() { inc.keeper.runFiles(ctx) })
+	start(func() {
+		if err := inc.applier.run(ctx); err != nil && ctx.Err() == nil {
+			cancel(err)
+		}
+	})
+	start(func() {
+		select {
+		case err := <-inc.failed:
+			cancel(fmt.Errorf("%w: index: %w", errFailed, err))
+		case <-ctx.Done():
+		}
+	})
+	inc.publish(opened)
+	err := inc.runLoop(ctx, opened)
+	cancel(err)
+	close(inc.done)
+	inc.queue.shut(errNotOpen)
+	inc.pending.abandon()
+	inc.sessions.wg.Wait()
+	inc.keeper.wg.Wait()
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+// runLoop is where a panic of the protocol is recovered: it fails this slot alone.
+func (inc *incarnation) runLoop(ctx context.Context, opened replica.Opened) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: protocol: %v", errFailed, p)
+		}
+	}()
+	l := &loop{incarnation: inc, core: replica.New(replica.Config{
+		Cluster: inc.cfg.Cluster, Store: inc.cfg.Store, Slot: inc.cfg.Slot, RefuseDegraded: inc.cfg.RefuseDegraded,
+	})}
+	return l.run(ctx, opened)
+}
+
+// publish makes the incarnation the slot's present one, and gives it the record
+// that was seen while none was open.
+func (inc *incarnation) publish(_ replica.Opened) {
+	inc.mu.Lock()
+	inc.now = inc
+	seen := inc.seen
+	inc.mu.Unlock()
+	if seen != nil {
+		inc.recordSeen(*seen)
+	}
+}
+
+func (inc *incarnation) recordSeen(e replica.RecordSeen) {
+	inc.sessions.keep(inc.sessionCtx, e.Record)
+	inc.post(e)
+}

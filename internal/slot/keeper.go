@@ -1,0 +1,134 @@
+package slot
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/tandemail/tandemail/internal/replica"
+)
+
+// keeper does what the protocol asks of the coordinator and of the epoch file.
+// Each question runs in a goroutine of its own (the protocol asks at most one of
+// each kind at a time); writes of the epoch file go through one, in order.
+type keeper struct {
+	cfg   *Config
+	post  func(replica.Event)
+	files chan adoptedWrite
+	wg    sync.WaitGroup
+	saved adopted // what the file holds or will hold
+}
+
+type adoptedWrite struct {
+	doc    adopted
+	answer bool // the protocol waits for it
+}
+
+// coordTime bounds one question to the coordinator: the protocol must hear
+// "unknown" rather than nothing.
+const coordTime = 3 * time.Second
+
+func newKeeper(cfg *Config, saved adopted, post func(replica.Event)) *keeper {
+	return &keeper{cfg: cfg, post: post, saved: saved, files: make(chan adoptedWrite, 64)}
+}
+
+// adopt writes an epoch durably and answers.
+func (k *keeper) adopt(e replica.AdoptEpoch) {
+	k.saved = adopted{Epoch: e.Epoch, Record: &e.Record, Rev: e.Rev, CoordRev: e.CoordRev}
+	k.files <- adoptedWrite{k.saved, true}
+}
+
+// keep notes the newest record.
+func (k *keeper) keep(e replica.KeepRecord) {
+	k.saved.Record, k.saved.Rev, k.saved.CoordRev = &e.Record, e.Rev, e.CoordRev
+	k.files <- adoptedWrite{k.saved, false}
+}
+
+// runFiles writes the epoch file until ctx ends. A write that is overtaken by a
+// newer one is skipped: the newer holds everything it held.
+func (k *keeper) runFiles(ctx context.Context) {
+	for {
+		select {
+		case w := <-k.files:
+			answer := w.answer
+			epoch := w.doc.Epoch
+			for more := true; more; {
+				select {
+				case next := <-k.files:
+					w = next
+					answer = answer || next.answer
+					epoch = max(epoch, next.doc.Epoch)
+				default:
+					more = false
+				}
+			}
+			if err := writeSealed(k.cfg.FS, k.cfg.Meta, adoptedFile, w.doc); err != nil {
+				k.post(replica.DiskFailed{Reason: err.Error()})
+				return
+			}
+			if answer {
+				k.post(replica.EpochDurable{Epoch: epoch})
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// start does one thing beside the loop and posts its answer.
+func (k *keeper) start(ctx context.Context, ask func(context.Context) replica.Event) {
+	k.wg.Add(1)
+	go func() {
+		defer k.wg.Done()
+		ctx, cancel := context.WithTimeout(ctx, coordTime)
+		defer cancel()
+		k.post(ask(ctx))
+	}()
+}
+
+// keepCounter makes the open counter durable in both directories.
+func (k *keeper) keepCounter(ctx context.Context, counter uint64, id Identity) {
+	k.start(ctx, func(context.Context) replica.Event {
+		id.Opens = counter
+		if err := writeIdentity(k.cfg.FS, k.cfg.Meta, k.cfg.Spool, id); err != nil {
+			return replica.DiskFailed{Reason: err.Error()}
+		}
+		return replica.CounterKept{Counter: counter}
+	})
+}
+
+func (k *keeper) propose(ctx context.Context, e replica.ProposeRecord) {
+	k.start(ctx, func(ctx context.Context) replica.Event {
+		ok, rev, err := k.cfg.Records.Swap(ctx, e.Rev, e.Record)
+		answer := replica.CASAnswered{Nonce: e.Record.Nonce, Record: e.Record}
+		switch {
+		case err != nil:
+			answer.Outcome = replica.Unknown // an error means unknown, never failed
+		case ok:
+			answer.Outcome, answer.Rev, answer.CoordRev = replica.OK, rev, rev
+		default:
+			answer.Outcome = replica.Conflict
+		}
+		return answer
+	})
+}
+
+func (k *keeper) read(ctx context.Context, e replica.ReadRecord) {
+	k.start(ctx, func(ctx context.Context) replica.Event {
+		rec, rev, coordRev, err := k.cfg.Records.Read(ctx)
+		if err != nil {
+			return replica.ReadFailed{Read: e.Read}
+		}
+		return replica.RecordSeen{Read: e.Read, Record: rec, Rev: rev, CoordRev: coordRev}
+	})
+}
+
+func (k *keeper) ask(ctx context.Context, e replica.AskController) {
+	rec := k.saved.Record
+	k.start(ctx, func(ctx context.Context) replica.Event {
+		if rec == nil {
+			return replica.ControllerAnswered{Verdict: replica.NoVerdict}
+		}
+		return replica.ControllerAnswered{Verdict: k.cfg.Peers.MayGoAlone(ctx, rec.MachineOf(e.Peer))}
+	})
+}

@@ -1,0 +1,192 @@
+package slot
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/index"
+	"github.com/tandemail/tandemail/internal/journal"
+	"github.com/tandemail/tandemail/internal/replica"
+	"github.com/tandemail/tandemail/internal/state"
+)
+
+// Slot is the stable handle of one data set. It lives through incarnations: an
+// incarnation that ends is followed by another, and only a failed one is not.
+// Every method but Run may be called from anywhere at any time.
+type Slot struct {
+	cfg     Config
+	log     *slog.Logger
+	serving *serving
+	hub     *hub
+	counts  counters
+
+	mu     sync.Mutex
+	now    *incarnation // nil while none is open
+	seen   *replica.RecordSeen
+	status Status
+}
+
+// New returns a Slot that is not open. The data must exist (Create).
+func New(cfg Config) *Slot {
+	log := cfg.Log.With("store", cfg.Store, "slot", cfg.Slot.String())
+	s := &Slot{cfg: cfg, log: log, serving: newServing(cfg.Clock), hub: newHub()}
+	s.status = Status{Store: cfg.Store, Slot: cfg.Slot, Role: replica.RoleIdle.String(), State: StateOpening}
+	return s
+}
+
+// Create makes the two directories of a new, empty slot.
+func Create(cfg Config) error {
+	for _, dir := range []string{cfg.Meta, cfg.Spool} {
+		if err := cfg.FS.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("create slot: %w", err)
+		}
+		if err := syncDir(cfg.FS, cfg.FS.PathDir(dir)); err != nil {
+			return err
+		}
+	}
+	journalDir := cfg.FS.PathJoin(cfg.Meta, "journal")
+	if err := cfg.FS.MkdirAll(journalDir, 0o700); err != nil {
+		return fmt.Errorf("create slot: %w", err)
+	}
+	j, err := journal.Create(journalConfig(&cfg), cluster.Position{})
+	if err != nil {
+		return fmt.Errorf("create slot: %w", err)
+	}
+	if err := j.Close(); err != nil {
+		return fmt.Errorf("create slot: %w", err)
+	}
+	// The identity comes last: a slot that has one is complete.
+	return writeIdentity(cfg.FS, cfg.Meta, cfg.Spool, Identity{
+		Cluster: cfg.Cluster, Store: cfg.Store, StoreID: storeID(cfg.Cluster, cfg.Store), Slot: cfg.Slot,
+	})
+}
+
+func journalConfig(cfg *Config) journal.Config {
+	return journal.Config{
+		FS: cfg.FS, Dir: cfg.FS.PathJoin(cfg.Meta, "journal"), StoreID: storeID(cfg.Cluster, cfg.Store),
+		Disk: cfg.Disk, Log: cfg.Log, SegmentSize: cfg.SegmentSize,
+	}
+}
+
+// reopenWait is the pause before a slot whose incarnation ended opens again.
+const reopenWait = 100 * time.Millisecond
+
+// Run opens the slot and serves until ctx ends. A failed slot stays failed, and
+// says so in Status, until the process or an operator acts.
+func (s *Slot) Run(ctx context.Context) error {
+	for {
+		err := s.runOnce(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, errFailed), errors.Is(err, cluster.ErrDamaged), errors.Is(err, cluster.ErrNewer):
+			s.log.Error("slot failed; its partner serves, or must", "err", err)
+			s.setStatus(func(st *Status) { st.State, st.Reason, st.Role = StateFailed, err.Error(), replica.RoleFailed.String() })
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		s.log.Warn("slot opens again", "err", err)
+		select {
+		case <-time.After(reopenWait):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// runOnce is one incarnation.
+func (s *Slot) runOnce(ctx context.Context) error {
+	inc, opened, err := s.open()
+	if err != nil {
+		return fmt.Errorf("open slot: %w", err)
+	}
+	err = inc.run(ctx, opened)
+	s.mu.Lock()
+	s.now = nil
+	s.mu.Unlock()
+	s.serving.set(func(v *serving) { v.epoch, v.until = 0, 0 })
+	s.hub.all()
+	return errors.Join(err, inc.close())
+}
+
+// incarnation is one open of the slot: everything that ends together.
+type incarnation struct {
+	*Slot
+	cfg     *Config
+	id      Identity
+	number  cluster.Incarnation
+	journal *journal.Journal
+	index   *index.DB
+	events  chan replica.Event
+	done    chan struct{} // closed when the loop has ended: nobody takes events
+	queue   *queue
+	pending pending
+	recent  *recent
+	views   gate
+	marks   marks
+	builder *state.Builder
+	stager  *state.Stager
+	records []journal.Record // scratch of the loop
+	commit  atomic.Uint64    // the protocol's, for the frames that streams send
+
+	keeper   *keeper
+	sessions *sessions
+	syncer   *syncer
+	applier  *applier
+	problem  *replica.Problem
+
+	sessionCtx context.Context
+	failed     chan error // of the index: fatal errors that only a callback tells
+}
+
+// open reads what is on disk.
+func (s *Slot) open() (*incarnation, replica.Opened, error) {
+	var opened replica.Opened
+	id, err := Inspect(s.cfg.FS, s.cfg.Meta, s.cfg.Spool)
+	if err != nil {
+		return nil, opened, err
+	}
+	if id.Slot != s.cfg.Slot || id.Cluster != s.cfg.Cluster || id.Store != s.cfg.Store {
+		return nil, opened, fmt.Errorf("directory %s holds slot %v of store %s in cluster %s: %w", s.cfg.Meta, id.Slot, id.Store, id.Cluster, cluster.ErrDamaged)
+	}
+	id.Opens++ // kept when the record agrees that this is a new open
+	memory, err := readAdopted(s.cfg.FS, s.cfg.Meta)
+	if err != nil {
+		return nil, opened, err
+	}
+	inc := &incarnation{
+		Slot: s, cfg: &s.cfg, id: id, queue: newQueue(), recent: newRecent(),
+		builder: newBuilder(&s.cfg), stager: state.NewStager(spool{s.cfg.FS, s.cfg.Spool}),
+		events: make(chan replica.Event, maxEvents), done: make(chan struct{}), failed: make(chan error, 1),
+	}
+	if inc.number, err = randomIncarnation(s.cfg.Rand); err != nil {
+		return nil, opened, err
+	}
+	recovery, err := inc.openData()
+	if err != nil {
+		return nil, opened, err
+	}
+	inc.wire(memory)
+	opened = inc.openedEvent(recovery, memory)
+	return inc, opened, nil
+}
+
+func randomIncarnation(r io.Reader) (cluster.Incarnation, error) {
+	var b [8]byte
+	if _, err := io.ReadFull(r, b[:]); err != nil {
+		return 0, fmt.Errorf("draw incarnation: %w", err)
+	}
+	return cluster.Incarnation(binary.LittleEndian.Uint64(b[:]) | 1), nil
+}
+
+func (inc *incarnation) close() error {
+	inc.views.close()
+	return errors.Join(inc.index.Close(), inc.journal.Close())
+}

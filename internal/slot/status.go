@@ -1,0 +1,89 @@
+package slot
+
+import (
+	"sync/atomic"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/replica"
+)
+
+// States of a slot as people see it.
+const (
+	StateOpening  = "opening"
+	StateOK       = "ok"
+	StateCatching = "catching up"
+	StateFrozen   = "frozen"
+	StateFailed   = "failed"
+)
+
+// Status is what a slot says of itself. It never waits for the disk.
+type Status struct {
+	Store       cluster.Store
+	Slot        cluster.SlotID
+	Role        string // of replica.Role
+	State       string
+	Reason      string
+	Incarnation cluster.Incarnation
+	Counter     uint64
+	Epoch       cluster.Epoch // served as master, or adopted
+	Serving     bool          // takes writes
+	End         cluster.LSN
+	Durable     cluster.LSN
+	Commit      cluster.LSN
+	Applied     cluster.LSN
+	Record      cluster.StoreRecord // as this slot knows it
+	Rev         cluster.Rev
+	// Reaches are the slots this one has a replication session with.
+	Reaches []cluster.SlotID
+	// PendingOps waits to be appended or applied.
+	PendingOps int
+}
+
+// counters are cumulative; metrics read them.
+type counters struct {
+	operations atomic.Int64
+	deliveries atomic.Int64
+	batches    atomic.Int64
+}
+
+// Status returns the newest status.
+func (s *Slot) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status
+}
+
+func (s *Slot) setStatus(change func(*Status)) {
+	s.mu.Lock()
+	change(&s.status)
+	s.mu.Unlock()
+	if s.cfg.Changed != nil {
+		s.cfg.Changed()
+	}
+}
+
+// noteStatus copies what people want to know out of the protocol.
+func (l *loop) noteStatus() {
+	v := l.core.State()
+	l.Slot.mu.Lock()
+	st := &l.status
+	before := *st
+	st.Role, st.Epoch, st.Serving = v.Role.String(), v.Epoch, l.serving.master() != 0
+	st.Incarnation, st.Counter = l.number, l.id.Opens
+	st.End, st.Durable, st.Commit, st.Applied = v.End.LSN, v.Durable, v.Commit, v.Applied
+	st.Record, st.Rev = v.Record, v.Rev
+	st.State, st.Reason = StateOK, ""
+	switch {
+	case l.problem != nil:
+		st.State, st.Reason = StateFrozen, l.problem.String()
+	case v.Role == replica.RoleIdle:
+		st.State = StateOpening
+	case v.Role != replica.RoleMaster && !v.Record.IsInSync(l.cfg.Slot):
+		st.State = StateCatching
+	}
+	changed := before.Role != st.Role || before.Epoch != st.Epoch || before.State != st.State || before.Serving != st.Serving || before.Rev != st.Rev
+	l.Slot.mu.Unlock()
+	if changed && l.cfg.Changed != nil {
+		l.cfg.Changed()
+	}
+}
