@@ -7,7 +7,7 @@ import "github.com/tandemail/tandemail/internal/cluster"
 // an older disk of the same slot would be recognised.
 func (c *Core) counted(id cluster.SlotID) *peer {
 	p := c.master.peer(id)
-	if p == nil || p.lost || (!p.streaming && !c.mutated(AcksOutliveSession)) {
+	if p == nil || p.lost || !p.streaming {
 		return nil
 	}
 	ref, _ := c.coord.record.Ref(id)

@@ -178,7 +178,7 @@ func (c *Core) onSessionDown(s Session) {
 		c.follow.reset()
 	}
 	if c.master != nil {
-		c.master.sessionDown(s, c.mutated(AcksOutliveSession))
+		c.master.sessionDown(s)
 	}
 }
 

@@ -54,7 +54,7 @@ func (c *Core) greet(s Session, h Hello) {
 	if p.session != 0 {
 		c.emit(StopStream{Session: p.session})
 	}
-	p.detach(c.mutated(AcksOutliveSession))
+	p.detach()
 	p.session, p.stream = s, h.Stream
 	p.incarnation, p.counter, p.kind, p.health = h.Incarnation, h.Counter, h.Kind, h.Health
 	at, why := c.meet(p, h)
@@ -110,7 +110,7 @@ func (c *Core) meet(p *peer, h Hello) (cluster.LSN, string) {
 	switch {
 	case !ok || at < max(c.log.low, h.Low):
 		return 0, fmt.Sprintf("no common journal is left above %d", max(c.log.low, h.Low))
-	case at < max(h.Commit, h.Applied) && !c.mutated(TruncateAnything):
+	case at < max(h.Commit, h.Applied):
 		return 0, fmt.Sprintf("histories part at %d, below commit %d or applied %d", at, h.Commit, h.Applied)
 	}
 	return at, ""

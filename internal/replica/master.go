@@ -94,21 +94,19 @@ func (m *master) bySession(s Session, stream uint64) *peer {
 	return nil
 }
 
-func (m *master) sessionDown(s Session, keepAcks bool) {
+func (m *master) sessionDown(s Session) {
 	for i := range m.peers {
 		if p := &m.peers[i]; p.session == s {
-			p.detach(keepAcks)
+			p.detach()
 		}
 	}
 }
 
 // detach forgets a session: acknowledgements count in the session that carried
 // them only, since the slot behind the next one may have lost what it confirmed.
-func (p *peer) detach(keepAcks bool) {
+func (p *peer) detach() {
 	p.session, p.streaming, p.locating = 0, false, false
-	if !keepAcks {
-		p.durable, p.applied, p.stamp = 0, 0, 0
-	}
+	p.durable, p.applied, p.stamp = 0, 0, 0
 }
 
 func (m *master) appended(e Appended) {

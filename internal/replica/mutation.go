@@ -15,9 +15,7 @@ const (
 	ApplyBeforeCommit                         // apply what is durable here
 	JoinUnchecked                             // propose a slot that is not durable past commit
 	SkipTruncate                              // keep a tail that the master does not have
-	TruncateAnything                          // truncate below commit and applied
 	IgnoreFailedSync                          // take a failed sync for a successful one
-	AcksOutliveSession                        // acknowledgements of an earlier session count
 	SkipLeaseWait                             // serve at once as a new master
 	ReadWithoutLease                          // serve reads without confirmation
 	UnsealOnDeadline                          // unseal after the proposal was sent

@@ -8,9 +8,8 @@ import (
 	"github.com/tandemail/tandemail/internal/cluster"
 )
 
-// nomination is a controller's wish that this slot become master. It is given
-// up when the record shows that it cannot be, never because time has passed: a
-// proposal of ours may still take effect.
+// nomination is a controller's wish that this slot become master. Giving it up
+// is always safe; a proposal of ours that takes effect later still appoints us.
 type nomination struct {
 	forced bool
 	off    bool
@@ -59,6 +58,20 @@ func (c *Core) nominationRead() {
 	}
 }
 
+// nominationUnread gives a nomination up whose read failed: the controller will
+// nominate again, if it still finds what it found on the coordinator of now.
+func (c *Core) nominationUnread() {
+	if n := c.follow.nominated; n != nil && !n.read {
+		c.dropNomination("the coordinator did not answer")
+	}
+}
+
+func (c *Core) dropNomination(why string) {
+	c.follow.nominated = nil
+	c.become(c.following())
+	c.emit(Told{Text: "nomination given up: " + why})
+}
+
 // settleCandidate proposes itself, again after every unknown outcome, until the
 // record says yes or makes it impossible.
 func (c *Core) settleCandidate() {
@@ -67,9 +80,7 @@ func (c *Core) settleCandidate() {
 		return
 	}
 	if why := c.ineligible(n); why != "" {
-		c.follow.nominated = nil
-		c.become(c.following())
-		c.emit(Told{Text: "nomination given up: " + why})
+		c.dropNomination(why)
 		return
 	}
 	if c.mayPropose() {

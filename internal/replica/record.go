@@ -49,7 +49,7 @@ func (c *Core) question() question {
 // older reports whether a linearizable answer shows less than was known when its
 // question was sent.
 func (q question) older(s sighting) bool {
-	return s.record.Generation <= q.generation && (s.rev < q.rev || s.coordRev < q.coordRev)
+	return s.record.Generation < q.generation || s.record.Generation == q.generation && (s.rev < q.rev || s.coordRev < q.coordRev)
 }
 
 // sighting is a record as some source showed it.
@@ -78,6 +78,7 @@ func (c *Core) onReadFailed(e ReadFailed) {
 	if e.Read == c.coord.reading {
 		c.coord.reading = 0
 		c.coord.wantRead = true
+		c.nominationUnread()
 		c.coord.notBefore = c.now + c.cfg.Timing.Retry
 	}
 }
@@ -109,7 +110,7 @@ func (c *Core) learn(s sighting) {
 	switch {
 	case recovered:
 		k.coordRev = s.coordRev
-	case s.rev < k.rev:
+	case s.rev < k.rev || s.record.Generation < k.record.Generation:
 		k.wantRead = k.wantRead || s.linearizable // overtaken: ask again
 		return
 	}
@@ -134,13 +135,15 @@ func (c *Core) contradiction(s sighting) *Problem {
 		return &Problem{RecordIllegal, fmt.Sprintf("generation %d began with epoch %d, below %d", s.record.Generation, s.record.Epoch, k.record.Epoch)}
 	case recovered:
 		return nil // control recover raised the generation: revisions start anew
+	case s.linearizable && s.rev != 0 && s.record.Generation < k.record.Generation && s.asked.generation < k.record.Generation:
+		return nil // asked before a recovery that has been seen meanwhile
 	case c.frozen != nil:
 		return c.frozen
 	case s.linearizable && s.rev == 0 && s.asked.rev != 0:
 		return &Problem{RecordMissing, fmt.Sprintf("the coordinator has no record; revision %d was seen", k.rev)}
 	case s.linearizable && s.asked.older(s):
 		return &Problem{CoordRewound, fmt.Sprintf("the coordinator shows revision %d of %d; %d of %d were seen before", s.rev, s.coordRev, s.asked.rev, s.asked.coordRev)}
-	case s.rev < k.rev:
+	case s.rev < k.rev || s.record.Generation < k.record.Generation:
 		return nil // an old watch or frame
 	case s.rev == k.rev && s.rev != 0 && !reflect.DeepEqual(s.record, k.record):
 		return &Problem{RecordIllegal, fmt.Sprintf("revision %d has two contents", s.rev)}

@@ -76,13 +76,15 @@ func (c *checker) recordStep(old, next cluster.StoreRecord) {
 		if old.Epoch != 0 && !next.Forced && !old.IsInSync(next.Master) {
 			c.fail(7, "epoch %d: master %s was not in the set of epoch %d", next.Epoch, c.w.nameOf(next.Master), old.Epoch)
 		}
-		if c.w.coord.rewound {
+		if k := c.w.coord; k.rewound && k.prev < k.peak { // above it, nothing can tell
 			c.fail(16, "epoch %d began on a coordinator that went back", next.Epoch)
 		}
 	}
 	for _, s := range c.w.slots {
 		joins := next.IsInSync(s.id) && !old.IsInSync(s.id)
-		if joins && (s.disk.damaged || s.destroyed || s.kind == replica.Async) {
+		// One that was lost only after it had confirmed may still be proposed.
+		lost := (s.disk.damaged || s.destroyed) && s.core != nil && s.core.State().Streaming
+		if joins && (lost || s.kind == replica.Async) {
 			c.fail(16, "slot %s joined the set: damaged %v, destroyed %v, kind %d", s.name, s.disk.damaged, s.destroyed, s.kind)
 		}
 	}
@@ -199,7 +201,9 @@ func (c *checker) machines(s *Slot, lsn cluster.LSN) {
 	at, _ := s.disk.PositionAt(lsn)
 	seen := map[cluster.Machine]bool{}
 	for _, o := range c.w.slots {
-		if p, ok := o.disk.PositionAt(lsn); ok && p.Chain == at.Chain && o.disk.Durable().LSN >= lsn {
+		p, ok := o.disk.PositionAt(lsn)
+		held := ok && p.Chain == at.Chain && o.disk.Durable().LSN >= lsn
+		if held || (o.destroyed && c.w.coord.record.IsInSync(o.id)) { // it held it when it confirmed
 			seen[o.machine] = true
 		}
 	}

@@ -36,7 +36,7 @@ func (c *client) try() {
 			c.answer(o)
 		})
 	})
-	c.w.loop.After(8*time.Second, func() {
+	c.w.loop.After(c.w.between(200*time.Millisecond, 3*time.Second), func() {
 		if !answered {
 			answered = true
 			c.took = true

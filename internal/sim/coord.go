@@ -16,7 +16,8 @@ type Coord struct {
 	prev     cluster.Rev
 	global   cluster.Rev
 	down     bool
-	rewound  bool // and not yet recovered
+	rewound  bool        // and not yet recovered
+	peak     cluster.Rev // its revision when it was rewound
 	past     []coordState
 	inFlight int // requests that may still take effect
 	life     int // connections of an earlier life reach nothing
@@ -126,6 +127,7 @@ func (k *Coord) rewind() bool {
 		return false
 	}
 	p := k.past[n]
+	k.peak = k.global
 	k.record, k.rev, k.global, k.past = p.record, p.rev, p.global, k.past[:n]
 	k.prev = 0
 	k.rewound = true

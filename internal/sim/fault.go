@@ -212,6 +212,11 @@ func (w *World) rewindCoord() bool {
 	if w.rewinds > 0 || w.coord.rewound {
 		return false
 	}
+	for _, s := range w.slots {
+		if s.destroyed {
+			return false // both memories of a counter gone at once: nothing could tell
+		}
+	}
 	for _, c := range w.controllers {
 		if c.seen < w.coord.global {
 			return false
@@ -221,6 +226,8 @@ func (w *World) rewindCoord() bool {
 		return false
 	}
 	w.rewinds++
+	w.coord.down = true // a restore takes its time
+	w.loop.After(3*time.Second, w.coordUp)
 	return true
 }
 
