@@ -292,10 +292,10 @@ func (c *decoder) octets(n uint64) string {
 	return s
 }
 
-// count reads the length of a list, of which each element takes min octets.
-func (c *decoder) count(min int) int {
+// count reads the length of a list, of which each element takes at least so many octets.
+func (c *decoder) count(least int) int {
 	n := c.uint()
-	if n > uint64(len(c.s)/min) {
+	if n > uint64(len(c.s)/least) {
 		c.fail()
 		return 0
 	}

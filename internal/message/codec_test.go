@@ -62,6 +62,20 @@ func TestDamagedDataIsRefused(t *testing.T) {
 	}
 }
 
+func TestOffsetsOutsideTheParentAreRefused(t *testing.T) {
+	for _, end := range []int64{1, maxOffset + 1, -1} {
+		d := ParseBytes([]byte(sectioned))
+		last := d.Root.Children[len(d.Root.Children)-1]
+		last.Body.End = d.Root.Body.End + end
+		if end < 0 {
+			last.Body.End = last.Body.Start + end
+		}
+		if _, err := Decode(d.Append(nil)); err == nil {
+			t.Errorf("decoded a part that ends at %d", last.Body.End)
+		}
+	}
+}
+
 // TestEncodingIsStable holds the encoding of this version. If it changes, Version
 // must rise, and the file's name with it.
 func TestEncodingIsStable(t *testing.T) {

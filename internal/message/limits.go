@@ -6,7 +6,8 @@ const (
 	// maxDepth counts nested multiparts and messages. Below it such a part is a
 	// leaf, reported as application/octet-stream.
 	maxDepth = 100
-	// maxParts counts all nodes of the tree. The last one runs to the end of the
+	// maxParts counts all nodes of the tree but the empty ones given to multiparts
+	// that have none, at most one a level. The last one runs to the end of the
 	// message.
 	maxParts = 10_000
 	// maxHeader is how much of one header is interpreted. Its offsets cover it all.

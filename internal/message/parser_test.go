@@ -183,6 +183,24 @@ func TestWindowedParseEqualsParseInMemory(t *testing.T) {
 	}
 }
 
+// TestDelimiterAcrossTheBorderOfAWindow puts each octet around a delimiter at the
+// end of the first window.
+func TestDelimiterAcrossTheBorderOfAWindow(t *testing.T) {
+	const head = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n"
+	for before := -4; before <= 12; before++ {
+		pad := windowSize - len(head) - before
+		msg := []byte(head + strings.Repeat("x", pad) + "\r\n--b\r\n\r\nsecond\r\n--b--\r\n" + strings.Repeat("y", windowSize))
+		d, err := Parse(smallReads{msg}, int64(len(msg)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkOffsets(t, msg, d)
+		if n := len(d.Root.Children); n != 2 || d.Root.Children[0].Size() != int64(pad) {
+			t.Errorf("%d octets before the border: %d parts", before, n)
+		}
+	}
+}
+
 type failingReader struct{ at int64 }
 
 func (f failingReader) ReadAt(p []byte, off int64) (int, error) {
