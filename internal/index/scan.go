@@ -14,6 +14,9 @@ func scan(r pebble.Reader, lo, hi []byte, yield func(k, v []byte) bool) (err err
 	if len(hi) == 0 || hi[0] == reserved {
 		hi = []byte{reserved}
 	}
+	if len(lo) == 0 {
+		lo = nil // Pebble takes an empty bound for a key
+	}
 	it, err := r.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
 	if err != nil {
 		return fmt.Errorf("scan index: %w", classify(err))
