@@ -68,8 +68,8 @@ func (j *Journal) TruncateTo(end cluster.LSN) error {
 // forget takes everything after p out of memory and lowers the mark, before any
 // octet is removed.
 func (j *Journal) forget(p cluster.Position) error {
-	j.io.Lock()
-	defer j.io.Unlock()
+	j.io <- struct{}{}
+	defer func() { <-j.io }()
 	j.mu.Lock()
 	j.cuts++
 	n := len(j.segs)

@@ -55,9 +55,9 @@ type EpochStart struct {
 type Journal struct {
 	cfg Config
 
-	// io orders what may move the durable mark in either direction. It is held
-	// during I/O and only by calls that wait for the disk anyway.
-	io   sync.Mutex
+	// io, when full, is held by who may move the durable mark in either direction.
+	// Only calls that wait for the disk anyway wait for it.
+	io   chan struct{}
 	mark *mark
 
 	// mu guards the rest; never held during I/O.
@@ -141,8 +141,8 @@ func (j *Journal) Close() error {
 	for _, s := range idle {
 		errs = append(errs, s.file.Close())
 	}
-	j.io.Lock()
-	defer j.io.Unlock()
+	j.io <- struct{}{}
+	defer func() { <-j.io }()
 	if j.mark != nil {
 		errs = append(errs, j.mark.close())
 		j.mark = nil

@@ -48,7 +48,7 @@ func Create(cfg Config, start cluster.Position) (*Journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create journal %s: %w", cfg.Dir, err)
 	}
-	j := &Journal{cfg: cfg, segs: []*segment{s}, end: start, commit: start.LSN, pins: map[*cluster.LSN]struct{}{}}
+	j := &Journal{cfg: cfg, segs: []*segment{s}, end: start, commit: start.LSN, io: make(chan struct{}, 1), pins: map[*cluster.LSN]struct{}{}}
 	if err := j.settle(known{lsn: start.LSN}); err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
@@ -79,7 +79,7 @@ func Open(cfg Config) (*Journal, Recovery, error) {
 	if files, err = tidyUp(cfg, files, &known); err != nil {
 		return nil, Recovery{}, fmt.Errorf("open journal %s: %w", cfg.Dir, err)
 	}
-	j := &Journal{cfg: cfg, pins: map[*cluster.LSN]struct{}{}}
+	j := &Journal{cfg: cfg, io: make(chan struct{}, 1), pins: map[*cluster.LSN]struct{}{}}
 	for _, name := range files.spares {
 		j.spares = append(j.spares, j.path(name))
 		n := 0

@@ -31,8 +31,8 @@ func (j *Journal) Sync() (cluster.LSN, error) {
 
 // setDurable publishes end, unless a truncation came in between, and moves the mark.
 func (j *Journal) setDurable(end cluster.LSN, cuts int) (cluster.LSN, error) {
-	j.io.Lock()
-	defer j.io.Unlock()
+	j.io <- struct{}{}
+	defer func() { <-j.io }()
 	j.mu.Lock()
 	if j.cuts == cuts && end > j.durable {
 		j.durable = end
