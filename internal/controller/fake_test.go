@@ -72,6 +72,8 @@ func run(t *testing.T, n int, stores []string, test func(s *site)) {
 		for i := range n {
 			name := cluster.Machine(fmt.Sprint("m", i+1))
 			s.machines[name] = &host{state: killed, client: s.server.Client(), stop: func() {}}
+		}
+		for name := range s.machines {
 			s.put(coord.MachineKey(name), coord.Encode(coord.MachineRecord{Machine: name, Storage: true, Control: true}))
 			s.start(name)
 		}
@@ -167,25 +169,6 @@ func (s *site) leader() cluster.Machine {
 	}
 	s.t.Fatal("nobody leads")
 	return ""
-}
-
-// lead makes name the leader, by restarting whoever else is.
-func (s *site) lead(name cluster.Machine) {
-	for range 20 {
-		was := s.leader()
-		if was == name {
-			return
-		}
-		s.kill(was, killed)
-		s.pass(5 * time.Second)
-		s.start(was)
-		s.pass(time.Second)
-		for _, kv := range s.stores() {
-			s.join(string(kv.Store))
-		}
-		s.pass(20 * time.Minute) // whatever was moved is home again
-	}
-	s.t.Fatalf("%s never leads", name)
 }
 
 func (s *site) stores() []cluster.StoreRecord {

@@ -13,6 +13,7 @@ package etcd
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,9 +46,11 @@ type Config struct {
 	// Endpoints are URLs of members' client ports. A machine that runs a member
 	// names only that one: it is the nearest, and it stands for its quorum.
 	Endpoints []string
-	TLS       *tls.Config // nil: plain
-	Now       func() time.Time
-	Log       *slog.Logger
+	// TLS nil is plain. A ServerName in it is what members' certificates must
+	// name; without one it is the endpoint's host.
+	TLS *tls.Config
+	Now func() time.Time
+	Log *slog.Logger
 }
 
 // Client implements coord.Coord. Close it after its last use.
@@ -71,17 +74,48 @@ func Connect(cfg Config) (*Client, error) {
 	}
 	c, err := clientv3.New(clientv3.Config{
 		Endpoints:            cfg.Endpoints,
-		TLS:                  cfg.TLS,
+		TLS:                  verifyByName(cfg.TLS),
 		DialTimeout:          callTimeout,
 		DialKeepAliveTime:    dialKeepAlive,
 		DialKeepAliveTimeout: unackedTimeout,
 		PermitWithoutStream:  true,
-		Logger:               zapLogger(cfg.Log.With("client", "etcd"), nil),
+		Logger:               zapLogger(cfg.Log, quiet, nil),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to etcd at %v: %w", cfg.Endpoints, err)
 	}
 	return &Client{etcd: c, now: cfg.Now}, nil
+}
+
+// verifyByName makes a configured ServerName count: etcd's resolver puts the
+// endpoint's host in its place. The chain and the name are verified as
+// crypto/tls would, against the same roots.
+func verifyByName(config *tls.Config) *tls.Config {
+	if config == nil || config.ServerName == "" || config.InsecureSkipVerify {
+		return config
+	}
+	out := config.Clone()
+	out.InsecureSkipVerify = true // VerifyConnection does it instead
+	out.VerifyConnection = func(s tls.ConnectionState) error {
+		opts := x509.VerifyOptions{Roots: config.RootCAs, DNSName: config.ServerName, Intermediates: x509.NewCertPool()}
+		if len(s.PeerCertificates) == 0 {
+			return errors.New("the member has no certificate")
+		}
+		if config.Time != nil {
+			opts.CurrentTime = config.Time()
+		}
+		for _, c := range s.PeerCertificates[1:] {
+			opts.Intermediates.AddCert(c)
+		}
+		if _, err := s.PeerCertificates[0].Verify(opts); err != nil {
+			return err
+		}
+		if config.VerifyConnection != nil {
+			return config.VerifyConnection(s)
+		}
+		return nil
+	}
+	return out
 }
 
 // Close ends the connections; leases of this client end with their TTL.

@@ -10,23 +10,34 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// bridge sends what etcd logs at warning level and above to slog, all of it as
-// warnings: whether a person must act is decided where its consequences show.
+// bridge sends what etcd logs at warning level and above to slog. level says how
+// loud: never an error, since whether a person must act is decided where the
+// consequences show.
 type bridge struct {
 	log    *slog.Logger
+	level  func(message string) slog.Level
 	fields []zapcore.Field
 }
 
 // zapLogger returns a logger for etcd. fatal, if not nil, is told of a message
 // that etcd means to be the end of the process; only that goroutine ends.
-func zapLogger(log *slog.Logger, fatal func(message string)) *zap.Logger {
-	return zap.New(&bridge{log: log}, zap.WithFatalHook(fatalHook(fatal)))
+func zapLogger(log *slog.Logger, level func(message string) slog.Level, fatal func(message string)) *zap.Logger {
+	return zap.New(&bridge{log: log, level: level}, zap.WithFatalHook(fatalHook(fatal)))
+}
+
+// quiet is for a client: its caller gets the error.
+func quiet(string) slog.Level { return slog.LevelDebug }
+
+// expected are warnings about what we want to be so.
+var expected = map[string]bool{
+	"Running http and grpc server on single port. This is not recommended for production.": true,
+	"simple token is not cryptographically signed":                                         true,
 }
 
 func (b *bridge) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }
 
 func (b *bridge) With(fields []zapcore.Field) zapcore.Core {
-	return &bridge{log: b.log, fields: append(b.fields[:len(b.fields):len(b.fields)], fields...)}
+	return &bridge{log: b.log, level: b.level, fields: append(b.fields[:len(b.fields):len(b.fields)], fields...)}
 }
 
 func (b *bridge) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
@@ -44,8 +55,8 @@ func (b *bridge) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	for _, f := range fields {
 		f.AddTo(enc)
 	}
-	b.log.LogAttrs(context.Background(), slog.LevelWarn, "etcd: "+e.Message,
-		slog.String("level", e.Level.String()), slog.Any("fields", enc.Fields))
+	b.log.LogAttrs(context.Background(), b.level(e.Message), "etcd says",
+		slog.String("message", e.Message), slog.String("severity", e.Level.String()), slog.Any("fields", enc.Fields))
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
@@ -65,6 +66,8 @@ type Member struct {
 	url   string
 	fatal chan string
 	ready chan struct{}
+	// stopping: what etcd says of its own end is nobody's concern.
+	stopping atomic.Bool
 }
 
 // NewMember checks cfg and starts nothing.
@@ -110,7 +113,13 @@ func NewMember(cfg MemberConfig) (*Member, error) {
 }
 
 func (m *Member) logger(log *slog.Logger) *zap.Logger {
-	return zapLogger(log, func(message string) {
+	level := func(message string) slog.Level {
+		if expected[message] || m.stopping.Load() {
+			return slog.LevelDebug
+		}
+		return slog.LevelWarn
+	}
+	return zapLogger(log, level, func(message string) {
 		select {
 		case m.fatal <- message:
 		default:
@@ -171,6 +180,7 @@ func (m *Member) Run(ctx context.Context) error {
 		return fmt.Errorf("start etcd member %s in %s: %w", m.cfg.Name, m.cfg.Dir, err)
 	}
 	err = m.serve(ctx, e)
+	m.stopping.Store(true)
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
