@@ -68,9 +68,10 @@ func (t Timing) withDefaults() Timing {
 }
 
 const (
-	maxInFlight  = 2        // uncommitted batches a master may have appended
-	maxApplyLag  = 16 << 20 // octets; a replica further behind stops acknowledging
-	maxStarts    = 64       // newest epoch starts kept and sent
-	maxProposals = 8        // outstanding proposals of different content
-	maxSessions  = 64       // sessions a Core keeps track of
+	lateBy       = 10 * TickEvery // a Core stepped later than this accuses nobody
+	maxInFlight  = 2              // uncommitted batches a master may have appended
+	maxApplyLag  = 16 << 20       // octets; a replica further behind stops acknowledging
+	maxStarts    = 64             // newest epoch starts kept and sent
+	maxProposals = 8              // outstanding proposals of different content
+	maxSessions  = 64             // sessions a Core keeps track of
 )

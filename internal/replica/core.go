@@ -54,6 +54,9 @@ func (c *Core) Step(now time.Duration, in Event) []Effect {
 	if c.role >= RoleFailed {
 		return nil
 	}
+	if now > c.now+lateBy && c.master != nil {
+		c.master.excuse(now - c.now)
+	}
 	c.now = max(c.now, now)
 	c.out = nil
 	c.take(in)

@@ -120,7 +120,8 @@ type ReadLease struct{ Until time.Duration }
 // Hold: still master, but take no proposals until Serve. What waits, waits.
 type Hold struct{ Reason string }
 
-// StopServing: no longer the master. Everything pending is answered "unknown".
+// StopServing: no longer the master. What was appended and not answered is
+// answered "unknown"; what was only waiting did not happen.
 type StopServing struct{ Reason string }
 
 // EndIncarnation: close the slot and open it again as a new incarnation, with a

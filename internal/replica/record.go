@@ -86,10 +86,13 @@ func (c *Core) onReadFailed(e ReadFailed) {
 // settleRead asks for the record when something needs it.
 func (c *Core) settleRead() {
 	k := &c.coord
+	if k.reading != 0 {
+		return
+	}
 	if !k.checked || (!k.settled && len(k.proposals) > 0 && k.asked == "") || c.nominationNeedsRead() || c.loneNeedsRead() || c.sealNeedsRead() {
 		k.wantRead = true
 	}
-	if !k.wantRead || k.reading != 0 || c.now < k.notBefore {
+	if !k.wantRead || c.now < k.notBefore {
 		return
 	}
 	k.reads++

@@ -68,6 +68,8 @@ func (c *Core) settleSeal() {
 		} else if c.mutated(UnsealOnDeadline) && c.now >= s.deadline {
 			c.unseal("the deadline has passed")
 		}
+	case !c.coord.record.IsInSync(s.target):
+		c.unseal("the target has left the set")
 	case c.now >= s.deadline:
 		c.unseal("the deadline has passed")
 	case c.handoverReady(s) && c.mayPropose():
@@ -79,7 +81,7 @@ func (c *Core) settleSeal() {
 // handoverReady: everything appended is committed and durable on the target.
 func (c *Core) handoverReady(s *seal) bool {
 	p := c.counted(s.target)
-	return p != nil && c.log.appending == 0 && len(c.coord.proposals) == 0 &&
+	return p != nil && c.coord.record.IsInSync(s.target) && c.log.appending == 0 && len(c.coord.proposals) == 0 &&
 		c.log.commit == c.log.end.LSN && p.durable == c.log.end.LSN
 }
 
@@ -97,7 +99,7 @@ func (c *Core) handover(target cluster.SlotID) cluster.StoreRecord {
 // resolve is what is proposed after an unknown outcome: the switch again while
 // the target is there, else the present record, whose success rules it out.
 func (c *Core) resolve(s *seal) cluster.StoreRecord {
-	if c.counted(s.target) != nil {
+	if c.counted(s.target) != nil && c.coord.record.IsInSync(s.target) {
 		return c.handover(s.target)
 	}
 	return c.coord.record

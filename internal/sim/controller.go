@@ -118,9 +118,9 @@ func (c *controller) nominate(r cluster.StoreRecord, claims []replica.Claim) {
 	})
 }
 
-// verdict answers a master that would go alone: if the replica is heard and
-// could take over, it does.
-func (c *controller) verdict(asker *Slot, peer cluster.SlotID) replica.Verdict {
+// verdict answers a master that would go alone: if a replica is heard and could
+// take over, it does.
+func (c *controller) verdict(asker *Slot) replica.Verdict {
 	r, ok := c.trusts()
 	if !ok || c.dead || c.cut[asker] {
 		return replica.NoVerdict
@@ -131,7 +131,7 @@ func (c *controller) verdict(asker *Slot, peer cluster.SlotID) replica.Verdict {
 			others = append(others, cl)
 		}
 	}
-	if id, err := replica.Nominee(r, c.w.coord.rev, c.w.coord.global, others); err == nil && id == peer {
+	if _, err := replica.Nominee(r, c.w.coord.rev, c.w.coord.global, others); err == nil {
 		c.nominate(r, others)
 		return replica.HandOver
 	}
@@ -139,10 +139,10 @@ func (c *controller) verdict(asker *Slot, peer cluster.SlotID) replica.Verdict {
 }
 
 // askController carries a master's question to the first controller that answers.
-func (w *World) askController(s *Slot, peer cluster.SlotID) {
+func (w *World) askController(s *Slot) {
 	v := replica.NoVerdict
 	for _, c := range w.controllers {
-		if v = c.verdict(s, peer); v != replica.NoVerdict {
+		if v = c.verdict(s); v != replica.NoVerdict {
 			break
 		}
 	}

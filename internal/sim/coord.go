@@ -19,8 +19,9 @@ type Coord struct {
 	rewound  bool        // and not yet recovered
 	peak     cluster.Rev // its revision when it was rewound
 	past     []coordState
-	inFlight int // requests that may still take effect
-	life     int // connections of an earlier life reach nothing
+	inFlight int  // requests that may still take effect
+	loseNext bool // the next request takes effect and is not answered
+	life     int  // connections of an earlier life reach nothing
 }
 
 type coordState struct {
@@ -68,7 +69,8 @@ func (k *Coord) ask(s *Slot, effect func(), answer func(ok bool)) {
 	}
 	out := w.delay()
 	late := w.faulty() && w.chance(w.cfg.LateRequests)
-	lose := w.faulty() && w.chance(w.cfg.LostAnswers)
+	lose := w.faulty() && w.chance(w.cfg.LostAnswers) || k.loseNext
+	k.loseNext = false
 	if late {
 		out += time.Duration(w.rng.Int64N(int64(8 * time.Second)))
 	}

@@ -127,12 +127,15 @@ func (s *Slot) stop(silent bool) {
 	s.drop()
 }
 
-// drop answers everything pending with "unknown".
+// drop answers what was appended with "unknown"; what only waited did not happen.
 func (s *Slot) drop() {
-	all := append(s.queue, s.pending...)
+	queue, pending := s.queue, s.pending
 	s.queue, s.pending = nil, nil
-	for _, x := range all {
+	for _, x := range pending {
 		x.done(unknown)
+	}
+	for _, x := range queue {
+		x.done(refused)
 	}
 }
 
@@ -234,7 +237,7 @@ func (s *Slot) do(f replica.Effect) replica.Event {
 	case replica.ReadRecord:
 		s.w.coord.read(s, f.Read)
 	case replica.AskController:
-		s.w.askController(s, f.Peer)
+		s.w.askController(s)
 	default:
 		s.doServing(f)
 	}
@@ -329,6 +332,7 @@ func (s *Slot) pump() {
 			}
 			s.w.raw[b.End.Chain] = b
 			f := replica.Batch{Stream: c.Stream, Epoch: c.Epoch, Base: b.Base, End: b.End.LSN, Commit: s.core.Commit(), Raw: b.End.Chain[:]}
+			s.w.note(s.name, "=>", replica.Send{Session: c.Session, Frame: f})
 			s.w.net.Send(uint64(c.Session), s.name, f)
 			c.Sent(b.End.LSN)
 		}

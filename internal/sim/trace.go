@@ -32,6 +32,9 @@ func (w *World) note(who, verb string, what any) {
 	line := traceLine{w.loop.Now(), who, verb, what}
 	t.ring[t.next%len(t.ring)] = line
 	t.next++
+	if w.cfg.watch != nil {
+		w.cfg.watch(line)
+	}
 	if w.cfg.Trace != nil {
 		w.cfg.Trace(t.format(line))
 	}

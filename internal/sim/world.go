@@ -29,6 +29,7 @@ type Config struct {
 	Only []string
 	// Trace, if set, receives every event as it happens.
 	Trace func(string)
+	watch func(traceLine)
 }
 
 // World is one store on its machines, with everything around it.
