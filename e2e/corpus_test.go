@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -102,7 +103,7 @@ func judgeCorpus(t *testing.T, mails []*realMail, strangers []string, took time.
 func readCorpus(root string) ([]*realMail, error) {
 	var mails []*realMail
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
+		if err != nil || !d.Type().IsRegular() || strings.HasPrefix(filepath.Ext(path), ".js") { // descriptions beside the messages
 			return err
 		}
 		if len(mails) == corpusLimit {

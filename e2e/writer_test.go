@@ -102,7 +102,7 @@ func (w *writer) step() {
 	case 13, 14:
 		uids := w.pick(box)
 		w.store(box, uids, ledger.Add, ledger.NewFlags(ledger.Deleted))
-		w.expunge(box, append(uids, w.pick(box)...))
+		w.expunge(box, slices.Concat(uids, w.pick(box)))
 	default:
 		if w.rng.IntN(4) == 0 {
 			w.look()
@@ -150,7 +150,7 @@ func (w *writer) pick(box string) []uint32 {
 	}
 	slices.Sort(uids)
 	w.rng.Shuffle(len(uids), func(i, j int) { uids[i], uids[j] = uids[j], uids[i] })
-	return uids[:min(len(uids), 1+w.rng.IntN(5))]
+	return slices.Clone(uids[:min(len(uids), 1+w.rng.IntN(5))]) // events keep it
 }
 
 func (w *writer) box(name string) ledger.Box { return ledger.Box{User: w.user.User, Name: name} }
