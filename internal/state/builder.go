@@ -3,6 +3,8 @@ package state
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/text/unicode/norm"
@@ -51,13 +53,18 @@ func (b *Builder) Propose(account mail.AccountID, req mail.Request) (*Proposal, 
 func (b *Builder) operation(a mail.Actor) *operation.Operation {
 	op := &operation.Operation{Level: uint32(b.Level), Time: int64(mail.InstantOf(b.Now()))}
 	if a != (mail.Actor{}) {
-		op.Actor = &operation.Actor{User: a.User, By: a.By, Remote: a.Remote, Command: a.Command, QueueId: a.QueueID}
+		op.Actor = &operation.Actor{
+			User: text(a.User), By: text(a.By), Remote: text(a.Remote), Command: text(a.Command), QueueId: text(a.QueueID),
+		}
 		if a.Session != (mail.SessionID{}) {
 			op.Actor.Session = a.Session[:]
 		}
 	}
 	return op
 }
+
+// text keeps odd octets of an actor from spoiling the operation.
+func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // proposing is one operation being built.
 type proposing struct {
@@ -82,6 +89,9 @@ func (p *proposing) kind(op mail.Op) error {
 		p.op.Kind = &operation.Operation_Expunge{Expunge: &operation.Expunge{Mailbox: op.Mailbox[:], Uids: protoUIDs(op.UIDs)}}
 	case mail.Create:
 		p.op.Kind = &operation.Operation_Create{Create: &operation.Create{Id: p.draw(), Name: op.Name, Use: string(op.Use)}}
+		if _, ok := useCode(op.Use); !ok {
+			return mail.ErrCannot
+		}
 		return checkName(op.Name)
 	case mail.Delete:
 		p.op.Kind = &operation.Operation_Delete{Delete: &operation.Delete{Name: op.Name}}
@@ -114,8 +124,11 @@ func (p *proposing) append(op mail.Append) error {
 		if err != nil {
 			return err
 		}
-		if len(m.Keywords) > mail.MaxKeywords || st.size > mail.MaxMessageSize {
+		if st.size > mail.MaxMessageSize {
 			return mail.ErrLimit
+		}
+		if err := checkKeywords(m.Keywords); err != nil {
+			return err
 		}
 		out.Messages = append(out.Messages, &operation.NewMessage{
 			Body:         p.body(st),
@@ -140,10 +153,7 @@ func (p *proposing) store(op mail.Store) error {
 		out.UnchangedSince = &since
 	}
 	p.op.Kind = &operation.Operation_Store{Store: out}
-	if len(op.Keywords) > mail.MaxKeywords {
-		return mail.ErrLimit
-	}
-	return nil
+	return checkKeywords(op.Keywords)
 }
 
 // dateOr is i, or the operation's time for none.
@@ -232,6 +242,14 @@ func protoUIDs(s mail.UIDSet) *operation.UIDSet {
 		out.Bounds = append(out.Bounds, uint32(r.Lo), uint32(r.Hi))
 	}
 	return out
+}
+
+// checkKeywords refuses what no keyword table takes.
+func checkKeywords(words []string) error {
+	if len(words) > mail.MaxKeywords || slices.ContainsFunc(words, func(w string) bool { return !validKeyword(w) }) {
+		return mail.ErrLimit
+	}
+	return nil
 }
 
 // checkName refuses a name that may not be made. NFC is asked for here, once,

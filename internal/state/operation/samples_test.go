@@ -1,0 +1,54 @@
+package operation
+
+import "bytes"
+
+func id(b byte) []byte { return bytes.Repeat([]byte{b}, 16) }
+
+func sum(b byte) []byte { return bytes.Repeat([]byte{b}, 32) }
+
+// samples has one operation of each kind, every field set.
+func samples() []*Operation {
+	since := uint64(77)
+	body := &Body{Chunks: []*Chunk{{Back: 120, Length: 100}, {Lsn: 9_000, Length: 11}}, Size: 111, Sha256: sum(0xaa)}
+	uids := &UIDSet{Bounds: []uint32{1, 4, 7, 7, 4294967295, 4294967295}}
+	words := []string{"$Forwarded", "Work"}
+	message := &NewMessage{
+		Body: body, Flags: 31, Keywords: words, InternalDate: 1_600_000_000_000_000,
+		EmailId: id(3), ThreadId: id(4), References: append(id(5), id(6)...),
+	}
+	refs := []*DeliveryRef{{Account: id(1), Transaction: id(8), Number: 3}}
+	kinds := []isOperation_Kind{
+		&Operation_CreateAccount{&CreateAccount{LimitMessages: 10, LimitOctets: 20, Mailboxes: []*NewMailbox{
+			{Id: id(2), Name: "INBOX", Subscribed: true}, {Id: id(3), Name: "Müll", Use: "Junk"},
+		}}},
+		&Operation_DeleteAccount{&DeleteAccount{}},
+		&Operation_Purge{&Purge{}},
+		&Operation_Freeze{&Freeze{On: true, Reason: "skipped"}},
+		&Operation_Fork{&Fork{}},
+		&Operation_SetQuota{&SetQuota{LimitMessages: 1, LimitOctets: 2}},
+		&Operation_Append{&Append{Mailbox: id(2), Messages: []*NewMessage{message}}},
+		&Operation_Store{&Store{Mailbox: id(2), Uids: uids, Mode: 2, Flags: 5, Keywords: words, UnchangedSince: &since}},
+		&Operation_Copy{&Copy{From: id(2), Uids: uids, To: id(3)}},
+		&Operation_Move{&Copy{From: id(2), Uids: uids, To: id(3)}},
+		&Operation_Expunge{&Expunge{Mailbox: id(2), Uids: uids}},
+		&Operation_Recent{&Recent{Mailbox: id(2), User: "u", Uid: 5}},
+		&Operation_Create{&Create{Id: id(2), Name: "a/b", Use: "Sent"}},
+		&Operation_Delete{&Delete{Name: "a/b"}},
+		&Operation_Rename{&Rename{From: "a", To: "b", Id: id(4)}},
+		&Operation_Subscribe{&Subscribe{Name: "a", On: true}},
+		&Operation_Deliver{&Deliver{Transaction: id(8), Body: body, References: id(5), Recipients: []*Recipient{{
+			Number: 2, Account: id(1), Mailbox: id(2), Use: "Junk", Prefix: []byte("Return-Path: <>\r\n"), Flags: 1,
+			Keywords: words, InternalDate: 1, EmailId: id(3), ThreadId: id(4), ContentKey: sum(0xbb),
+		}}}},
+		&Operation_SettleDeliveries{&SettleDeliveries{Confirmed: refs, InDoubt: refs}},
+	}
+	var ops []*Operation
+	for _, k := range kinds {
+		ops = append(ops, &Operation{
+			Level: 1, Time: 1_700_000_000_000_000, Account: id(1), Kind: k,
+			Actor: &Actor{User: "u", By: "admin", Session: id(9), Remote: "192.0.2.1", Command: "C", QueueId: "Q1"},
+			Id:    &CommandID{Session: id(9), Number: 300, Chunk: 2},
+		})
+	}
+	return ops
+}
