@@ -32,7 +32,7 @@ var homes = map[string]string{
 	"go.uber.org/zap":                      "coord/etcd", // etcd's logger, bridged
 	"golang.org/x":                         "any",        // the standard library's annex
 	"golang.org/x/crypto":                  "auth pki",
-	"golang.org/x/sys":                     "disk lmtpd dev",
+	"golang.org/x/sys":                     "disk lmtpd dev app",
 	"google.golang.org/grpc":               "coord/etcd", // its status codes
 	"google.golang.org/protobuf":           "state state/operation",
 	"pgregory.net/rapid":                   "tests",

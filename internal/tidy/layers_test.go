@@ -22,7 +22,7 @@ var layers = []struct {
 	{"the cluster", "coord lmtpd"},
 	{"the cluster", "coord/etcd coord/memory"},
 	{"the cluster", "directory plan route"},
-	{"the cluster", "auth agent transfer"},
+	{"the cluster", "auth agent transfer deliver"},
 	{"the cluster", "controller router proxy"},
 	{"surfaces", "config metrics api"},
 	{"surfaces", "web bench dev"},
