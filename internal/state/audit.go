@@ -24,8 +24,9 @@ func Audit(r Reader) error {
 			return err
 		}
 	}
-	for range a.purging() {
-		return a.verdict() // deleted accounts still refer to bodies: not counted
+	for _, err := range Deleted(r) {
+		// What is being purged still refers to bodies, in part: they cannot be counted.
+		return errors.Join(err, a.verdict())
 	}
 	if err := a.bodies(); err != nil {
 		return err
@@ -46,16 +47,6 @@ func (a *auditor) verdict() error { return errors.Join(a.found...) }
 func (a *auditor) wrong(format string, args ...any) {
 	if len(a.found) < maxAuditFindings {
 		a.found = append(a.found, fmt.Errorf(format+": %w", append(args, cluster.ErrDamaged)...))
-	}
-}
-
-func (a *auditor) purging() func(yield func([]byte) bool) {
-	return func(yield func([]byte) bool) {
-		for k := range a.r.Scan([]byte{spacePurge}, []byte{spacePurge + 1}) {
-			if !yield(k) {
-				return
-			}
-		}
 	}
 }
 

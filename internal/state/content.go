@@ -92,15 +92,15 @@ func Sections(r Reader, msg mail.Message, chunk func(Placed) io.ReaderAt) ([]Sec
 		skip, left := e.Offset, e.Length
 		for _, c := range loc.Chunks {
 			length := int64(c.Length)
-			if skip >= length && length > 0 {
+			if skip >= length { // an empty chunk too
 				skip -= length
 				continue
 			}
-			n := min(length-skip, left)
-			if n > 0 {
+			if n := min(length-skip, left); n > 0 {
 				list = append(list, Section{chunk(c), skip, n})
+				left -= n
 			}
-			skip, left = 0, left-n
+			skip = 0
 		}
 		if left > 0 {
 			return nil, bodyErr(fmt.Errorf("%d octets short of its extent: %w", left, mail.ErrCorrupt), e.Body)

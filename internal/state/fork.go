@@ -63,12 +63,14 @@ func (t *tx) fork(slot slotRecord) {
 	t.acc.modseq += mail.ModSeq(missed * forkModSeq)
 	t.acc.fork += missed
 	t.acc.slotFork = slot.forks
-	t.dirty = true
 	for _, id := range t.mailboxIDs() {
 		if b := t.loadBox(id); b != nil && !b.hidden {
 			t.forkMailbox(b, missed, slot.forkTime)
 		}
 	}
+	// Written at once, like the mailboxes: the operation may yet be refused.
+	t.acc.encode(&t.buf)
+	t.set(accountKey(t.key, t.id, kindAccount), t.buf)
 }
 
 func (t *tx) mailboxIDs() (ids []mail.MailboxID) {

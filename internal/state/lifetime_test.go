@@ -2,6 +2,7 @@ package state
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 	"testing"
 	"time"
@@ -166,6 +167,49 @@ func TestForkPutsAllNumbersOutOfReach(t *testing.T) {
 	got := h.do(a, mail.Store{Mailbox: old.ID, UIDs: everyUID, Mode: mail.AddFlags, Flags: mail.Flagged, UnchangedSince: &since})
 	equal(t, "modified", got.Modified.String(), "1:2,2097155")
 	h.audit()
+}
+
+func TestForkHappensOnceEvenIfTheFirstOperationIsRefused(t *testing.T) {
+	h := newHarness(t)
+	a := h.account(mail.AccountID{1})
+	h.command(a, 1, mail.Create{Name: "x"})
+	h.apply(h.build.Fork(mail.Actor{}))
+	want := h.box(a, "INBOX")
+	equal(t, "repeated", h.command(a, 1, mail.Create{Name: "x"}).Repeated, true)
+	equal(t, "refused", h.apply(h.build.CreateAccount(mail.Actor{}, a, NewAccount{})).Code, Exists)
+	h.apply(h.build.Freeze(mail.Actor{}, a, true, ""))
+	equal(t, "frozen", h.try(a, mail.Create{Name: "y"}).Code, Frozen)
+	got := h.box(a, "INBOX")
+	if got.UIDNext != want.UIDNext || got.HighestModSeq != want.HighestModSeq {
+		t.Errorf("INBOX is %+v, want %+v", got, want)
+	}
+	h.audit()
+}
+
+func TestSlotLearnsWhatToPurge(t *testing.T) {
+	h := newHarness(t)
+	a, b := h.account(mail.AccountID{1}), h.account(mail.AccountID{2})
+	h.command(b, 1, mail.Create{Name: "x"})
+	h.apply(h.build.DeleteAccount(mail.Actor{}, a))
+	list := func(seq iter.Seq2[mail.AccountID, error]) (ids []mail.AccountID) {
+		for id, err := range seq {
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, id)
+		}
+		return ids
+	}
+	equal(t, "accounts", fmt.Sprint(list(Accounts(h.kv))), fmt.Sprint([]mail.AccountID{b}))
+	equal(t, "deleted", fmt.Sprint(list(Deleted(h.kv))), fmt.Sprint([]mail.AccountID{a}))
+	h.apply(h.build.Purge(a))
+	equal(t, "deleted after the purge", len(list(Deleted(h.kv))), 0)
+	for after, want := range map[time.Duration]bool{time.Hour - 1000: false, time.Hour: true} {
+		due, err := Due(h.kv, b, mail.InstantOf(h.now.Add(after)))
+		if due != want || err != nil {
+			t.Errorf("due after %v: %v, %v", after, due, err)
+		}
+	}
 }
 
 func TestViewOfAForkIsWhatBecomesOfIt(t *testing.T) {

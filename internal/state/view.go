@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"strings"
 
-	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/mail"
 )
 
@@ -320,42 +318,4 @@ func (v *View) Recent(id mail.MailboxID, user string) (mail.UID, error) {
 	r.start(b)
 	uid := mail.UID(r.uint32())
 	return uid, r.finish("recent")
-}
-
-// Accounts yields the accounts of a store in order of their ids, those deleted
-// but not yet purged excepted.
-func Accounts(r Reader) iter.Seq2[mail.AccountID, error] {
-	return func(yield func(mail.AccountID, error) bool) {
-		lo, end := []byte{spaceAccount}, []byte{spaceAccount + 1}
-		for {
-			var id mail.AccountID
-			found, deleted := false, false
-			var err error
-			for k, b := range r.Scan(lo, end) {
-				found = true
-				var acc account
-				if len(k) != accountPrefix || k[accountPrefix-1] != kindAccount {
-					err = fmt.Errorf("account without its record at key %x: %w", k, cluster.ErrDamaged)
-				} else {
-					acc, err = decodeAccount(b)
-				}
-				copy(id[:], k[1:])
-				deleted = acc.deleted
-				break
-			}
-			if err == nil {
-				err = scanErr(r)
-			}
-			if err != nil {
-				yield(id, err)
-				return
-			}
-			if !found || !deleted && !yield(id, nil) {
-				return
-			}
-			if _, lo = AccountRange(id); strings.Compare(string(lo), string(end)) >= 0 {
-				return
-			}
-		}
-	}
 }
