@@ -146,6 +146,9 @@ func (c *Core) onBatch(s Session, b Batch) {
 }
 
 func (c *Core) onHeartbeat(s Session, h Heartbeat) {
+	if h.Epoch < c.epochs.adopted {
+		c.send(s, Record{Rev: c.coord.rev, Record: c.coord.record}) // it may be cut off from the coordinator
+	}
 	if !c.ours(s, h.Stream, h.Epoch) || !roles[c.role].acks {
 		return
 	}

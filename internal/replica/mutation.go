@@ -18,7 +18,6 @@ const (
 	IgnoreFailedSync                          // take a failed sync for a successful one
 	SkipLeaseWait                             // serve at once as a new master
 	ReadWithoutLease                          // serve reads without confirmation
-	UnsealOnDeadline                          // unseal after the proposal was sent
 	IgnoreMinInSync                           // commit on fewer machines than asked for
 	IgnoreCounter                             // accept an older disk or a clone
 	TrustRewound                              // believe a coordinator that went back

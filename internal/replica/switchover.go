@@ -65,8 +65,6 @@ func (c *Core) settleSeal() {
 	case s.sent:
 		if c.mayPropose() && len(c.coord.proposals) > 0 {
 			c.propose(c.resolve(s))
-		} else if c.mutated(UnsealOnDeadline) && c.now >= s.deadline {
-			c.unseal("the deadline has passed")
 		}
 	case !c.coord.record.IsInSync(s.target):
 		c.unseal("the target has left the set")
