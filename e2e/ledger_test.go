@@ -191,8 +191,8 @@ func (r *round) judge(t *testing.T, broken string, settled time.Duration) {
 			t.Errorf("no %s was acknowledged: the round proves nothing about it", kind)
 		}
 	}
-	t.Logf("seed %d: deliveries %s; changes %s; %d looks; broken: %s; whole again after %.1f s; %d violations",
-		r.seed, outcomes(s.Deliveries), outcomes(s.Changes), s.Looks, broken, settled.Seconds(), len(found))
+	t.Logf("seed %d: deliveries %s, %d doubled by a retry; changes %s; %d looks; broken: %s; whole again after %.1f s; %d violations",
+		r.seed, outcomes(s.Deliveries), s.Doubled, outcomes(s.Changes), s.Looks, broken, settled.Seconds(), len(found))
 }
 
 func outcomes(n [3]int) string {

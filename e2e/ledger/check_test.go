@@ -126,6 +126,16 @@ func TestDeliveriesAreCountedPerAttempt(t *testing.T) {
 	}
 }
 
+func TestSummaryCountsRetriesThatDoubled(t *testing.T) {
+	h := (&history{}).unknown(deliver("x"), deliver("y")).acked(deliver("x"), deliver("y"), deliver("z"), deliver("z"),
+		see(inbox, 9, 9, "1 x 1", "2 x 2", "3 y 3", "4 z 4", "5 z 5"),
+		see(inbox, 9, 9, "1 x 1", "2 x 2", "3 y 3", "4 z 4", "5 z 5"), put(boxA, 1, "w")).refused(copyTo(true))
+	s := Summarize(h.r.History())
+	if s.Doubled != 1 || s.Looks != 2 || s.Deliveries != [3]int{4, 0, 2} || s.Changes != [3]int{1, 1, 0} || s.Acked["append"] != 1 || s.Acked["move"] != 0 {
+		t.Fatalf("%+v", s)
+	}
+}
+
 func TestDeliveryDuringALookMayShowOrNot(t *testing.T) {
 	for _, shown := range []bool{false, true} {
 		h := &history{}
