@@ -23,6 +23,7 @@ type rig struct {
 	rec cluster.StoreRecord
 	rev cluster.Rev
 	out []Effect // since the last take
+	cut bool     // from the coordinator: reads stay unanswered
 }
 
 // record names a master of epoch 3 and a set of up to three slots.
@@ -49,6 +50,9 @@ func (r *rig) step(e Event) {
 		r.out = append(r.out, f)
 		switch f := f.(type) {
 		case ReadRecord:
+			if r.cut {
+				continue
+			}
 			r.step(RecordSeen{Read: f.Read, Record: r.rec, Rev: r.rev, CoordRev: r.rev})
 		case KeepCounter:
 			r.step(CounterKept(f))
@@ -294,6 +298,53 @@ func TestWindowBoundsBatchesInFlight(t *testing.T) {
 	}
 	if err := r.c.CanAppend(r.now); !errors.Is(err, ErrWindow) {
 		t.Errorf("got %v, want ErrWindow", err)
+	}
+}
+
+func TestOnlyALinearizableReadUnseals(t *testing.T) {
+	r := leader(t)
+	r.step(SwitchTo{Target: slotB})
+	p := take[ProposeRecord](r)
+	if len(p) != 1 || p[0].Record.Master != slotB || r.c.master.lease != 0 {
+		t.Fatalf("proposed %v with the lease at %v, want B and no lease", p, r.c.master.lease)
+	}
+	r.cut = true
+	r.step(CASAnswered{Nonce: p[0].Record.Nonce, Outcome: Unknown})
+	for range 100 {
+		r.now += 100 * time.Millisecond
+		r.step(FrameIn{1, Ack{Stream: 1, Epoch: 4, Durable: 400, Stamp: r.stamp()}})
+	}
+	if err := r.c.CanAppend(r.now); !errors.Is(err, ErrHeld) || r.c.master.lease != 0 {
+		t.Fatalf("10 s after an unknown outcome: %v, lease %v; want held without lease", err, r.c.master.lease)
+	}
+	r.out = nil
+	r.step(RecordSeen{Read: r.c.coord.reading, Record: r.rec, Rev: r.rev, CoordRev: r.rev})
+	if p = take[ProposeRecord](r); len(p) != 1 || p[0].Record.Master != slotB {
+		t.Fatalf("an unchanged record proves nothing, yet %v was proposed", p)
+	}
+	r.rev++ // somebody else's wish: our proposals are dead
+	r.rec.Nonce = "wish"
+	r.cut = false
+	r.now += time.Second
+	r.step(CASAnswered{Nonce: p[0].Record.Nonce, Outcome: Conflict})
+	if err := r.c.CanAppend(r.now); err != nil {
+		t.Errorf("after a linearizable read: %v", err)
+	}
+}
+
+func TestDegradedStoreRefusesIfAskedTo(t *testing.T) {
+	rec := record(slotA, 9, slotA)
+	r := newRig(t, rec, Opened{End: cluster.Position{LSN: 300, Epoch: 2, Chain: chain1}, Commit: 300, Applied: 300, Adopted: 3, Starts: []EpochStart{{Epoch: 2}}})
+	r.step(Nominate{})
+	r.accept(take[ProposeRecord](r)[0])
+	r.now += 2 * time.Second
+	r.step(Tick{})
+	if err := r.c.CanAppend(r.now); err != nil {
+		t.Fatalf("degraded = accept: %v", err)
+	}
+	r.c.cfg.RefuseDegraded = true
+	if err := r.c.CanAppend(r.now); !errors.Is(err, ErrDegraded) {
+		t.Errorf("degraded = refuse: %v, want ErrDegraded", err)
 	}
 }
 
