@@ -54,8 +54,8 @@ func (c *Core) Step(now time.Duration, in Event) []Effect {
 	if c.role >= RoleFailed {
 		return nil
 	}
-	if now > c.now+lateBy && c.master != nil {
-		c.master.excuse(now - c.now)
+	if now > c.now+lateBy {
+		c.excuse(now - c.now)
 	}
 	c.now = max(c.now, now)
 	c.out = nil

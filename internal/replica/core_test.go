@@ -269,6 +269,21 @@ func TestAcksCountOnlyInTheirSession(t *testing.T) {
 	}
 }
 
+func TestAnOvertakenHelloIsIgnored(t *testing.T) {
+	r := leader(t)
+	r.join(2, 7)
+	r.out = nil
+	r.join(1, 6) // was on its way in the older session
+	if w := sent[Welcome](r); len(w) != 0 {
+		t.Errorf("welcomed an old Hello: %v", w)
+	}
+	r.write()
+	r.step(FrameIn{2, Ack{Stream: 7, Epoch: 4, Durable: 500}})
+	if got := r.c.Commit(); got != 500 {
+		t.Errorf("commit %d, want 500: the later stream must count", got)
+	}
+}
+
 func TestAMemberShortOfCommitIsToldToReseedAndRemoved(t *testing.T) {
 	r := leader(t)
 	r.step(SessionDown{1})

@@ -20,6 +20,7 @@ type follow struct {
 	streaming  bool // the journal is a prefix of the master's: acknowledgements are true
 	commit     cluster.LSN
 
+	heard       time.Duration // last frame of the stream
 	stamp       time.Duration // newest heartbeat's
 	toldDurable cluster.LSN
 	ackDue      bool
@@ -42,6 +43,9 @@ func (c *Core) settleHandover() {
 	if f.session != 0 && f.epoch != c.epochs.promised {
 		f.reset() // a higher epoch: nothing of the old stream counts
 		f.helloAt = 0
+	}
+	if f.streaming && c.now >= f.heard+c.cfg.Timing.Stall {
+		c.closeSession(f.session, "the master is silent")
 	}
 	c.actOnWelcome()
 	if f.truncating || f.streaming || f.welcome != nil || !c.actsIn(r.Epoch) || r.Master == c.cfg.Slot || c.log.appending > 0 {
@@ -122,7 +126,7 @@ func (c *Core) checkStart() {
 		c.fail(ChainMismatch, fmt.Sprintf("journal ends at %d with chain %v, master has %d with chain %v", c.log.end.LSN, c.log.end.Chain, start.LSN, start.Chain))
 		return
 	}
-	f.streaming, f.ackDue = true, true
+	f.streaming, f.ackDue, f.heard = true, true, c.now
 }
 
 // onBatch appends the master's octets at the master's LSN.
@@ -139,6 +143,7 @@ func (c *Core) onBatch(s Session, b Batch) {
 		c.closeSession(s, fmt.Sprintf("batch at %d, journal ends at %d", b.Base, l.next))
 		return
 	}
+	f.heard = c.now
 	l.appending++
 	l.next = b.End
 	f.commit = max(f.commit, b.Commit)
@@ -153,6 +158,7 @@ func (c *Core) onHeartbeat(s Session, h Heartbeat) {
 		return
 	}
 	f := &c.follow
+	f.heard = c.now
 	f.commit = max(f.commit, h.Commit)
 	f.stamp = max(f.stamp, h.Stamp)
 	f.ackDue = true

@@ -51,6 +51,9 @@ func (c *Core) greet(s Session, h Hello) {
 		return
 	}
 	p := c.master.peer(h.Slot)
+	if h.Incarnation == p.incarnation && h.Stream <= p.stream {
+		return // overtaken by a later Hello in another session
+	}
 	if p.session != 0 {
 		c.emit(StopStream{Session: p.session})
 	}

@@ -102,11 +102,14 @@ func (m *master) sessionDown(s Session) {
 	}
 }
 
-// excuse gives every peer the time in which this process did not run: an
+// excuse gives every other slot the time in which this process did not run: an
 // observer that was itself late accuses nobody.
-func (m *master) excuse(gap time.Duration) {
-	for i := range m.peers {
-		m.peers[i].progress += gap
+func (c *Core) excuse(gap time.Duration) {
+	c.follow.heard += gap
+	if c.master != nil {
+		for i := range c.master.peers {
+			c.master.peers[i].progress += gap
+		}
 	}
 }
 
