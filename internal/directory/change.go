@@ -40,7 +40,7 @@ func (d *Directory) Add(ctx context.Context, u User) (User, error) {
 		}
 	}
 	if u.Store == "" {
-		if u.Store, err = d.emptiestStore(ctx); err != nil {
+		if u.Store, err = d.EmptiestStore(ctx); err != nil {
 			return User{}, fmt.Errorf("add user %s: %w", u.Name, err)
 		}
 	}
@@ -207,8 +207,9 @@ func (d *Directory) write(ctx context.Context, key string, value []byte, t coord
 	return false, 0, unknown // it may yet happen
 }
 
-// emptiestStore picks the store with the fewest users, the first by name of several.
-func (d *Directory) emptiestStore(ctx context.Context) (cluster.Store, error) {
+// EmptiestStore picks the store with the fewest users, the first by name of several:
+// where Add puts a user that names none.
+func (d *Directory) EmptiestStore(ctx context.Context) (cluster.Store, error) {
 	kvs, _, err := d.cfg.Coord.List(ctx, coord.StoresPrefix)
 	if err != nil {
 		return "", err

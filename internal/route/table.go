@@ -12,12 +12,16 @@ package route
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/coord"
 )
+
+// ErrNoMaster: the store has no master now.
+var ErrNoMaster = errors.New("no master")
 
 // Route leads to a store's master.
 type Route struct {

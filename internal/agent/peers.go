@@ -1,0 +1,85 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/coord"
+	"github.com/tandemail/tandemail/internal/replica"
+)
+
+// streamHello opens a replication connection: who calls whom.
+type streamHello struct {
+	Store cluster.Store  `json:"store"`
+	From  cluster.SlotID `json:"from"`
+	To    cluster.SlotID `json:"to"`
+}
+
+// peers implements slot.Peers.
+type peers struct{ agent *Agent }
+
+// Dial implements slot.Peers.
+func (p peers) Dial(ctx context.Context, m cluster.Machine, s cluster.Store, from, to cluster.SlotID) (net.Conn, error) {
+	hello, err := json.Marshal(streamHello{s, from, to})
+	if err != nil {
+		return nil, fmt.Errorf("encode stream hello: %w", err)
+	}
+	return p.agent.cfg.Dial(ctx, m, hello)
+}
+
+// reachTime bounds the question whether others reach a machine.
+const reachTime = time.Second
+
+// MayGoAlone implements slot.Peers: if any other machine reaches m, the fault is
+// more likely ours, and the other slot should take over.
+func (p peers) MayGoAlone(ctx context.Context, m cluster.Machine) replica.Verdict {
+	ctx, cancel := context.WithTimeout(ctx, reachTime)
+	defer cancel()
+	kvs, _, err := p.agent.cfg.Coord.List(ctx, coord.MachinesPrefix)
+	if err != nil {
+		return replica.NoVerdict
+	}
+	answers := make(chan bool, len(kvs))
+	asked := 0
+	for _, kv := range kvs {
+		other := cluster.Machine(coord.NameOf(kv.Key))
+		if other == m || other == p.agent.cfg.Machine {
+			continue
+		}
+		asked++
+		go func() {
+			ok, err := p.agent.cfg.Remote.Reaches(ctx, other, m)
+			answers <- err == nil && ok
+		}()
+	}
+	for range asked {
+		if <-answers {
+			return replica.HandOver
+		}
+	}
+	return replica.GoAlone
+}
+
+// HandleReplica serves a replication connection from machine peer until it ends.
+func (a *Agent) HandleReplica(ctx context.Context, peer cluster.Machine, hello []byte, conn net.Conn) error {
+	var h streamHello
+	if err := json.Unmarshal(hello, &h); err != nil {
+		return errors.Join(fmt.Errorf("stream hello from %s: %w", peer, err), conn.Close())
+	}
+	a.mu.Lock()
+	r := a.slots[h.To]
+	a.mu.Unlock()
+	if r == nil || r.store != h.Store {
+		return errors.Join(fmt.Errorf("stream from %s for slot %v of store %s, which is not here", peer, h.To, h.Store), conn.Close())
+	}
+	// The certificate names the machine; the record names the machine's slots.
+	if rec := r.Slot.Status().Record; rec.MachineOf(h.From) != peer {
+		return errors.Join(fmt.Errorf("stream from %s claims slot %v, which is not that machine's", peer, h.From), conn.Close())
+	}
+	return r.Accept(ctx, h.From, conn)
+}

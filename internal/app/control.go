@@ -1,0 +1,194 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+
+	"github.com/tandemail/tandemail/internal/agent"
+	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/config"
+	"github.com/tandemail/tandemail/internal/controller"
+	"github.com/tandemail/tandemail/internal/coord"
+	"github.com/tandemail/tandemail/internal/coord/etcd"
+	"github.com/tandemail/tandemail/internal/plan"
+	"github.com/tandemail/tandemail/internal/slot"
+)
+
+// startMember runs this machine's member of the embedded coordinator.
+func (m *machine) startMember(g *group) error {
+	c := m.cfg.Control.Member
+	if c == nil {
+		return nil
+	}
+	for _, u := range []string{c.Client, c.Peer} {
+		if err := checkPlain(u); err != nil {
+			return err
+		}
+	}
+	member, err := etcd.NewMember(etcd.MemberConfig{
+		Name: m.cfg.Machine, Dir: c.Dir, ClientURL: c.Client, PeerURL: c.Peer,
+		InitialCluster: c.Initial, Token: "tandemail-" + m.cfg.Cluster, Log: m.log,
+	})
+	if err != nil {
+		return err
+	}
+	g.run("coordinator member", member.Run)
+	return nil
+}
+
+// checkPlain: without TLS the coordinator is for loopback only.
+func checkPlain(raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return fmt.Errorf("coordinator address: %w", err)
+	}
+	if u.Scheme == "http" && u.Hostname() != "127.0.0.1" && u.Hostname() != "::1" {
+		return fmt.Errorf("coordinator address %s is not encrypted and not loopback", raw)
+	}
+	return nil
+}
+
+func (m *machine) buildControl(g *group) error {
+	if !m.cfg.Has(config.RoleControl) {
+		return nil
+	}
+	c, err := controller.New(controller.Config{
+		Machine: m.name, Coord: m.coord, Eyes: eyes{m}, Agents: agents{m}, Log: m.log,
+	})
+	if err != nil {
+		return fmt.Errorf("prepare controller: %w", err)
+	}
+	m.control = c
+	g.run("controller", c.Run)
+	return nil
+}
+
+// eyes implements controller.Eyes over the internal port.
+type eyes struct{ m *machine }
+
+// Probe implements controller.Eyes.
+func (e eyes) Probe(ctx context.Context, rec coord.MachineRecord) error {
+	_, err := e.m.callAgent(ctx, rec.Machine, []byte(`{"method":"ping"}`))
+	return err
+}
+
+// Status implements controller.Eyes.
+func (e eyes) Status(ctx context.Context, rec coord.MachineRecord) (controller.MachineStatus, error) {
+	st, err := e.m.remote.Status(ctx, rec.Machine)
+	if err != nil {
+		return controller.MachineStatus{}, err
+	}
+	return controller.MachineStatus{Slots: planSlots(st), Accuses: st.Accuses}, nil
+}
+
+// planSlots puts what an agent says into the controller's words.
+func planSlots(st agent.Status) []plan.SlotStatus {
+	list := make([]plan.SlotStatus, 0, len(st.Slots))
+	for _, s := range st.Slots {
+		p := plan.SlotStatus{
+			Slot: s.Slot, Store: s.Store, Role: s.Role, Incarnation: s.Incarnation, Counter: s.Counter,
+			Epoch: s.Epoch, Durable: s.Durable, Reaches: s.Reaches, Stalled: st.SyncAge > stalledAfter,
+		}
+		switch s.State {
+		case slot.StateFrozen:
+			p.Frozen = s.Reason
+		case slot.StateFailed:
+			p.Failed = s.Reason
+		}
+		list = append(list, p)
+	}
+	for _, l := range st.Lost {
+		list = append(list, plan.SlotStatus{Slot: l.Slot, Store: l.Store, Role: "idle", Empty: true, Failed: l.Why})
+	}
+	return list
+}
+
+// agents implements controller.Agents over the internal port.
+type agents struct{ m *machine }
+
+// Nominate implements controller.Agents.
+func (a agents) Nominate(ctx context.Context, rec coord.MachineRecord, act plan.Action) error {
+	return a.m.remote.Nominate(ctx, rec.Machine, act.Store, act.Slot, act.Epoch)
+}
+
+// Switchover implements controller.Agents.
+func (a agents) Switchover(ctx context.Context, rec coord.MachineRecord, act plan.Action) error {
+	return a.m.remote.Switch(ctx, rec.Machine, act.Store, act.Slot)
+}
+
+// Reseed implements controller.Agents: a slot whose data is gone is replaced, in
+// the store's record, by a new and empty one on the same machine, which then
+// follows the master from the journal's beginning.
+func (a agents) Reseed(ctx context.Context, _ coord.MachineRecord, act plan.Action) error {
+	return a.m.replaceSlot(ctx, act.Store, act.Slot)
+}
+
+// controlAnswer is what a machine without its agent's help answers.
+type controlAnswer struct {
+	Pong   bool               `json:"pong,omitempty"`
+	Report *controller.Report `json:"report,omitempty"`
+	Error  string             `json:"error,omitempty"`
+}
+
+// answerControl answers "ping" and "report".
+func (m *machine) answerControl(b []byte) ([]byte, bool) {
+	var req struct {
+		Method string `json:"method"`
+	}
+	if json.Unmarshal(b, &req) != nil {
+		return nil, false
+	}
+	var out controlAnswer
+	switch req.Method {
+	case "ping":
+		out.Pong = true
+	case "report":
+		if m.control == nil {
+			out.Error = "no controller here"
+			break
+		}
+		r := m.control.Report()
+		out.Report = &r
+	default:
+		return nil, false
+	}
+	answer, err := json.Marshal(out)
+	if err != nil {
+		m.log.Error("report cannot be encoded", "err", err)
+	}
+	return answer, true
+}
+
+// report finds the elected controller and asks it.
+func (m *machine) report(ctx context.Context) (controller.Report, error) {
+	b, rev, err := m.coord.Get(ctx, coord.ControllerKey)
+	if err != nil || rev == 0 {
+		return controller.Report{}, errors.Join(errNoController, err)
+	}
+	h, err := coord.Decode[coord.Holder](coord.KV{Key: coord.ControllerKey, Value: b})
+	if err != nil {
+		return controller.Report{}, err
+	}
+	out, err := m.callAgent(ctx, h.Machine, []byte(`{"method":"report"}`))
+	if err != nil {
+		return controller.Report{}, fmt.Errorf("ask the controller on %s: %w", h.Machine, err)
+	}
+	var answer controlAnswer
+	if err := json.Unmarshal(out, &answer); err != nil || answer.Report == nil {
+		return controller.Report{}, errors.Join(fmt.Errorf("the controller on %s has no report", h.Machine), err)
+	}
+	return *answer.Report, nil
+}
+
+var errNoController = errors.New("no controller is elected")
+
+// suspects is what this machine's probe cannot reach: it goes into the agent's status.
+func (m *machine) suspects() []cluster.Machine {
+	if m.control == nil {
+		return nil
+	}
+	return m.control.Suspects()
+}

@@ -1,0 +1,107 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/config"
+	"github.com/tandemail/tandemail/internal/coord"
+)
+
+const (
+	leaseTTL      = 3 * time.Second
+	registerPause = 500 * time.Millisecond
+)
+
+// keepRegistered writes this machine's record and holds its lease, again and again.
+func (m *machine) keepRegistered(ctx context.Context) error {
+	boot := make([]byte, 8)
+	if _, err := rand.Read(boot); err != nil {
+		return fmt.Errorf("draw boot id: %w", err)
+	}
+	live := coord.LiveRecord{Machine: m.name, Boot: hex.EncodeToString(boot), Since: time.Now(), Level: cluster.CurrentLevel}
+	for ctx.Err() == nil {
+		if err := m.registered(ctx, live); err != nil && ctx.Err() == nil {
+			m.log.Warn("not registered in the cluster", "err", err)
+		}
+		select {
+		case <-time.After(registerPause):
+		case <-ctx.Done():
+		}
+	}
+	return ctx.Err()
+}
+
+// registered lasts as long as one lease.
+func (m *machine) registered(ctx context.Context, live coord.LiveRecord) error {
+	if err := m.putMachine(ctx, func(*coord.MachineRecord) {}); err != nil {
+		return err
+	}
+	lease, err := m.coord.Lease(ctx, leaseTTL)
+	if err != nil {
+		return fmt.Errorf("take lease: %w", err)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if err := lease.Close(ctx); err != nil {
+			m.log.Debug("lease not given back", "err", err)
+		}
+	}()
+	if _, _, err := lease.Txn(ctx, coord.Txn{Then: []coord.Op{coord.Put(coord.LiveKey(m.name), coord.Encode(live))}}); err != nil {
+		return fmt.Errorf("write live key: %w", err)
+	}
+	select {
+	case <-lease.Lost():
+		return coord.ErrLeaseLost
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// putMachine writes this machine's record, keeping what operators have set.
+func (m *machine) putMachine(ctx context.Context, change func(*coord.MachineRecord)) error {
+	return m.changeMachine(ctx, m.name, func(rec *coord.MachineRecord) {
+		rec.Machine, rec.Zone = m.name, cluster.Zone(m.cfg.Zone)
+		rec.Link, rec.HTTP = m.cfg.Listen.Internal, m.cfg.Listen.HTTP
+		rec.Storage, rec.Control = m.cfg.Has(config.RoleStorage), m.cfg.Control.Member != nil
+		change(rec)
+	})
+}
+
+const maxAttempts = 10
+
+// changeMachine changes the record of a machine by compare-and-swap.
+func (m *machine) changeMachine(ctx context.Context, name cluster.Machine, change func(*coord.MachineRecord)) error {
+	key := coord.MachineKey(name)
+	for range maxAttempts {
+		b, rev, err := m.coord.Get(ctx, key)
+		if err != nil {
+			return fmt.Errorf("read record of machine %s: %w", name, err)
+		}
+		var rec coord.MachineRecord
+		if rev != 0 {
+			if rec, err = coord.Decode[coord.MachineRecord](coord.KV{Key: key, Value: b}); err != nil {
+				return err
+			}
+		}
+		change(&rec)
+		next := coord.Encode(rec)
+		if bytes.Equal(next, b) {
+			return nil
+		}
+		ok, _, err := m.coord.Txn(ctx, coord.Txn{If: []coord.Compare{{Key: key, Rev: rev}}, Then: []coord.Op{coord.Put(key, next)}})
+		if err != nil {
+			return fmt.Errorf("write record of machine %s: %w", name, err)
+		}
+		if ok {
+			return nil
+		}
+	}
+	return fmt.Errorf("write record of machine %s: others change it all the time", name)
+}

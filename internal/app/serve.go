@@ -1,0 +1,214 @@
+// Package app wires the roles of one machine: it is the only place that knows how
+// the parts fit together. It holds no logic of its own beyond that, and the
+// answers to the API, which are questions to those parts.
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/tandemail/tandemail/internal/agent"
+	"github.com/tandemail/tandemail/internal/auth"
+	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/config"
+	"github.com/tandemail/tandemail/internal/controller"
+	"github.com/tandemail/tandemail/internal/coord/etcd"
+	"github.com/tandemail/tandemail/internal/deliver"
+	"github.com/tandemail/tandemail/internal/directory"
+	"github.com/tandemail/tandemail/internal/disk"
+	"github.com/tandemail/tandemail/internal/index"
+	"github.com/tandemail/tandemail/internal/link"
+	"github.com/tandemail/tandemail/internal/pki"
+	"github.com/tandemail/tandemail/internal/route"
+)
+
+// Sizes of what all slots of a machine share.
+const (
+	blockCache = 256 << 20 // octets
+	openTables = 4000
+)
+
+// machine is everything that runs here.
+type machine struct {
+	cfg      *config.Config
+	name     cluster.Machine
+	log      *slog.Logger
+	identity *pki.Identity
+	coord    *etcd.Client
+	routes   *route.Table
+	users    *directory.Directory
+	auth     *auth.Authenticator
+	hasher   *auth.Hasher
+	dialer   *link.Dialer
+	calls    map[string]*link.Calls
+	pool     *link.Pool
+	remote   *agent.Remote
+	agent    *agent.Agent // nil without role storage
+	handler  *deliver.Handler
+	control  *controller.Controller // nil without role control
+}
+
+// Serve runs the machine until ctx ends.
+func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
+	m := &machine{cfg: cfg, name: cluster.Machine(cfg.Machine), log: log.With("machine", cfg.Machine)}
+	g := newGroup(ctx)
+	if err := m.build(g); err != nil {
+		g.cancel(err)
+	}
+	close(g.started)
+	return errors.Join(g.wait(), m.close())
+}
+
+// build makes the parts in the order in which they need each other. They run when
+// all are made.
+func (m *machine) build(g *group) error {
+	for _, step := range []func(*group) error{
+		m.openIdentity, m.startMember, m.connect, m.buildLinks, m.buildControl, m.buildAgent, m.buildDirectory,
+		m.serveLink, m.register, m.serveFront, m.serveHTTP,
+	} {
+		if err := step(g); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *machine) openIdentity(*group) error {
+	id, err := pki.Load(m.cfg.PKI.Dir)
+	if err != nil {
+		return fmt.Errorf("load this machine's identity: %w", err)
+	}
+	if id.Machine != m.name {
+		return fmt.Errorf("the certificate in %s is for machine %s, not %s", m.cfg.PKI.Dir, id.Machine, m.name)
+	}
+	m.identity = id
+	return nil
+}
+
+func (m *machine) connect(g *group) error {
+	c, err := etcd.Connect(etcd.Config{Endpoints: m.endpoints(), Log: m.log})
+	if err != nil {
+		return err
+	}
+	m.coord, m.routes = c, route.New()
+	g.run("routes", func(ctx context.Context) error { return m.routes.Run(ctx, c) })
+	return nil
+}
+
+// endpoints names only this machine's own member where there is one: it is the
+// nearest, and it stands for its quorum.
+func (m *machine) endpoints() []string {
+	if member := m.cfg.Control.Member; member != nil {
+		return []string{member.Client}
+	}
+	return m.cfg.Control.Endpoints
+}
+
+func (m *machine) buildDirectory(g *group) error {
+	params := auth.DefaultParams
+	if m.cfg.Client.PlaintextAuth {
+		params = auth.CheapParams // a trial, or a network that is trusted with passwords anyway
+	}
+	m.hasher = auth.NewHasher(params, rand.Reader, 0)
+	m.users = directory.New(directory.Config{Coord: m.coord, Log: m.log})
+	a, err := auth.New(auth.Config{Users: m.users, Hasher: m.hasher})
+	if err != nil {
+		return fmt.Errorf("prepare authentication: %w", err)
+	}
+	m.auth = a
+	g.run("directory", m.users.Run)
+	return nil
+}
+
+func (m *machine) buildAgent(g *group) error {
+	if !m.cfg.Has(config.RoleStorage) {
+		return nil
+	}
+	d := disk.New(disk.Config{Usage: func() (vfs.DiskUsage, error) { return vfs.Default.GetDiskUsage(m.cfg.Meta) }})
+	if err := vfs.Default.MkdirAll(m.cfg.Meta, 0o700); err != nil {
+		return fmt.Errorf("make meta directory: %w", err)
+	}
+	if err := vfs.Default.MkdirAll(m.cfg.Spool, 0o700); err != nil {
+		return fmt.Errorf("make spool directory: %w", err)
+	}
+	m.agent = agent.New(agent.Config{
+		Cluster: m.cfg.Cluster, Machine: m.name, Meta: m.cfg.Meta, Spool: m.cfg.Spool,
+		FS: vfs.Default, Disk: d, Shared: index.NewShared(blockCache, openTables), Coord: m.coord, Remote: m.remote,
+		Dial: m.dialReplica, Clock: bootTime, Now: time.Now, Rand: rand.Reader, Log: m.log, Suspects: m.suspects,
+		RefuseDegraded: m.cfg.Degrade == "refuse",
+	})
+	m.handler = &deliver.Handler{Slot: m.agent.Slot, Log: m.log}
+	g.run("disk", d.Run)
+	g.run("agent", m.agent.Run)
+	return nil
+}
+
+// register says to the cluster that this machine exists and is alive.
+func (m *machine) register(g *group) error {
+	g.run("membership", m.keepRegistered)
+	return nil
+}
+
+func (m *machine) close() error {
+	var errs []error
+	for _, c := range m.calls {
+		errs = append(errs, c.Close())
+	}
+	if m.pool != nil {
+		errs = append(errs, m.pool.Close())
+	}
+	if m.coord != nil {
+		errs = append(errs, m.coord.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// listen opens a listener for a service of the configuration.
+func listen(ctx context.Context, name, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen for %s: %w", name, err)
+	}
+	return ln, nil
+}
+
+// group runs the parts; the first that fails ends all.
+type group struct {
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	started chan struct{} // closed when all parts are made
+	wg      sync.WaitGroup
+}
+
+func newGroup(ctx context.Context) *group {
+	ctx, cancel := context.WithCancelCause(ctx)
+	return &group{ctx: ctx, cancel: cancel, started: make(chan struct{})}
+}
+
+// run runs a part once all are made. Its end before everything's end is a failure.
+func (g *group) run(name string, f func(context.Context) error) {
+	g.wg.Add(1)
+	go func() {
+		defer g.wg.Done()
+		<-g.started
+		err := f(g.ctx)
+		if g.ctx.Err() == nil {
+			g.cancel(fmt.Errorf("%s ended: %w", name, err))
+		}
+	}()
+}
+
+func (g *group) wait() error {
+	<-g.ctx.Done()
+	g.wg.Wait()
+	return context.Cause(g.ctx)
+}

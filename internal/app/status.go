@@ -1,0 +1,190 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tandemail/tandemail/internal/agent"
+	"github.com/tandemail/tandemail/internal/api"
+	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/coord"
+	"github.com/tandemail/tandemail/internal/slot"
+)
+
+// backend implements api.Backend.
+type backend struct{ *machine }
+
+var _ api.Backend = (*backend)(nil)
+
+const (
+	// askTime bounds a question to a machine that may be gone.
+	askTime = time.Second
+	// stalledAfter is how long a sync may take before the disk counts as hanging.
+	stalledAfter = 5 * time.Second
+)
+
+// picture is what all machines and the coordinator say at about one time.
+type picture struct {
+	machines []coord.MachineRecord
+	stores   []cluster.StoreRecord
+	agents   map[cluster.Machine]agent.Status
+	settings coord.Settings
+}
+
+// look asks everybody at once. A machine that does not answer is missing in agents.
+func (b *backend) look(ctx context.Context) (picture, error) {
+	p := picture{agents: map[cluster.Machine]agent.Status{}}
+	kvs, _, err := b.coord.List(ctx, coord.MachinesPrefix)
+	if err != nil {
+		return p, err
+	}
+	for _, kv := range kvs {
+		if rec, err := coord.Decode[coord.MachineRecord](kv); err == nil {
+			p.machines = append(p.machines, rec)
+		}
+	}
+	if kvs, _, err = b.coord.List(ctx, coord.StoresPrefix); err != nil {
+		return p, err
+	}
+	for _, kv := range kvs {
+		if rec, err := cluster.DecodeStoreRecord(kv.Value); err == nil {
+			p.stores = append(p.stores, rec)
+		}
+	}
+	if v, rev, err := b.coord.Get(ctx, coord.SettingsKey); err == nil && rev != 0 {
+		if p.settings, err = coord.Decode[coord.Settings](coord.KV{Key: coord.SettingsKey, Value: v}); err != nil {
+			return p, err
+		}
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	for _, rec := range p.machines {
+		if !rec.Storage {
+			continue
+		}
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			ctx, cancel := context.WithTimeout(ctx, askTime)
+			defer cancel()
+			if st, err := b.remote.Status(ctx, rec.Machine); err == nil {
+				mu.Lock()
+				p.agents[rec.Machine] = st
+				mu.Unlock()
+			}
+		}()
+	}
+	wg.Wait()
+	return p, nil
+}
+
+// Status implements api.Backend.
+func (b *backend) Status(ctx context.Context) (api.Status, error) {
+	p, err := b.look(ctx)
+	if err != nil {
+		return api.Status{}, unavailable(err)
+	}
+	s := api.Status{Cluster: b.cfg.Cluster, Stores: []api.StoreStatus{}, Machines: []api.MachineStatus{}, Problems: []api.Problem{}}
+	for _, rec := range p.stores {
+		s.Stores = append(s.Stores, p.store(rec))
+	}
+	for _, rec := range p.machines {
+		s.Machines = append(s.Machines, p.machine(rec))
+	}
+	if p.settings.Paused {
+		s.Paused = cmp.Or(p.settings.PausedReason, "no reason was given")
+	}
+	s.Problems = b.problems(ctx)
+	return s, nil
+}
+
+// problems are the elected controller's.
+func (b *backend) problems(ctx context.Context) []api.Problem {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	r, err := b.report(ctx)
+	if err != nil {
+		return []api.Problem{{
+			Code: "controller-silent", Severity: "warning", Text: "No controller answers: " + err.Error() + ".",
+			Next: "it elects another within seconds if the coordinator has a quorum",
+		}}
+	}
+	list := make([]api.Problem, 0, len(r.Problems))
+	for _, p := range r.Problems {
+		list = append(list, api.Problem{
+			Code: string(p.Code), Severity: string(p.Severity), Store: p.Store, Machine: p.Machine, Text: p.Text, Next: p.Next,
+		})
+	}
+	return list
+}
+
+func (p *picture) store(rec cluster.StoreRecord) api.StoreStatus {
+	s := api.StoreStatus{
+		Name: rec.Store, Epoch: rec.Epoch, Master: rec.MachineOf(rec.Master),
+		InSync: []cluster.Machine{}, Slots: []api.SlotStatus{},
+	}
+	for _, id := range rec.InSync {
+		s.InSync = append(s.InSync, rec.MachineOf(id))
+	}
+	slices.Sort(s.InSync)
+	var end cluster.LSN
+	for _, ref := range rec.Slots {
+		sl := p.slot(ref)
+		end = max(end, sl.LSN)
+		s.Slots = append(s.Slots, sl)
+	}
+	for i := range s.Slots {
+		if s.Slots[i].Role != "unknown" {
+			s.Slots[i].LagBytes = uint64(end - s.Slots[i].LSN)
+		}
+	}
+	return s
+}
+
+func (p *picture) slot(ref cluster.SlotRef) api.SlotStatus {
+	s := api.SlotStatus{Slot: ref.Slot, Machine: ref.Machine, Role: "unknown", State: "unreachable"}
+	st, ok := p.agents[ref.Machine]
+	if !ok {
+		return s
+	}
+	s.Role, s.State, s.Reason = "idle", slot.StateOpening, ""
+	for _, l := range st.Lost {
+		if l.Slot == ref.Slot {
+			s.Role, s.State, s.Reason = "failed", slot.StateFailed, l.Why
+		}
+	}
+	for _, x := range st.Slots {
+		if x.Slot == ref.Slot {
+			s.Role, s.LSN, s.State, s.Reason = x.Role, x.Durable, x.State, x.Reason
+		}
+	}
+	return s
+}
+
+func (p *picture) machine(rec coord.MachineRecord) api.MachineStatus {
+	s := api.MachineStatus{Name: rec.Machine, State: "down", Address: rec.Link}
+	for _, st := range p.stores {
+		for _, ref := range st.Slots {
+			switch {
+			case ref.Machine != rec.Machine:
+			case ref.Slot == st.Master:
+				s.Masters++
+			default:
+				s.Replicas++
+			}
+		}
+	}
+	if st, ok := p.agents[rec.Machine]; ok {
+		s.PID, s.State = st.PID, "up"
+		switch {
+		case rec.Draining && s.Masters == 0:
+			s.State = "drained"
+		case rec.Draining:
+			s.State = "draining"
+		}
+	}
+	return s
+}

@@ -1,0 +1,139 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sort"
+	"time"
+
+	"github.com/tandemail/tandemail/internal/api"
+	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/directory"
+	"github.com/tandemail/tandemail/internal/mail"
+	"github.com/tandemail/tandemail/internal/route"
+)
+
+func userOf(u directory.User) api.User {
+	state := "active"
+	if u.State != directory.Active {
+		state = string(u.State)
+	}
+	return api.User{Address: u.Name, Account: u.Account.String(), Store: u.Store, State: state}
+}
+
+// userError says what is wrong with an address.
+func userError(address string, err error) error {
+	switch {
+	case errors.Is(err, directory.ErrNoUser):
+		return notFound("there is no user %s", address)
+	case errors.Is(err, directory.ErrExists):
+		return conflict("tandemail user where "+address, "%s exists already", address)
+	case errors.Is(err, directory.ErrBadAddress):
+		return &api.Error{Status: http.StatusBadRequest, Message: fmt.Sprintf("%q is no address", address), Hint: "such as user@example.org"}
+	case errors.Is(err, directory.ErrNotReady):
+		return unavailable(err)
+	}
+	return err
+}
+
+// Users implements api.Backend.
+func (b *backend) Users(ctx context.Context) ([]api.User, error) {
+	if err := b.users.Wait(ctx); err != nil {
+		return nil, unavailable(err)
+	}
+	users := []api.User{}
+	for u := range b.users.List() {
+		users = append(users, userOf(u))
+	}
+	sort.Slice(users, func(i, j int) bool { return users[i].Address < users[j].Address })
+	return users, nil
+}
+
+// AddUser implements api.Backend: the account first, then the entry that makes it
+// reachable. What an interrupted attempt leaves behind is an account nobody knows.
+func (b *backend) AddUser(ctx context.Context, n api.NewUser) (api.User, error) {
+	if n.Password == "" {
+		return api.User{}, &api.Error{Status: http.StatusBadRequest, Message: "a user needs a password"}
+	}
+	if _, err := b.users.Lookup(ctx, n.Address); err == nil {
+		return api.User{}, userError(n.Address, directory.ErrExists)
+	}
+	credential, err := b.hasher.Hash(ctx, n.Password)
+	if err != nil {
+		return api.User{}, fmt.Errorf("hash password: %w", err)
+	}
+	u := directory.User{Name: n.Address, Store: n.Store, Credential: credential, Account: mail.AccountID(newSlotID())}
+	if u.Store == "" {
+		if u.Store, err = b.users.EmptiestStore(ctx); err != nil {
+			return api.User{}, userError(n.Address, err)
+		}
+	}
+	err = b.atMaster(ctx, u.Store, func(ctx context.Context, m cluster.Machine) error {
+		return b.remote.CreateAccount(ctx, m, u.Store, u.Account.String(), u.Quota)
+	})
+	if err != nil {
+		return api.User{}, err
+	}
+	added, err := b.users.Add(ctx, u)
+	if err != nil {
+		return api.User{}, userError(n.Address, err)
+	}
+	return userOf(added), nil
+}
+
+// DeleteUser implements api.Backend: the entry first, so that nothing new arrives.
+func (b *backend) DeleteUser(ctx context.Context, address string) error {
+	u, err := b.users.Lookup(ctx, address)
+	if err != nil {
+		return userError(address, err)
+	}
+	if err := b.users.Delete(ctx, address); err != nil {
+		return userError(address, err)
+	}
+	return b.atMaster(ctx, u.Store, func(ctx context.Context, m cluster.Machine) error {
+		return b.remote.DeleteAccount(ctx, m, u.Store, u.Account.String())
+	})
+}
+
+// WhereUser implements api.Backend.
+func (b *backend) WhereUser(ctx context.Context, address string) (api.User, error) {
+	u, err := b.users.Lookup(ctx, address)
+	if err != nil {
+		return api.User{}, userError(address, err)
+	}
+	out := userOf(u)
+	if r, ok := b.routes.Lookup(u.Store); ok {
+		out.Master = r.Master
+	}
+	return out, nil
+}
+
+const (
+	masterTime  = 10 * time.Second
+	masterPause = 100 * time.Millisecond
+)
+
+// atMaster asks the master of s, whoever that is, until it answers or time is up.
+func (b *backend) atMaster(ctx context.Context, s cluster.Store, ask func(context.Context, cluster.Machine) error) error {
+	ctx, cancel := context.WithTimeout(ctx, masterTime)
+	defer cancel()
+	r, ok := b.routes.Lookup(s)
+	if !ok {
+		return notFound("there is no store %s", s)
+	}
+	for {
+		err := route.ErrNoMaster
+		if r.Master != "" {
+			if err = ask(ctx, r.Master); err == nil {
+				return nil
+			}
+		}
+		now, waitErr := b.routes.Await(ctx, r, masterPause)
+		if waitErr != nil {
+			return &api.Error{Status: http.StatusServiceUnavailable, Message: fmt.Sprintf("the master of store %s did not do it: %v", s, err), Hint: "tandemail store show " + string(s)}
+		}
+		r = now
+	}
+}

@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/dev"
+)
+
+type machineCmd struct {
+	List    machineListCmd    `cmd:"" help:"List machines."`
+	Start   machineStartCmd   `cmd:"" help:"Start a machine of a dev cluster that has died."`
+	Drain   machineDrainCmd   `cmd:"" help:"Switch every master off a machine and keep it free of them."`
+	Undrain machineUndrainCmd `cmd:"" help:"Let masters return to a machine."`
+}
+
+type machineListCmd struct{}
+
+// Run prints a line a machine.
+func (machineListCmd) Run(e *env) error {
+	c, err := e.cluster()
+	if err != nil {
+		return err
+	}
+	s, err := c.Status(e.ctx)
+	if err != nil {
+		return err
+	}
+	return e.print(s.Machines, func(w io.Writer) {
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "MACHINE\tSTATE\tPID\tMASTERS\tREPLICAS\tADDRESS")
+		for _, m := range s.Machines {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%s\n", m.Name, m.State, dash(m.PID), m.Masters, m.Replicas, m.Address)
+		}
+		t.Flush()
+	})
+}
+
+type machineStartCmd struct {
+	Machine string `arg:"" help:"The machine's name."`
+}
+
+// Run asks the dev command that owns the cluster to start the machine.
+func (c machineStartCmd) Run(e *env) error {
+	if e.dir == "" {
+		return hinted{fmt.Errorf("start %s: only a dev cluster's machines are started so", c.Machine), "give --dir DIR; a real machine is started by its service manager"}
+	}
+	m, err := dev.Start(e.ctx, e.dir, cluster.Machine(c.Machine))
+	if err != nil {
+		return err
+	}
+	return e.print(m, func(w io.Writer) { fmt.Fprintf(w, "%s runs as process %d\n", m.Name, m.PID) })
+}
+
+type machineDrainCmd struct {
+	Machine string `arg:"" help:"The machine's name."`
+}
+
+// Run drains the machine and prints each switch.
+func (c machineDrainCmd) Run(e *env) error {
+	cl, err := e.cluster()
+	if err != nil {
+		return err
+	}
+	r, err := cl.Drain(e.ctx, cluster.Machine(c.Machine))
+	if err != nil {
+		return err
+	}
+	err = e.print(r, func(w io.Writer) {
+		for _, s := range r.Switches {
+			printSwitch(w, s)
+		}
+		for _, f := range r.Failed {
+			fmt.Fprintln(w, f)
+		}
+		fmt.Fprintf(w, "%s has no master now: %d switched in %.1f s\n", r.Machine, len(r.Switches), r.Seconds)
+	})
+	if err == nil && len(r.Failed) > 0 {
+		return fmt.Errorf("%d stores stayed on %s", len(r.Failed), r.Machine)
+	}
+	return err
+}
+
+type machineUndrainCmd struct {
+	Machine string `arg:"" help:"The machine's name."`
+}
+
+// Run lets masters return.
+func (c machineUndrainCmd) Run(e *env) error {
+	cl, err := e.cluster()
+	if err != nil {
+		return err
+	}
+	if err := cl.Undrain(e.ctx, cluster.Machine(c.Machine)); err != nil {
+		return err
+	}
+	return e.print(struct{}{}, func(w io.Writer) { fmt.Fprintf(w, "masters may return to %s\n", c.Machine) })
+}

@@ -1,0 +1,114 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/tandemail/tandemail/internal/api"
+	"github.com/tandemail/tandemail/internal/cluster"
+)
+
+type userCmd struct {
+	Add    userAddCmd    `cmd:"" help:"Add a user."`
+	List   userListCmd   `cmd:"" help:"List users."`
+	Delete userDeleteCmd `cmd:"" help:"Delete a user."`
+	Where  userWhereCmd  `cmd:"" help:"Show where a user lives and who serves them now."`
+}
+
+type userAddCmd struct {
+	Address  string `arg:"" help:"user@domain"`
+	Password string `help:"The password, or '-' to read it from standard input." placeholder:"WORD" env:"TANDEMAIL_PASSWORD"`
+	Store    string `help:"The store to live on. Default: the one with the fewest users."`
+}
+
+// Run adds the user and prints the entry.
+func (c userAddCmd) Run(e *env) error {
+	password := c.Password
+	if password == "-" {
+		b, err := io.ReadAll(io.LimitReader(os.Stdin, 1<<10))
+		if err != nil {
+			return fmt.Errorf("read password: %w", err)
+		}
+		password = strings.TrimRight(string(b), "\r\n")
+	}
+	if password == "" {
+		return usageError{errors.New("a user needs a password: give --password")}
+	}
+	cl, err := e.cluster()
+	if err != nil {
+		return err
+	}
+	u, err := cl.AddUser(e.ctx, api.NewUser{Address: c.Address, Password: password, Store: cluster.Store(c.Store)})
+	if err != nil {
+		return err
+	}
+	return e.print(u, func(w io.Writer) { fmt.Fprintf(w, "%s lives on store %s\n", u.Address, u.Store) })
+}
+
+type userListCmd struct{}
+
+// Run prints every user.
+func (userListCmd) Run(e *env) error {
+	cl, err := e.cluster()
+	if err != nil {
+		return err
+	}
+	users, err := cl.Users(e.ctx)
+	if err != nil {
+		return err
+	}
+	return e.print(users, func(w io.Writer) {
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "USER\tSTORE\tSTATE\tACCOUNT")
+		for _, u := range users {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", u.Address, u.Store, u.State, u.Account)
+		}
+		t.Flush()
+	})
+}
+
+type userDeleteCmd struct {
+	Address string `arg:"" help:"user@domain"`
+}
+
+// Run deletes the user.
+func (c userDeleteCmd) Run(e *env) error {
+	cl, err := e.cluster()
+	if err != nil {
+		return err
+	}
+	if err := cl.DeleteUser(e.ctx, c.Address); err != nil {
+		return err
+	}
+	return e.print(struct{}{}, func(w io.Writer) { fmt.Fprintf(w, "%s deleted\n", c.Address) })
+}
+
+type userWhereCmd struct {
+	Address string `arg:"" help:"user@domain, an alias or a sub-address"`
+}
+
+// Run prints the user's store and its master.
+func (c userWhereCmd) Run(e *env) error {
+	cl, err := e.cluster()
+	if err != nil {
+		return err
+	}
+	u, err := cl.WhereUser(e.ctx, c.Address)
+	if err != nil {
+		return err
+	}
+	return e.print(u, func(w io.Writer) {
+		fmt.Fprintf(w, "%s lives on store %s, served by %s\n", u.Address, u.Store, orNone(string(u.Master)))
+	})
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "nobody now"
+	}
+	return s
+}

@@ -1,0 +1,121 @@
+package dev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/tandemail/tandemail/internal/api"
+)
+
+const (
+	readyTime = 60 * time.Second
+	pollEvery = 50 * time.Millisecond
+)
+
+// ready waits until the cluster takes mail. A fresh one is given its stores,
+// users and sample mail first.
+func (r *runner) ready(ctx context.Context, fresh bool) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, readyTime, fmt.Errorf("not ready after %v; the machines' logs are in %s/*/log", readyTime, r.layout.Dir))
+	defer cancel()
+	c, err := r.anyMachine(ctx)
+	if err != nil {
+		return err
+	}
+	if fresh {
+		if err := retry(ctx, func() error { return c.Found(ctx, api.FoundRequest{Stores: storeCount, Copies: 2}) }); err != nil {
+			return fmt.Errorf("create stores: %w", err)
+		}
+	}
+	if err := retry(ctx, func() error { return healthy(ctx, c) }); err != nil {
+		return fmt.Errorf("wait for the stores: %w", err)
+	}
+	if !fresh {
+		return nil
+	}
+	for _, u := range r.layout.Users {
+		if err := retry(ctx, func() error { return addUser(ctx, c, u) }); err != nil {
+			return fmt.Errorf("add user %s: %w", u.User, err)
+		}
+	}
+	if err := retry(ctx, func() error { return r.deliverSamples(ctx) }); err != nil {
+		return fmt.Errorf("deliver sample mail: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(r.layout.Dir, foundedFile), nil, 0o600); err != nil {
+		return fmt.Errorf("note that the cluster is founded: %w", err)
+	}
+	return nil
+}
+
+// anyMachine waits until every machine answers, and returns the first.
+func (r *runner) anyMachine(ctx context.Context) (*api.Client, error) {
+	for _, m := range r.layout.Machines {
+		if err := retry(ctx, func() error { return healthz(ctx, m) }); err != nil {
+			return nil, fmt.Errorf("wait for %s: %w", m.Name, err)
+		}
+	}
+	return &api.Client{Base: "http://" + r.layout.Machines[0].HTTP, HTTP: http.DefaultClient}, nil
+}
+
+func healthz(ctx context.Context, m Machine) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.HTTP+"/healthz", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answered %s", m.Name, resp.Status)
+	}
+	return nil
+}
+
+// healthy reports what keeps the cluster from having every copy in sync.
+func healthy(ctx context.Context, c *api.Client) error {
+	s, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if len(s.Stores) == 0 {
+		return errors.New("no stores yet")
+	}
+	for _, st := range s.Stores {
+		if st.Master == "" || len(st.InSync) < len(st.Slots) {
+			return fmt.Errorf("store %s has master %q and %d of %d copies in sync", st.Name, st.Master, len(st.InSync), len(st.Slots))
+		}
+	}
+	return nil
+}
+
+func addUser(ctx context.Context, c *api.Client, u User) error {
+	_, err := c.AddUser(ctx, api.NewUser{Address: u.User, Password: u.Password})
+	var e *api.Error
+	if errors.As(err, &e) && e.Status == http.StatusConflict {
+		return nil // an earlier attempt whose answer was lost
+	}
+	return err
+}
+
+// retry calls f until it succeeds or ctx ends, and then says why it had not.
+func retry(ctx context.Context, f func() error) error {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		err := f()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+	}
+}

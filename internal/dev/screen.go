@@ -1,0 +1,35 @@
+package dev
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"strings"
+)
+
+// printScreen says what runs, how to look at it, and what to try next.
+func printScreen(w io.Writer, l Layout) error {
+	m1, m2, u := l.Machines[0], l.Machines[1], l.Users[0]
+	var b strings.Builder
+	fmt.Fprintf(&b, "Tandemail: %d machines, %d stores of 2 copies, %d users. Ctrl-C ends it.\n\n", len(l.Machines), storeCount, len(l.Users))
+	for _, m := range l.Machines {
+		fmt.Fprintf(&b, "  %-3s process %-7d imap %-16s lmtp %-16s http %s\n", m.Name, m.PID, m.IMAP, m.LMTP, m.HTTP)
+	}
+	host, port, _ := net.SplitHostPort(m1.IMAP)
+	fmt.Fprintf(&b, "\n  user %s   password %s   (also %s ...)\n", u.User, u.Password, l.Users[1].User)
+	fmt.Fprintf(&b, "\nTry, in another terminal:\n\n  export TANDEMAIL_DIR=%s\n", l.Dir)
+	for _, line := range [][2]string{
+		{"tandemail status", "every store, its copies, its problems"},
+		{"tandemail bench lmtp --duration 5s", "deliver as fast as it goes"},
+		{fmt.Sprintf("curl -s imap://%s:%s/INBOX -u %s:%s -X 'FETCH 1:* ENVELOPE'", host, port, u.User, u.Password), "read"},
+		{"tandemail machine drain " + string(m1.Name), "switch every master off a machine; nobody notices"},
+		{"tandemail machine undrain " + string(m1.Name), "let them return"},
+		{fmt.Sprintf("kill -9 %d", m2.PID), "and look at the status again"},
+		{"tandemail machine start " + string(m2.Name), "it comes back and catches up"},
+		{"tandemail store digest", "both copies of every store are equal"},
+	} {
+		fmt.Fprintf(&b, "  %-86s # %s\n", line[0], line[1])
+	}
+	_, err := io.WriteString(w, b.String()+"\n")
+	return err
+}
