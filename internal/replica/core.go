@@ -114,25 +114,25 @@ func (c *Core) take(in Event) {
 
 // settle derives what the facts now call for. Events only change facts.
 func (c *Core) settle() {
-	for _, step := range []func(){
-		c.settleEpoch,    // adopt the record's epoch, durably, before anything under it
-		c.settleRole,     // step down, or start as master
-		c.settleHandover, // replica: ask the master for the stream, truncate
-		c.settlePeers,    // master: answer Hellos that waited
-		c.settleSync,
-		c.settleCommit,
-		c.settleServing,
-		c.settleMembers, // master: proposals for the set, switchover
-		c.settleCandidate,
-		c.settleRead, // questions to the coordinator that the steps above raised
-		c.settleLease,
-		c.settleHeartbeat,
-		c.settleAck,
+	for _, step := range [...]func(*Core){
+		(*Core).settleEpoch,    // adopt the record's epoch, durably, before anything under it
+		(*Core).settleRole,     // step down, or start as master
+		(*Core).settleHandover, // replica: ask the master for the stream, truncate
+		(*Core).settlePeers,    // master: answer Hellos that waited
+		(*Core).settleSync,
+		(*Core).settleCommit,
+		(*Core).settleServing,
+		(*Core).settleMembers, // master: proposals for the set, switchover
+		(*Core).settleCandidate,
+		(*Core).settleRead, // questions to the coordinator that the steps above raised
+		(*Core).settleLease,
+		(*Core).settleHeartbeat,
+		(*Core).settleAck,
 	} {
 		if c.role >= RoleFailed {
 			return
 		}
-		step()
+		step(c)
 	}
 }
 

@@ -25,20 +25,17 @@ func (m *master) yielding(now time.Duration) bool {
 // compare-and-swap.
 func (c *Core) settleMembers() {
 	m := c.master
-	if m == nil || c.frozen != nil {
+	if m == nil {
 		return
 	}
 	c.heedWish()
 	c.settleSeal()
-	if m.seal != nil {
-		return
-	}
 	stalled := c.stalled()
-	if m.ask != nil && !slices.Contains(stalled, m.ask.peer) && !m.yielding(c.now) {
+	if m.ask != nil && !m.yielding(c.now) && (c.frozen != nil || !slices.Contains(stalled, m.ask.peer)) {
 		m.ask = nil
 		c.unhold()
 	}
-	if !c.mayPropose() {
+	if m.seal != nil || !c.mayPropose() {
 		return
 	}
 	switch next := c.nextRecord(stalled); {

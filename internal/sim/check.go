@@ -84,6 +84,9 @@ func (c *checker) recordStep(old, next cluster.StoreRecord) {
 		joins := next.IsInSync(s.id) && !old.IsInSync(s.id)
 		// One that was lost only after it had confirmed may still be proposed.
 		lost := (s.disk.damaged || s.destroyed) && s.core != nil && s.core.State().Streaming
+		if next.Epoch > old.Epoch && next.Master == s.id && s.kind != replica.Full {
+			c.fail(16, "slot %s of kind %d was promoted", s.name, s.kind)
+		}
 		if joins && (lost || s.kind == replica.Async) {
 			c.fail(16, "slot %s joined the set: damaged %v, destroyed %v, kind %d", s.name, s.disk.damaged, s.destroyed, s.kind)
 		}

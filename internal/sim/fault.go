@@ -241,7 +241,7 @@ func (w *World) spare(s *Slot) bool {
 		return true
 	}
 	for _, o := range w.slots {
-		if o != s && r.IsInSync(o.id) && !o.destroyed && o.problem == "" {
+		if o != s && o.kind == replica.Full && r.IsInSync(o.id) && !o.destroyed && o.problem == "" {
 			return true
 		}
 	}

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"flag"
 	"testing"
 )
@@ -23,6 +25,24 @@ func story(t *testing.T, cfg Config) *World {
 		t.Errorf("%v\nagain with: go test ./internal/sim -run TestSeeds -sim.seed=%d -sim.trace\n%s", err, cfg.Seed, w.Tail())
 	}
 	return w
+}
+
+func TestASeedIsAWholeRun(t *testing.T) {
+	for seed := uint64(1); seed <= 5; seed++ {
+		var runs [2]string
+		for i := range runs {
+			h := sha256.New()
+			cfg := RandomConfig(seed)
+			cfg.Trace = func(s string) { h.Write([]byte(s)) }
+			if err := New(cfg).Story(); err != nil {
+				t.Fatal(err)
+			}
+			runs[i] = hex.EncodeToString(h.Sum(nil))
+		}
+		if runs[0] != runs[1] {
+			t.Errorf("seed %d: two runs differ", seed)
+		}
+	}
 }
 
 func TestSeeds(t *testing.T) {

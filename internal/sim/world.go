@@ -16,6 +16,7 @@ type Config struct {
 	Seed      uint64
 	Slots     int // each on a machine of its own
 	MinInSync int
+	LastKind  replica.Kind // of the last slot, if there are more than two
 	Clients   int
 	Mutate    replica.Mutation
 	// Calm switches all randomness of delays off, for scenarios.
@@ -66,6 +67,9 @@ func New(cfg Config) *World {
 	for i := range cfg.Slots {
 		name := string(rune('a' + i))
 		s := &Slot{w: w, name: name, id: cluster.SlotID{byte(0xa0 + i)}, machine: cluster.Machine("m" + name), disk: NewDisk(), rate: 1}
+		if i > 1 && i == cfg.Slots-1 {
+			s.kind = cfg.LastKind
+		}
 		if !cfg.Calm {
 			s.rate = 0.97 + 0.06*w.rng.Float64()
 			s.skew = time.Duration(w.rng.Int64N(int64(time.Hour)))
@@ -151,6 +155,12 @@ func RandomConfig(seed uint64) Config {
 	}
 	if cfg.Slots > 1 && rng.IntN(4) == 0 {
 		cfg.MinInSync = 2
+	}
+	switch rng.IntN(8) {
+	case 0, 1:
+		cfg.LastKind = replica.LogOnly
+	case 2:
+		cfg.LastKind = replica.Async
 	}
 	return cfg
 }
