@@ -7,7 +7,8 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// mailbox takes a mailbox name: UTF-8 in normal form C, INBOX in upper case.
+// mailbox takes a mailbox name: UTF-8 in normal form C, INBOX, alone or as the
+// first component, in upper case.
 func (l *lexer) mailbox() (string, error) {
 	s, err := l.astring()
 	if err != nil {
@@ -39,8 +40,9 @@ func (l *lexer) name(s string) (string, error) {
 			return "", syntax("Mailbox name is %v", err)
 		}
 	}
-	if strings.EqualFold(s, "INBOX") {
-		return "INBOX", nil
+	const inbox = "INBOX"
+	if n := len(inbox); len(s) >= n && strings.EqualFold(s[:n], inbox) && (len(s) == n || s[n] == '/') {
+		s = inbox + s[n:]
 	}
 	return norm.NFC.String(s), nil
 }

@@ -8,6 +8,7 @@ const (
 	CodeCannot        = "CANNOT"
 	CodeClientBug     = "CLIENTBUG"
 	CodeClosed        = "CLOSED"
+	CodeCorruption    = "CORRUPTION"
 	CodeExpungeIssued = "EXPUNGEISSUED"
 	CodeHasChildren   = "HASCHILDREN"
 	CodeInUse         = "INUSE"

@@ -1,0 +1,96 @@
+package imapd
+
+import (
+	"github.com/tandemail/tandemail/internal/imapwire"
+	"github.com/tandemail/tandemail/internal/mail"
+	"github.com/tandemail/tandemail/internal/session"
+)
+
+// box is a session's picture of its selected mailbox: what the client was told.
+type box struct {
+	id          mail.MailboxID
+	uidValidity mail.UIDValidity
+	readOnly    bool
+	uids        uidMap
+	told        session.Announced // all but Count
+}
+
+// announced is what the token says of the picture.
+func (b *box) announced() *session.Announced {
+	a := b.told
+	a.Count = uint32(b.uids.len())
+	return &a
+}
+
+// arrive adds a message.
+func (b *box) arrive(u mail.UID) {
+	b.uids.add(u)
+	b.told.Sum = b.told.Sum.Add(u)
+}
+
+// expunge removes messages that are there.
+func (b *box) expunge(set mail.UIDSet) {
+	for u := range set.All() {
+		b.told.Sum = b.told.Sum.Remove(u)
+	}
+	b.uids.remove(set)
+}
+
+// resolve gives the messages that a sequence set names. UIDs that are not there
+// are passed over; a message number that is not there is errNumber (RFC 9051 9).
+func (s *Session) resolve(set imapwire.SeqSet, uid bool) (mail.UIDSet, error) {
+	m := &s.box.uids
+	if set.Saved {
+		return m.among(s.saved), nil
+	}
+	var parts []mail.UIDRange
+	if uid {
+		if m.len() == 0 {
+			return nil, nil
+		}
+		for _, r := range set.Resolve(uint32(m.max())) {
+			parts = append(parts, mail.UIDRange{Lo: mail.UID(r.Lo), Hi: mail.UID(r.Hi)})
+		}
+		return m.among(mail.NewUIDSet(parts...)), nil
+	}
+	for _, r := range set.Resolve(uint32(m.len())) {
+		if r.Lo == 0 || int(r.Hi) > m.len() {
+			return nil, errNumber
+		}
+		parts = append(parts, m.numbers(r.Lo, r.Hi)...)
+	}
+	return mail.NewUIDSet(parts...), nil
+}
+
+// numbersOf is the message numbers of uids, as a set.
+func (b *box) numbersOf(uids mail.UIDSet) mail.UIDSet {
+	var set mail.UIDSet
+	for u := range uids.All() {
+		if n := b.uids.number(u); n != 0 {
+			set = set.Add(mail.UID(n))
+		}
+	}
+	return set
+}
+
+// split cuts set into parts of at most n UIDs.
+func split(set mail.UIDSet, n int) []mail.UIDSet {
+	var parts []mail.UIDSet
+	var part mail.UIDSet
+	room := n
+	for _, r := range set {
+		for r.Len() > room {
+			cut := r.Lo + mail.UID(room)
+			parts = append(parts, append(part, mail.UIDRange{Lo: r.Lo, Hi: cut - 1}))
+			part, room, r.Lo = nil, n, cut
+		}
+		part = append(part, r)
+		if room -= r.Len(); room == 0 {
+			parts, part, room = append(parts, part), nil, n
+		}
+	}
+	if len(part) > 0 {
+		parts = append(parts, part)
+	}
+	return parts
+}

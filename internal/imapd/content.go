@@ -1,0 +1,148 @@
+package imapd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/tandemail/tandemail/internal/imapwire"
+	"github.com/tandemail/tandemail/internal/mail"
+	"github.com/tandemail/tandemail/internal/message"
+)
+
+// content is one message's octets and what is derived from them, each read when
+// it is first asked for. It is the only place that knows package message's
+// parser and the cache of its results.
+type content struct {
+	s       *Session
+	msg     mail.Message
+	octets  mail.Content
+	derived *message.Derived
+}
+
+func (s *Session) content(msg mail.Message) *content { return &content{s: s, msg: msg} }
+
+func (c *content) close() {
+	if c.octets != nil {
+		_ = c.octets.Close() // read only
+	}
+}
+
+// open gives the octets. They stay readable when the View has gone.
+func (c *content) open(ctx context.Context) (mail.Content, error) {
+	if c.octets != nil {
+		return c.octets, nil
+	}
+	v, err := c.s.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if c.octets, err = v.Open(ctx, c.msg); err != nil {
+		c.octets = nil
+		return nil, fmt.Errorf("open message %d: %w", c.msg.UID, err)
+	}
+	return c.octets, nil
+}
+
+// structure gives all that is derived.
+func (c *content) structure(ctx context.Context) (*message.Derived, error) {
+	if c.derived != nil {
+		return c.derived, nil
+	}
+	if data, ok := c.s.account.Derived(c.msg.EmailID, message.Version); ok {
+		if d, err := message.Decode(data); err == nil {
+			c.derived = d
+			return d, nil
+		} // else it is made again
+	}
+	octets, err := c.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d, err := message.Parse(octets, octets.Size())
+	if err != nil {
+		return nil, fmt.Errorf("read message %d: %w", c.msg.UID, err)
+	}
+	c.derived = d
+	c.s.account.SetDerived(c.msg.EmailID, message.Version, d.Append(nil))
+	return d, nil
+}
+
+// envelope gives the envelope alone, which costs less if it is cached.
+func (c *content) envelope(ctx context.Context) (*message.Envelope, error) {
+	if c.derived == nil {
+		if data, ok := c.s.account.Derived(c.msg.EmailID, message.Version); ok {
+			if e, err := message.DecodeEnvelope(data); err == nil {
+				return e, nil
+			}
+		}
+	}
+	d, err := c.structure(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &d.Envelope, nil
+}
+
+// header is the message's header.
+func (c *content) header(ctx context.Context) (message.Header, error) {
+	d, err := c.structure(ctx)
+	if err != nil {
+		return "", err
+	}
+	octets, err := c.open(ctx)
+	if err != nil {
+		return "", err
+	}
+	return message.ReadHeader(octets, d.Root.Header)
+}
+
+// section gives the octets of BODY[...]; false if there is no such section.
+func (c *content) section(ctx context.Context, s imapwire.Section) (*io.SectionReader, bool, error) {
+	octets, err := c.open(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	if len(s.Path) == 0 && s.Kind == imapwire.SectionAll {
+		return io.NewSectionReader(octets, 0, octets.Size()), true, nil
+	}
+	d, err := c.structure(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	return d.Open(octets, message.Section{Path: s.Path, Kind: sectionKinds[s.Kind], Fields: s.Fields})
+}
+
+var sectionKinds = [...]message.SectionKind{
+	imapwire.SectionAll:             message.SectionAll,
+	imapwire.SectionHeader:          message.SectionHeader,
+	imapwire.SectionHeaderFields:    message.SectionHeaderFields,
+	imapwire.SectionHeaderFieldsNot: message.SectionHeaderFieldsNot,
+	imapwire.SectionText:            message.SectionText,
+	imapwire.SectionMIME:            message.SectionMIME,
+}
+
+// errUnknownCTE: a part's transfer encoding is one that nobody knows.
+var errUnknownCTE = errors.New("unknown transfer encoding")
+
+// binary gives the decoded octets of a part and their number; false if there is
+// no such part.
+func (c *content) binary(ctx context.Context, path []int) (r io.Reader, size int64, ok bool, err error) {
+	octets, err := c.open(ctx)
+	if err != nil {
+		return nil, 0, false, err
+	}
+	d, err := c.structure(ctx)
+	if err != nil {
+		return nil, 0, false, err
+	}
+	size, ok, err = d.BinarySize(octets, path)
+	if ok && err == nil {
+		r, ok, err = d.OpenBinary(octets, path)
+	}
+	if errors.Is(err, message.ErrEncoding) {
+		err = fmt.Errorf("%w: %w", errUnknownCTE, err)
+	}
+	return r, size, ok, err
+}

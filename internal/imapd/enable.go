@@ -1,0 +1,45 @@
+package imapd
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/tandemail/tandemail/internal/imapwire"
+	"github.com/tandemail/tandemail/internal/session"
+)
+
+var features = map[string]session.Features{
+	"CONDSTORE":   session.CondStore,
+	"UTF8=ACCEPT": session.UTF8,
+}
+
+// enable is ENABLE (RFC 5161): unknown names are passed over.
+func (s *Session) enable(_ context.Context, _ *imapwire.Command, e *imapwire.Enable) (answer, error) {
+	line := "ENABLED"
+	for _, name := range e.Names {
+		f, known := features[name]
+		if !known || s.enabled&f != 0 {
+			continue
+		}
+		line += " " + name
+		if f == session.CondStore {
+			s.enableCondStore()
+		}
+		s.enableFeatures(f)
+	}
+	s.out.untagged(line)
+	return ok("ENABLE completed"), nil
+}
+
+// enableCondStore enables CONDSTORE, by ENABLE or by a command that implies it,
+// and tells HIGHESTMODSEQ of the selected mailbox (RFC 7162 3.1).
+func (s *Session) enableCondStore() {
+	if s.condStore() {
+		return
+	}
+	s.enableFeatures(session.CondStore)
+	if s.box != nil {
+		highest := strconv.FormatUint(uint64(s.box.told.Flags), 10)
+		s.out.status("HIGHESTMODSEQ "+highest, "Highest")
+	}
+}

@@ -1,0 +1,154 @@
+package imapd
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/tandemail/tandemail/internal/imapwire"
+	"github.com/tandemail/tandemail/internal/session"
+)
+
+// maxInline is the largest literal that is part of a unit; larger ones are
+// streamed.
+const maxInline = 16 << 10
+
+// literal is a section that is ready to be sent.
+type literal struct {
+	name   []byte // with what follows it: "BODY[]<5>"
+	r      io.Reader
+	size   int64
+	binary bool
+	exists bool // else NIL
+}
+
+// open makes all sections of a message ready, so that what cannot be read is
+// known before anything of it is sent.
+func (r *fetchRun) open(ctx context.Context, c *content) ([]literal, error) {
+	var list []literal
+	for _, item := range r.sections {
+		l, err := r.openOne(ctx, item, c)
+		if err != nil {
+			return nil, err
+		}
+		if l.exists && l.size <= maxInline {
+			b := make([]byte, l.size)
+			if _, err := io.ReadFull(l.r, b); err != nil {
+				return nil, fmt.Errorf("read %s of message %d: %w", l.name, c.msg.UID, err)
+			}
+			l.r = bytes.NewReader(b)
+		}
+		list = append(list, l)
+	}
+	return list, nil
+}
+
+func (r *fetchRun) openOne(ctx context.Context, item imapwire.FetchItem, c *content) (literal, error) {
+	section := item.Section
+	l := literal{}
+	switch item.Kind {
+	case imapwire.ItemBinary:
+		return r.openBinary(ctx, item, c)
+	case imapwire.ItemRFC822:
+		l.name = []byte("RFC822")
+	case imapwire.ItemRFC822Header:
+		l.name, section.Kind = []byte("RFC822.HEADER"), imapwire.SectionHeader
+	case imapwire.ItemRFC822Text:
+		l.name, section.Kind = []byte("RFC822.TEXT"), imapwire.SectionText
+	default:
+		l.name = imapwire.AppendSection([]byte("BODY"), section)
+	}
+	octets, exists, err := c.section(ctx, section)
+	if err != nil || !exists {
+		return l, err
+	}
+	l.r, l.size, l.exists = octets, octets.Size(), true
+	if p := item.Partial; p != nil {
+		from, n := window(p, l.size)
+		l.r, l.size = io.NewSectionReader(octets, from, n), n
+		l.name = appendOrigin(l.name, p)
+	}
+	return l, nil
+}
+
+func (r *fetchRun) openBinary(ctx context.Context, item imapwire.FetchItem, c *content) (literal, error) {
+	l := literal{binary: true, name: imapwire.AppendSection([]byte("BINARY"), item.Section)}
+	octets, size, exists, err := c.binary(ctx, item.Section.Path)
+	if err != nil || !exists {
+		return l, err
+	}
+	l.r, l.size, l.exists = octets, size, true
+	if p := item.Partial; p != nil {
+		from, n := window(p, size)
+		if _, err := io.CopyN(io.Discard, octets, from); err != nil {
+			return l, fmt.Errorf("skip to octet %d of message %d: %w", from, c.msg.UID, err)
+		}
+		l.size = n
+		l.name = appendOrigin(l.name, p)
+	}
+	return l, nil
+}
+
+// window is what a partial names of size octets: from where, and how many.
+func window(p *imapwire.Partial, size int64) (from, n int64) {
+	from = min(p.Offset, size)
+	return from, min(p.Count, size-from)
+}
+
+func appendOrigin(name []byte, p *imapwire.Partial) []byte {
+	name = append(name, '<')
+	name = imapwire.AppendNumber(name, p.Offset)
+	return append(name, '>')
+}
+
+// literals writes the sections of the message whose response began at start.
+func (r *fetchRun) literals(ctx context.Context, w *row, list []literal, start int) error {
+	streams := uint32(0)
+	for i, l := range list {
+		if i > 0 {
+			r.out.buf = append(r.out.buf, ' ')
+		}
+		r.out.buf = append(append(r.out.buf, l.name...), ' ')
+		if !l.exists {
+			r.out.buf = append(r.out.buf, "NIL"...)
+			continue
+		}
+		r.out.buf = imapwire.AppendLiteralHead(r.out.buf, l.size, l.binary)
+		if l.size <= maxInline {
+			var err error
+			if r.out.buf, err = appendAll(r.out.buf, l.r); err != nil {
+				return err
+			}
+			continue
+		}
+		if streams == 0 {
+			if err := r.out.flushUpTo(ctx, start); err != nil {
+				return err
+			}
+		}
+		if err := r.stream(ctx, session.Stream{UID: w.flags.UID, Item: streams, Length: l.size}, l.r); err != nil {
+			return err
+		}
+		streams++
+	}
+	return nil
+}
+
+func (r *fetchRun) stream(ctx context.Context, st session.Stream, from io.Reader) error {
+	if err := r.out.flush(ctx); err != nil {
+		return err
+	}
+	st.Command = r.number
+	if err := r.out.sink.Stream(ctx, st, from); err != nil {
+		return &lostError{err}
+	}
+	return nil
+}
+
+// appendAll appends what r has, from memory.
+func appendAll(b []byte, r io.Reader) ([]byte, error) {
+	w := bytes.NewBuffer(b)
+	_, err := io.Copy(w, r)
+	return w.Bytes(), err
+}

@@ -1,0 +1,62 @@
+package imapd
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/tandemail/tandemail/internal/imapwire"
+	"github.com/tandemail/tandemail/internal/mail"
+)
+
+// realName is a name without the separator at its end, by which a client says
+// that names below it will follow (RFC 9051 6.3.4).
+func realName(name string) string {
+	return strings.TrimSuffix(name, mail.Separator)
+}
+
+// create is CREATE, with USE of RFC 6154.
+func (s *Session) create(ctx context.Context, _ *imapwire.Command, a *imapwire.Create) (answer, error) {
+	res, err := s.do(ctx, 0, mail.Create{Name: realName(a.Mailbox), Use: a.Use})
+	if err != nil {
+		return answer{}, err
+	}
+	return okCode("MAILBOXID ("+res.Mailbox.String()+")", "CREATE completed"), nil
+}
+
+// deleteMailbox is DELETE. A session that deletes the mailbox it has selected
+// returns to the authenticated state.
+func (s *Session) deleteMailbox(ctx context.Context, _ *imapwire.Command, a *imapwire.Delete) (answer, error) {
+	if _, err := s.do(ctx, 0, mail.Delete{Name: a.Mailbox}); err != nil {
+		return answer{}, err
+	}
+	if s.box == nil {
+		return ok("DELETE completed"), nil
+	}
+	v, err := s.current(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	if _, err := v.Mailbox(s.box.id); errors.Is(err, mail.ErrNoMailbox) {
+		s.leave()
+	}
+	return ok("DELETE completed"), nil
+}
+
+// rename is RENAME.
+func (s *Session) rename(ctx context.Context, _ *imapwire.Command, a *imapwire.Rename) (answer, error) {
+	_, err := s.do(ctx, 0, mail.Rename{From: a.From, To: realName(a.To)})
+	return ok("RENAME completed"), err
+}
+
+// subscribe is SUBSCRIBE and UNSUBSCRIBE.
+func (s *Session) subscribe(ctx context.Context, c *imapwire.Command, a *imapwire.Subscribe) (answer, error) {
+	_, err := s.do(ctx, 0, mail.Subscribe{Name: realName(a.Mailbox), On: a.On})
+	return ok(c.Name + " completed"), err
+}
+
+// namespace is NAMESPACE (RFC 2342): all mailboxes are personal.
+func (s *Session) namespace(context.Context, *imapwire.Command) (answer, error) {
+	s.out.untagged(`NAMESPACE (("" "` + mail.Separator + `")) NIL NIL`)
+	return ok("NAMESPACE completed"), nil
+}

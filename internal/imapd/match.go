@@ -1,0 +1,261 @@
+package imapd
+
+import (
+	"context"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tandemail/tandemail/internal/imapwire"
+	"github.com/tandemail/tandemail/internal/mail"
+	"github.com/tandemail/tandemail/internal/message"
+)
+
+// candidate is a message that a search looks at.
+type candidate struct {
+	*row
+	*content
+}
+
+// test decides about one candidate.
+type test func(ctx context.Context, c *candidate) (bool, error)
+
+// cost is what a test must look at, from cheap to dear.
+type cost uint8
+
+const (
+	costNone cost = iota
+	costFlags
+	costMessage // the message's record
+	costHeader
+	costBody
+)
+
+// matcher is a search program made ready for one mailbox.
+type matcher struct {
+	test     test
+	among    mail.UIDSet // the only messages that can match
+	messages bool        // tests look at messages' records
+}
+
+// compiler turns keys into tests.
+type compiler struct {
+	s        *Session
+	keywords []string
+	today    time.Time
+}
+
+// compile makes a program ready. errNumber.
+func (s *Session) compile(ctx context.Context, program *imapwire.SearchKey) (*matcher, error) {
+	v, err := s.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	info, err := v.Mailbox(s.box.id)
+	if err != nil {
+		return nil, errGone
+	}
+	c := compiler{s: s, keywords: info.Keywords, today: s.cfg.Now()}
+	t, dear, err := c.key(program)
+	if err != nil {
+		return nil, err
+	}
+	m := &matcher{test: t, among: s.box.uids.all(), messages: dear >= costMessage}
+	for i := range program.Keys {
+		if k := &program.Keys[i]; k.Kind == imapwire.KeySeq || k.Kind == imapwire.KeyUID {
+			set, err := s.resolve(k.Set, k.Kind == imapwire.KeyUID)
+			if err != nil {
+				return nil, err
+			}
+			m.among = intersect(m.among, set)
+		}
+	}
+	return m, nil
+}
+
+// intersect is what a and b have in common.
+func intersect(a, b mail.UIDSet) mail.UIDSet {
+	var out mail.UIDSet
+	for len(a) > 0 && len(b) > 0 {
+		lo, hi := max(a[0].Lo, b[0].Lo), min(a[0].Hi, b[0].Hi)
+		if lo <= hi {
+			out = append(out, mail.UIDRange{Lo: lo, Hi: hi})
+		}
+		if a[0].Hi < b[0].Hi {
+			a = a[1:]
+		} else {
+			b = b[1:]
+		}
+	}
+	return out
+}
+
+// key compiles one key and says how dear its test is.
+func (c *compiler) key(k *imapwire.SearchKey) (test, cost, error) {
+	switch k.Kind {
+	case imapwire.KeyAnd:
+		return c.both(k.Keys, false)
+	case imapwire.KeyOr:
+		return c.both(k.Keys, true)
+	case imapwire.KeyNot:
+		t, dear, err := c.key(&k.Keys[0])
+		return func(ctx context.Context, m *candidate) (bool, error) {
+			hit, err := t(ctx, m)
+			return !hit, err
+		}, dear, err
+	case imapwire.KeySeq, imapwire.KeyUID:
+		set, err := c.s.resolve(k.Set, k.Kind == imapwire.KeyUID)
+		return flagTest(func(f *mail.MessageFlags) bool { return set.Contains(f.UID) }), costNone, err
+	case imapwire.KeyAll, imapwire.KeyHasSaveDate:
+		return always(true), costNone, nil
+	case imapwire.KeyRecent:
+		return always(false), costNone, nil
+	case imapwire.KeyFlag:
+		return flagTest(func(f *mail.MessageFlags) bool { return f.Flags&k.Flag != 0 }), costFlags, nil
+	case imapwire.KeyKeyword:
+		return c.keyword(k.Text), costFlags, nil
+	case imapwire.KeyModSeq:
+		return flagTest(func(f *mail.MessageFlags) bool { return uint64(f.ModSeq) >= k.Number }), costFlags, nil
+	}
+	if t := c.record(k); t != nil {
+		return t, costMessage, nil
+	}
+	return c.text(k)
+}
+
+func always(b bool) test {
+	return func(context.Context, *candidate) (bool, error) { return b, nil }
+}
+
+func flagTest(f func(*mail.MessageFlags) bool) test {
+	return func(_ context.Context, c *candidate) (bool, error) { return f(&c.flags), nil }
+}
+
+func recordTest(f func(*mail.Message) bool) test {
+	return func(_ context.Context, c *candidate) (bool, error) { return f(&c.row.msg), nil }
+}
+
+// both compiles AND, or OR: the cheap tests come first, and the first that
+// decides is the last that is made.
+func (c *compiler) both(keys []imapwire.SearchKey, decides bool) (test, cost, error) {
+	type part struct {
+		test test
+		cost cost
+	}
+	var parts []part
+	var dearest cost
+	for i := range keys {
+		t, dear, err := c.key(&keys[i])
+		if err != nil {
+			return nil, 0, err
+		}
+		parts = append(parts, part{t, dear})
+		dearest = max(dearest, dear)
+	}
+	slices.SortStableFunc(parts, func(a, b part) int { return int(a.cost) - int(b.cost) })
+	return func(ctx context.Context, m *candidate) (bool, error) {
+		for _, p := range parts {
+			if hit, err := p.test(ctx, m); err != nil || hit == decides {
+				return decides, err
+			}
+		}
+		return !decides, nil
+	}, dearest, nil
+}
+
+func (c *compiler) keyword(name string) test {
+	i := slices.IndexFunc(c.keywords, func(w string) bool { return strings.EqualFold(w, name) })
+	if i < 0 {
+		return always(false)
+	}
+	return flagTest(func(f *mail.MessageFlags) bool { return f.Keywords.Has(i) })
+}
+
+// record compiles the keys that look at a message's record; nil for others.
+func (c *compiler) record(k *imapwire.SearchKey) test {
+	switch k.Kind {
+	case imapwire.KeyLarger:
+		return recordTest(func(m *mail.Message) bool { return uint64(m.Size) > k.Number })
+	case imapwire.KeySmaller:
+		return recordTest(func(m *mail.Message) bool { return uint64(m.Size) < k.Number })
+	case imapwire.KeyEmailID:
+		return recordTest(func(m *mail.Message) bool { return m.EmailID.String() == k.Text })
+	case imapwire.KeyThreadID:
+		return recordTest(func(m *mail.Message) bool { return m.ThreadID.String() == k.Text })
+	case imapwire.KeyOlder, imapwire.KeyYounger:
+		border := c.today.Unix() - int64(min(k.Number, math.MaxInt32))
+		return recordTest(func(m *mail.Message) bool {
+			age := m.InternalDate.Time().Unix()
+			return age <= border && k.Kind == imapwire.KeyOlder || age >= border && k.Kind == imapwire.KeyYounger
+		})
+	case imapwire.KeyBefore, imapwire.KeyOn, imapwire.KeySince:
+		if k.Of == imapwire.Sent {
+			return nil
+		}
+		return recordTest(func(m *mail.Message) bool {
+			at := m.InternalDate
+			if k.Of == imapwire.Saved {
+				at = m.SaveDate
+			}
+			return onDay(k, dayOf(at.Time().Unix()))
+		})
+	}
+	return nil
+}
+
+// dayOf counts days from 1970-01-01, those before it as well.
+func dayOf(unix int64) int64 {
+	if unix < 0 {
+		unix -= 86399
+	}
+	return unix / 86400
+}
+
+func onDay(k *imapwire.SearchKey, day int64) bool {
+	switch want := k.Date.Days(); k.Kind {
+	case imapwire.KeyBefore:
+		return day < want
+	case imapwire.KeyOn:
+		return day == want
+	default:
+		return day >= want
+	}
+}
+
+// text compiles the keys that read a message.
+func (c *compiler) text(k *imapwire.SearchKey) (test, cost, error) {
+	needle := message.NewNeedle(k.Text)
+	scope := message.ScopeBody
+	switch k.Kind {
+	case imapwire.KeyBefore, imapwire.KeyOn, imapwire.KeySince:
+		return func(ctx context.Context, m *candidate) (bool, error) {
+			d, err := m.structure(ctx)
+			if err != nil {
+				return false, err
+			}
+			return d.Sent.Valid && onDay(k, d.Sent.Day()), nil
+		}, costHeader, nil
+	case imapwire.KeyHeader:
+		return func(ctx context.Context, m *candidate) (bool, error) {
+			h, err := m.header(ctx)
+			if err != nil {
+				return false, err
+			}
+			return h.Contains(k.Field, needle), nil
+		}, costHeader, nil
+	case imapwire.KeyText:
+		scope = message.ScopeText
+	}
+	return func(ctx context.Context, m *candidate) (bool, error) {
+		d, err := m.structure(ctx)
+		if err != nil {
+			return false, err
+		}
+		octets, err := m.open(ctx)
+		if err != nil {
+			return false, err
+		}
+		return message.Contains(ctx, octets, d, needle, scope)
+	}, costBody, nil
+}

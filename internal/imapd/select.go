@@ -1,0 +1,98 @@
+package imapd
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/tandemail/tandemail/internal/imapwire"
+	"github.com/tandemail/tandemail/internal/mail"
+	"github.com/tandemail/tandemail/internal/session"
+)
+
+// selectMailbox is SELECT and EXAMINE. Whatever comes of it, the mailbox selected
+// before is so no more (RFC 9051 6.3.2).
+func (s *Session) selectMailbox(ctx context.Context, c *imapwire.Command, a *imapwire.Select) (answer, error) {
+	s.leave()
+	v, err := s.current(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	info, err := lookup(v, a.Mailbox)
+	if err != nil {
+		return answer{}, err
+	}
+	b, unseen, err := picture(v, &info)
+	if err != nil {
+		return answer{}, err
+	}
+	b.readOnly = a.ReadOnly
+	s.box = b
+	if a.CondStore {
+		s.enableFeatures(session.CondStore)
+	}
+	s.describe(&info, unseen)
+	s.out.delta.Selected = &session.Selected{
+		Mailbox: b.id, UIDValidity: b.uidValidity, ReadOnly: b.readOnly, Announced: *b.announced(),
+	}
+	if a.ReadOnly {
+		return okCode(imapwire.CodeReadOnly, "EXAMINE completed"), nil
+	}
+	return okCode(imapwire.CodeReadWrite, "SELECT completed"), nil
+}
+
+// lookup finds a mailbox by name; one that is only a component of others is none.
+func lookup(v mail.View, name string) (mail.MailboxInfo, error) {
+	info, err := v.Lookup(name)
+	if err == nil && info.NonExistent {
+		err = fmt.Errorf("open %q: %w", name, mail.ErrNoMailbox)
+	}
+	return info, err
+}
+
+// picture is a new picture of a mailbox, in which everything is announced, and
+// the number of the first message that is not seen, or 0.
+func picture(v mail.View, info *mail.MailboxInfo) (b *box, unseen uint32, err error) {
+	b = &box{id: info.ID, uidValidity: info.UIDValidity}
+	for f, err := range v.Flags(info.ID, 1, maxUID, 0) {
+		if err != nil {
+			return nil, 0, err
+		}
+		b.arrive(f.UID)
+		if unseen == 0 && f.Flags&mail.Seen == 0 {
+			unseen = uint32(b.uids.len())
+		}
+	}
+	at := info.HighestModSeq
+	b.told.UIDNext = info.UIDNext
+	b.told.Expunged = session.Cut{ModSeq: at}
+	b.told.Flags, b.told.Highest = at, at
+	b.told.Keywords = uint32(len(info.Keywords))
+	return b, unseen, nil
+}
+
+// describe writes what SELECT tells of a mailbox.
+func (s *Session) describe(info *mail.MailboxInfo, unseen uint32) {
+	s.flagLines(info)
+	s.exists()
+	s.out.untagged("0 RECENT")
+	if unseen != 0 {
+		s.out.status(fmt.Sprintf("UNSEEN %d", unseen), "First unseen")
+	}
+	s.out.status(fmt.Sprintf("UIDVALIDITY %d", info.UIDValidity), "UIDs valid")
+	s.out.status(fmt.Sprintf("UIDNEXT %d", info.UIDNext), "Predicted next UID")
+	s.out.status(fmt.Sprintf("HIGHESTMODSEQ %d", info.HighestModSeq), "Highest")
+	s.out.status(fmt.Sprintf("MAILBOXID (%s)", info.ID), "Object id")
+}
+
+// leave ends the selected state, if there is one, and says so.
+func (s *Session) leave() {
+	if s.box != nil {
+		s.deselect()
+		s.out.status(imapwire.CodeClosed, "Previous mailbox is closed")
+	}
+}
+
+func (s *Session) deselect() {
+	s.box, s.saved = nil, nil
+	s.out.delta.Merge(session.Delta{Closed: true})
+}

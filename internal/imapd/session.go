@@ -1,0 +1,143 @@
+package imapd
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/tandemail/tandemail/internal/imapwire"
+	"github.com/tandemail/tandemail/internal/mail"
+	"github.com/tandemail/tandemail/internal/session"
+)
+
+// Config of a [Session]. Account, Session and Sink are required.
+type Config struct {
+	Account mail.Account
+	Session mail.SessionID
+	User    string // as authenticated
+	By      string // authorising user of a proxy log-in, or ""
+	Remote  string // the client's address
+	Sink    session.Sink
+
+	Version string           // told by ID; "" is not told
+	Now     func() time.Time // nil: time.Now
+	Log     *slog.Logger     // nil: nothing is logged
+}
+
+// Session is one client in the authenticated or selected state.
+type Session struct {
+	cfg     Config
+	account mail.Account
+	log     *slog.Logger
+
+	enabled session.Features
+	box     *box // the selected mailbox, nil if there is none
+	saved   mail.UIDSet
+	idle    idleGate
+
+	// Of the command that runs.
+	number uint64
+	name   string
+	utf8   bool
+	out    output
+	view   lease
+}
+
+// Command is one whole command with its number, which rises within a session.
+type Command struct {
+	Number uint64
+	Raw    imapwire.Raw
+}
+
+// New makes a session in the authenticated state.
+func New(cfg Config) *Session {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Session{
+		cfg: cfg, account: cfg.Account,
+		log: cfg.Log.With("user", cfg.User, "session", cfg.Session),
+	}
+}
+
+// Execute runs one command and gives its answer, Done included, to the sink. An
+// error means that there was no Done and that the session cannot go on here:
+// [ReasonOf] says why. IDLE runs until [Session.EndIdle] or the end of ctx.
+func (s *Session) Execute(ctx context.Context, c Command) error {
+	s.number = c.Number
+	s.out = output{sink: s.cfg.Sink, command: c.Number, buf: s.out.reuse()}
+	defer s.closeView()
+	cmd, err := imapwire.Parse(c.Raw, s.enabled&session.UTF8 != 0)
+	if err != nil {
+		return s.out.done(ctx, cmd.Tag, syntaxAnswer(err))
+	}
+	s.name = cmd.Name
+	if cmd.UID {
+		s.name = "UID " + cmd.Name
+	}
+	ans, err := s.run(ctx, &cmd)
+	if err != nil {
+		return err
+	}
+	return s.out.done(ctx, cmd.Tag, ans)
+}
+
+// run executes cmd and announces what is new.
+func (s *Session) run(ctx context.Context, cmd *imapwire.Command) (answer, error) {
+	h, ok := handlers[cmd.Name]
+	switch {
+	case !ok:
+		return bad("Command is not possible now"), nil
+	case h.selected && s.box == nil:
+		return bad("No mailbox is selected"), nil
+	case h.writes && s.box.readOnly:
+		return no(imapwire.CodeReadOnly, "Mailbox is selected read-only"), nil
+	}
+	ans, err := h.run(s, ctx, cmd)
+	if err != nil {
+		if ans, err = s.errorAnswer(err); err != nil {
+			return answer{}, err
+		}
+	}
+	news := update{expunges: cmd.UID || !h.numbers, uid: cmd.UID, told: ans.told}
+	return ans, s.sync(ctx, news)
+}
+
+// do proposes one change of the running command. Chunks tell its changes apart;
+// a command that is repeated must number them alike.
+func (s *Session) do(ctx context.Context, chunk int, op mail.Op) (mail.Result, error) {
+	s.closeView()
+	return s.account.Do(ctx, mail.Request{
+		ID: mail.OpID{Session: s.cfg.Session, Number: s.number, Chunk: uint32(chunk)},
+		Actor: mail.Actor{
+			User: s.cfg.User, By: s.cfg.By, Session: s.cfg.Session, Remote: s.cfg.Remote, Command: s.name,
+		},
+		Op: op,
+	})
+}
+
+// Selected is the id of the selected mailbox, zero if there is none. Not to be
+// called while Execute runs.
+func (s *Session) Selected() mail.MailboxID {
+	if s.box == nil {
+		return mail.MailboxID{}
+	}
+	return s.box.id
+}
+
+// syntaxAnswer is the answer to a command that could not be read.
+func syntaxAnswer(err error) answer {
+	e, ok := errors.AsType[*imapwire.SyntaxError](err)
+	if !ok {
+		return bad("Command could not be read")
+	}
+	status := imapwire.BAD
+	if e.No {
+		status = imapwire.NO
+	}
+	return answer{status: status, code: e.Code, text: e.Text}
+}

@@ -1,0 +1,67 @@
+package imapd
+
+import (
+	"context"
+	"slices"
+
+	"github.com/tandemail/tandemail/internal/imapwire"
+	"github.com/tandemail/tandemail/internal/mail"
+)
+
+// status is STATUS. Asking for HIGHESTMODSEQ enables CONDSTORE (RFC 7162 3.1).
+func (s *Session) status(ctx context.Context, _ *imapwire.Command, a *imapwire.Status) (answer, error) {
+	v, err := s.current(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	info, err := lookup(v, a.Mailbox)
+	if err != nil {
+		return answer{}, err
+	}
+	if slices.Contains(a.Items, imapwire.StatusHighestModSeq) {
+		s.enableCondStore()
+	}
+	s.statusLine(&info, a.Items)
+	return ok("STATUS completed"), nil
+}
+
+// statusLine writes a STATUS response.
+func (s *Session) statusLine(info *mail.MailboxInfo, items []imapwire.StatusItem) {
+	b := append(s.out.buf, "* STATUS "...)
+	b = append(s.appendName(b, info.Name), " ("...)
+	for i, item := range items {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		b = append(b, item...)
+		b = appendStatus(append(b, ' '), info, item)
+	}
+	s.out.buf = append(b, ")\r\n"...)
+}
+
+func appendStatus(b []byte, info *mail.MailboxInfo, item imapwire.StatusItem) []byte {
+	switch item {
+	case imapwire.StatusMessages:
+		return imapwire.AppendNumber(b, info.Messages)
+	case imapwire.StatusRecent:
+		return append(b, '0')
+	case imapwire.StatusUIDNext:
+		return imapwire.AppendNumber(b, info.UIDNext)
+	case imapwire.StatusUIDValidity:
+		return imapwire.AppendNumber(b, info.UIDValidity)
+	case imapwire.StatusUnseen:
+		return imapwire.AppendNumber(b, info.Unseen)
+	case imapwire.StatusDeleted:
+		return imapwire.AppendNumber(b, info.Deleted)
+	case imapwire.StatusSize:
+		return imapwire.AppendNumber(b, info.Size)
+	case imapwire.StatusHighestModSeq:
+		return imapwire.AppendNumber(b, info.HighestModSeq)
+	case imapwire.StatusMailboxID:
+		b = append(append(b, '('), info.ID.String()...)
+		return append(b, ')')
+	case imapwire.StatusAppendLimit:
+		return imapwire.AppendNumber(b, mail.MaxMessageSize)
+	}
+	return append(b, '0')
+}

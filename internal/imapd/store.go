@@ -1,0 +1,97 @@
+package imapd
+
+import (
+	"context"
+
+	"github.com/tandemail/tandemail/internal/imapwire"
+	"github.com/tandemail/tandemail/internal/mail"
+)
+
+// store is STORE and UID STORE (RFC 3501, 7162).
+func (s *Session) store(ctx context.Context, c *imapwire.Command, a *imapwire.Store) (answer, error) {
+	uids, err := s.resolve(a.Set, c.UID)
+	if err != nil {
+		return answer{}, err
+	}
+	if a.UnchangedSince != nil {
+		s.enableCondStore()
+	}
+	ans := ok(c.Name + " completed")
+	modified, err := s.storeFlags(ctx, a, uids, &ans)
+	if err != nil {
+		return answer{}, err
+	}
+	if err := s.echo(ctx, c, a, uids, modified, &ans); err != nil {
+		return answer{}, err
+	}
+	if len(modified) > 0 {
+		ans.text = "Conditional STORE failed"
+		ans.code = "MODIFIED " + s.named(modified, c.UID)
+	}
+	return ans, nil
+}
+
+// storeFlags makes the changes and notes them in ans. It returns the UIDs left
+// alone because they changed after UNCHANGEDSINCE.
+func (s *Session) storeFlags(ctx context.Context, a *imapwire.Store, uids mail.UIDSet, ans *answer) (modified mail.UIDSet, err error) {
+	op := mail.Store{Mailbox: s.box.id, Mode: a.Mode, Flags: a.Flags.System, Keywords: a.Flags.Keywords}
+	if a.UnchangedSince != nil {
+		since := mail.ModSeq(*a.UnchangedSince)
+		op.UnchangedSince = &since
+	}
+	for i, part := range split(uids, mail.MaxTouched) {
+		op.UIDs = part
+		res, err := s.do(ctx, i, op)
+		if err != nil {
+			return nil, err
+		}
+		modified = append(modified, res.Modified...)
+		if res.ModSeq != 0 {
+			ans.told = append(ans.told, told{res.UIDs, res.ModSeq})
+		}
+	}
+	return modified, nil
+}
+
+// echo writes the FETCH responses of STORE: the flags of all messages named that
+// are still there, or, where .SILENT asked for none, the new MODSEQs of a session
+// with CONDSTORE (RFC 7162 3.1.3).
+func (s *Session) echo(ctx context.Context, c *imapwire.Command, a *imapwire.Store, uids, modified mail.UIDSet, ans *answer) error {
+	if a.Silent && !s.condStore() {
+		return nil
+	}
+	v, err := s.current(ctx)
+	if err != nil {
+		return err
+	}
+	info, err := v.Mailbox(s.box.id)
+	if err != nil {
+		return errGone
+	}
+	s.announceKeywords(&info)
+	u := update{told: ans.told}
+	found := 0
+	err = s.eachFlags(v, uids, func(f *mail.MessageFlags) {
+		found++
+		switch {
+		case modified.Contains(f.UID):
+		case !a.Silent:
+			s.fetchFlags(f, info.Keywords, c.UID)
+		case u.hasTold(f):
+			b := s.fetchHead(s.box.uids.number(f.UID), f.UID, c.UID)
+			s.out.buf = append(appendModSeq(b, f.ModSeq), ")\r\n"...)
+		}
+	})
+	if err == nil && !c.UID && found < uids.Len() {
+		ans.status, ans.code, ans.text = imapwire.NO, imapwire.CodeExpungeIssued, "Some of the messages no longer exist"
+	}
+	return err
+}
+
+// named is a set as the client names messages: by UID or by number.
+func (s *Session) named(uids mail.UIDSet, uid bool) string {
+	if !uid {
+		uids = s.box.numbersOf(uids)
+	}
+	return uids.String()
+}

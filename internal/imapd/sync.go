@@ -1,0 +1,238 @@
+package imapd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/tandemail/tandemail/internal/imapwire"
+	"github.com/tandemail/tandemail/internal/mail"
+	"github.com/tandemail/tandemail/internal/session"
+)
+
+// update says how news may be told.
+type update struct {
+	expunges bool   // EXPUNGE is allowed now
+	uid      bool   // FETCH responses carry UID
+	told     []told // flag changes that need not be announced again
+}
+
+// sync announces everything that the client has not been told of its mailbox.
+// All of it goes into the current unit, with its delta.
+func (s *Session) sync(ctx context.Context, u update) error {
+	b := s.box
+	if b == nil {
+		return nil
+	}
+	v, err := s.current(ctx)
+	if err != nil {
+		return err
+	}
+	info, err := v.Mailbox(b.id)
+	if errors.Is(err, mail.ErrNoMailbox) {
+		return errGone
+	}
+	if err != nil {
+		return err
+	}
+	at := info.HighestModSeq
+	if b.told.Flags >= at && (b.told.Expunged.ModSeq >= at || !u.expunges) {
+		return nil
+	}
+	known := b.told.UIDNext
+	if u.expunges {
+		if err := s.announceExpunges(v, &info); err != nil {
+			return err
+		}
+	}
+	if err := s.announceArrivals(v, &info); err != nil {
+		return err
+	}
+	s.announceKeywords(&info)
+	if err := s.announceFlags(v, &info, known, u); err != nil {
+		return err
+	}
+	b.told.Highest = at
+	s.out.delta.Announced = b.announced()
+	return nil
+}
+
+// announceExpunges tells what has gone, in MODSEQ order, and within one MODSEQ
+// from the highest UID down.
+func (s *Session) announceExpunges(v mail.View, info *mail.MailboxInfo) error {
+	b := s.box
+	for t, err := range v.Expunged(b.id, b.told.Expunged.ModSeq) {
+		if errors.Is(err, mail.ErrBelowFloor) {
+			return s.announceMissing(v, info)
+		}
+		if err != nil {
+			return err
+		}
+		s.expunged(b.uids.among(t.UIDs))
+	}
+	b.told.Expunged = session.Cut{ModSeq: info.HighestModSeq}
+	return nil
+}
+
+// announceMissing is for a session so old that its tombstones are gone: what is
+// not there any more was expunged.
+func (s *Session) announceMissing(v mail.View, info *mail.MailboxInfo) error {
+	b := s.box
+	var live uidMap
+	for f, err := range v.Flags(b.id, 1, maxUID, 0) {
+		if err != nil {
+			return err
+		}
+		live.add(f.UID)
+	}
+	var gone mail.UIDSet
+	for u := range b.uids.all().All() {
+		if live.number(u) == 0 {
+			gone = gone.Add(u)
+		}
+	}
+	s.expunged(gone)
+	b.told.Expunged = session.Cut{ModSeq: info.HighestModSeq}
+	return nil
+}
+
+// expunged tells that messages of the picture have gone. From the highest down,
+// so that each number is still right when it is told.
+func (s *Session) expunged(set mail.UIDSet) {
+	for i := len(set) - 1; i >= 0; i-- {
+		n := s.box.uids.number(set[i].Lo)
+		for last := n + uint32(set[i].Len()) - 1; last >= n; last-- {
+			s.out.buf = append(s.out.buf, "* "...)
+			s.out.buf = imapwire.AppendNumber(s.out.buf, last)
+			s.out.buf = append(s.out.buf, " EXPUNGE\r\n"...)
+		}
+	}
+	s.box.expunge(set)
+}
+
+// announceArrivals tells of new messages.
+func (s *Session) announceArrivals(v mail.View, info *mail.MailboxInfo) error {
+	b := s.box
+	if info.UIDNext == b.told.UIDNext {
+		return nil
+	}
+	before := b.uids.len()
+	for f, err := range v.Flags(b.id, b.told.UIDNext, maxUID, 0) {
+		if err != nil {
+			return err
+		}
+		b.arrive(f.UID)
+	}
+	b.told.UIDNext = info.UIDNext
+	if b.uids.len() != before {
+		s.exists()
+	}
+	return nil
+}
+
+func (s *Session) exists() {
+	s.out.buf = append(s.out.buf, "* "...)
+	s.out.buf = imapwire.AppendNumber(s.out.buf, s.box.uids.len())
+	s.out.buf = append(s.out.buf, " EXISTS\r\n"...)
+}
+
+// announceKeywords tells the flags of the mailbox if there are more than before.
+func (s *Session) announceKeywords(info *mail.MailboxInfo) {
+	if n := uint32(len(info.Keywords)); n > s.box.told.Keywords {
+		s.box.told.Keywords = n
+		s.flagLines(info)
+	}
+}
+
+// flagLines writes FLAGS and PERMANENTFLAGS.
+func (s *Session) flagLines(info *mail.MailboxInfo) {
+	flags := strings.Join(append(mail.AllFlags.Names(), info.Keywords...), " ")
+	s.out.untagged("FLAGS (" + flags + ")")
+	switch {
+	case s.box.readOnly:
+		s.out.status("PERMANENTFLAGS ()", "Read-only")
+	case len(info.Keywords) >= mail.MaxKeywords:
+		s.out.status("PERMANENTFLAGS ("+flags+")", "No more keywords")
+	default:
+		s.out.status("PERMANENTFLAGS ("+flags+` \*)`, "Flags permitted")
+	}
+}
+
+// announceFlags tells the flag changes of messages that were known before, in
+// MODSEQ order.
+func (s *Session) announceFlags(v mail.View, info *mail.MailboxInfo, known mail.UID, u update) error {
+	b := s.box
+	var changed []mail.MessageFlags
+	if known > 1 && b.told.Flags < info.HighestModSeq {
+		for f, err := range v.Flags(b.id, 1, known-1, b.told.Flags) {
+			if err != nil {
+				return err
+			}
+			if !u.hasTold(&f) {
+				changed = append(changed, f)
+			}
+		}
+	}
+	slices.SortStableFunc(changed, func(a, b mail.MessageFlags) int { return cmp.Compare(a.ModSeq, b.ModSeq) })
+	for i := range changed {
+		s.fetchFlags(&changed[i], info.Keywords, u.uid)
+	}
+	b.told.Flags = info.HighestModSeq
+	return nil
+}
+
+func (u *update) hasTold(f *mail.MessageFlags) bool {
+	for _, t := range u.told {
+		if t.at == f.ModSeq && t.uids.Contains(f.UID) {
+			return true
+		}
+	}
+	return false
+}
+
+// fetchFlags writes a FETCH response with the flags of a message in the picture.
+func (s *Session) fetchFlags(f *mail.MessageFlags, keywords []string, uid bool) {
+	n := s.box.uids.number(f.UID)
+	if n == 0 {
+		return
+	}
+	b := s.fetchHead(n, f.UID, uid)
+	b = append(b, "FLAGS "...)
+	b = imapwire.AppendFlags(b, f.Flags, f.Keywords, keywords)
+	if s.condStore() {
+		b = appendModSeq(append(b, ' '), f.ModSeq)
+	}
+	s.out.buf = append(b, ")\r\n"...)
+}
+
+// fetchHead begins a FETCH response.
+func (s *Session) fetchHead(n uint32, u mail.UID, uid bool) []byte {
+	b := append(s.out.buf, "* "...)
+	b = imapwire.AppendNumber(b, n)
+	b = append(b, " FETCH ("...)
+	if uid {
+		b = append(b, "UID "...)
+		b = imapwire.AppendNumber(b, u)
+		b = append(b, ' ')
+	}
+	return b
+}
+
+func appendModSeq(b []byte, m mail.ModSeq) []byte {
+	b = append(b, "MODSEQ ("...)
+	b = imapwire.AppendNumber(b, m)
+	return append(b, ')')
+}
+
+func (s *Session) condStore() bool { return s.enabled&session.CondStore != 0 }
+
+// enableFeatures adds to what the client enabled.
+func (s *Session) enableFeatures(f session.Features) {
+	if s.enabled&f != f {
+		s.enabled |= f
+		all := s.enabled
+		s.out.delta.Enabled = &all
+	}
+}

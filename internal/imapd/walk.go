@@ -1,0 +1,108 @@
+package imapd
+
+import (
+	"context"
+	"iter"
+
+	"github.com/tandemail/tandemail/internal/mail"
+)
+
+// row is one message of the picture while a command looks at it.
+type row struct {
+	number uint32
+	flags  mail.MessageFlags
+	msg    mail.Message // if the walk asked for it
+}
+
+// walkChunk is how many messages are read from a View at once.
+const walkChunk = 256
+
+// maxGap is how many UIDs that are not wanted are read over: beyond it a second
+// look into the index costs less.
+const maxGap = 64
+
+// walk calls visit for those of uids that still exist, in order, with what Flags
+// and, if messages is set, Messages say of them. A View may be closed between two
+// calls: what visit keeps is its own.
+func (s *Session) walk(ctx context.Context, uids mail.UIDSet, messages bool, visit func(*row) error) error {
+	rows := make([]row, 0, min(uids.Len(), walkChunk))
+	for part := range spans(uids) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		v, err := s.current(ctx)
+		if err != nil {
+			return err
+		}
+		if rows, err = s.readRows(v, part, messages, rows[:0]); err != nil {
+			return err
+		}
+		for i := range rows {
+			if err := visit(&rows[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// spans cuts a set into parts that are read at once.
+func spans(set mail.UIDSet) iter.Seq[mail.UIDSet] {
+	return func(yield func(mail.UIDSet) bool) {
+		for _, part := range split(set, walkChunk) {
+			start := 0
+			for i := 1; i <= len(part); i++ {
+				if i < len(part) && part[i].Lo-part[i-1].Hi <= maxGap {
+					continue
+				}
+				if !yield(part[start:i]) {
+					return
+				}
+				start = i
+			}
+		}
+	}
+}
+
+func (s *Session) readRows(v mail.View, part mail.UIDSet, messages bool, rows []row) ([]row, error) {
+	lo, hi := part[0].Lo, part[len(part)-1].Hi
+	for f, err := range v.Flags(s.box.id, lo, hi, 0) {
+		if err != nil {
+			return nil, err
+		}
+		if part.Contains(f.UID) {
+			rows = append(rows, row{number: s.box.uids.number(f.UID), flags: f})
+		}
+	}
+	if !messages || len(rows) == 0 {
+		return rows, nil
+	}
+	i := 0
+	for m, err := range v.Messages(s.box.id, lo, hi) {
+		if err != nil {
+			return nil, err
+		}
+		for i < len(rows) && rows[i].flags.UID < m.UID {
+			i++
+		}
+		if i < len(rows) && rows[i].flags.UID == m.UID {
+			rows[i].msg = m
+		}
+	}
+	return rows, nil
+}
+
+// eachFlags is walk for a command that needs flags alone, in one View.
+func (s *Session) eachFlags(v mail.View, uids mail.UIDSet, visit func(*mail.MessageFlags)) error {
+	for part := range spans(uids) {
+		for f, err := range v.Flags(s.box.id, part[0].Lo, part[len(part)-1].Hi, 0) {
+			if err != nil {
+				return err
+			}
+			if part.Contains(f.UID) {
+				visit(&f)
+			}
+		}
+	}
+	return nil
+}
