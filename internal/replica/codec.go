@@ -261,7 +261,7 @@ func (r *reader) frame(typ byte) Frame {
 	case typeHeartbeat:
 		return Heartbeat{Stream: r.u64(), Epoch: r.epoch(), Commit: r.lsn(), Stamp: r.duration()}
 	case typeAck:
-		return Ack{Stream: r.u64(), Epoch: r.epoch(), Durable: r.lsn(), Applied: r.lsn(), Stamp: r.duration(), Space: Space(r.enum(byte(Full92) + 1))}
+		return Ack{Stream: r.u64(), Epoch: r.epoch(), Durable: r.lsn(), Applied: r.lsn(), Stamp: r.duration(), Space: Space(r.enum(byte(Refusing) + 1))}
 	case typeRecord:
 		return r.record()
 	case typeBye:

@@ -94,6 +94,8 @@ func (c *Core) take(in Event) {
 		c.onCounterKept(e)
 	case Truncated:
 		c.onTruncated(e)
+	case Trimmed:
+		c.log.low = max(c.log.low, e.Low)
 	case Applied:
 		c.log.applied = max(c.log.applied, e.LSN)
 	case Located:

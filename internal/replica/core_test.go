@@ -434,3 +434,27 @@ func TestNomineeIsTheLongestOfTheSet(t *testing.T) {
 		t.Errorf("nominated %v from outside the set", got)
 	}
 }
+
+func TestNoStreamBeginsBelowWhatWasTrimmed(t *testing.T) {
+	r := leader(t)
+	r.step(Trimmed{Low: 350})
+	r.step(SessionUp{Session: 5, Peer: slotC})
+	r.out = nil
+	r.step(FrameIn{5, Hello{Cluster: "c", Generation: 1, Store: "s01", Slot: slotC, Incarnation: 8, Counter: 1, Stream: 1, Epoch: 4}})
+	if w := sent[Welcome](r); len(w) != 1 || w[0].Answer != Reseed {
+		t.Errorf("got %v, want a reseed", w)
+	}
+}
+
+func BenchmarkWriteOnMaster(b *testing.B) {
+	r := leader(&testing.T{})
+	stream := cluster.LSN(400)
+	b.ReportAllocs()
+	for b.Loop() {
+		r.c.Step(r.now, Appended{Base: stream, End: cluster.Position{LSN: stream + 100, Epoch: 4}})
+		stream += 100
+		r.c.Step(r.now, Durable{LSN: stream})
+		r.c.Step(r.now, FrameIn{1, Ack{Stream: 1, Epoch: 4, Durable: stream}})
+		r.c.Step(r.now, Applied{LSN: stream})
+	}
+}

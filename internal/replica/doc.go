@@ -34,8 +34,8 @@
 // The runner gathers proposals while CanAppend returns nil, appends one batch
 // to the journal under Epoch and Commit, and steps Appended. It answers a
 // client once Applied passed the client's operation, and never NO for what was
-// appended. After StopServing what was appended and not
-// answered is answered "unknown"; what was only waiting did not happen.
+// appended. After StopServing what was appended and not answered is answered
+// "unknown"; what was only waiting did not happen.
 //
 // A Tick at least every TickEvery drives every timeout.
 //

@@ -131,6 +131,9 @@ type CounterKept struct{ Counter uint64 }
 // Truncated: the journal now ends at End, durably. Answers Truncate.
 type Truncated struct{ End cluster.Position }
 
+// Trimmed: the journal now begins at Low.
+type Trimmed struct{ Low cluster.LSN }
+
 // Applied: the state machine and the index are at LSN.
 type Applied struct{ LSN cluster.LSN }
 
@@ -176,9 +179,9 @@ type Space uint8
 
 // Space levels.
 const (
-	Roomy  Space = iota
-	Warn         // 80 %
-	Full92       // 92 %: no new octets
+	Roomy    Space = iota
+	Warn           // 80 %
+	Refusing       // 92 %: no new octets
 )
 
 // SpaceLevel reports the level of this slot's disks when it changed.
@@ -201,6 +204,7 @@ func (EpochDurable) event()       {}
 func (CounterKept) event()        {}
 func (Truncated) event()          {}
 func (Applied) event()            {}
+func (Trimmed) event()            {}
 func (Located) event()            {}
 func (SessionUp) event()          {}
 func (SessionDown) event()        {}
