@@ -138,10 +138,12 @@ type Backend interface {
 	Found(ctx context.Context, req FoundRequest) error
 }
 
-// FoundRequest creates stores in a cluster that has none.
+// FoundRequest creates stores, spread over all machines.
 type FoundRequest struct {
 	Stores int `json:"stores"`
 	Copies int `json:"copies"`
+	// Machines that must be up: with fewer, the stores would be spread over those.
+	Machines int `json:"machines"`
 }
 
 // Error is an answer the caller can act on.

@@ -44,8 +44,8 @@ func (b *backend) Found(ctx context.Context, req api.FoundRequest) error {
 			hosts = append(hosts, plan.Host{Machine: m.Machine, Zone: m.Zone, Weight: m.Weight})
 		}
 	}
-	if len(hosts) < len(p.machines) {
-		return conflict("start the others first, or remove them", "%d of %d machines are up", len(hosts), len(p.machines))
+	if want := max(len(p.machines), req.Machines); len(hosts) < want {
+		return conflict("start the others first, or remove them", "%d of %d machines are up", len(hosts), want)
 	}
 	existing, names := missingStores(p.stores, req.Stores)
 	placed, err := plan.Place(hosts, existing, names, req.Copies)

@@ -36,6 +36,7 @@ type Commands struct {
 	Status  statusCmd  `cmd:"" help:"Show the whole cluster."`
 	User    userCmd    `cmd:"" help:"Manage users."`
 	Store   storeCmd   `cmd:"" help:"Look at stores, switch their masters, compare their copies."`
+	Slot    slotCmd    `cmd:"" help:"Look into a slot's files."`
 	Machine machineCmd `cmd:"" help:"Manage machines."`
 	Bench   benchCmd   `cmd:"" help:"Generate load and measure it."`
 }

@@ -1,0 +1,50 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/slot"
+)
+
+type slotCmd struct {
+	Inspect slotInspectCmd `cmd:"" help:"Print a slot's identity and the batches and records of its journal."`
+}
+
+type slotInspectCmd struct {
+	Meta  string      `arg:"" help:"The slot's meta directory." type:"existingdir"`
+	From  cluster.LSN `help:"Begin at this batch."`
+	Batch int         `help:"Print at most so many batches." default:"100"`
+	Body  bool        `help:"Print operations in full."`
+}
+
+// Run reads the files of a slot that nobody else need have open.
+func (c slotInspectCmd) Run(e *env) error {
+	out := json.NewEncoder(e.stdout)
+	return slot.Dump(vfs.Default, c.Meta, c.From, c.Batch, func(x slot.Entry) error {
+		if e.json {
+			return out.Encode(x)
+		}
+		return c.text(e.stdout, x)
+	})
+}
+
+func (c slotInspectCmd) text(w io.Writer, x slot.Entry) error {
+	var err error
+	switch {
+	case x.Identity != nil:
+		_, err = fmt.Fprintf(w, "slot %v of store %s in cluster %s, opened %d times\n", x.Identity.Slot, x.Identity.Store, x.Identity.Cluster, x.Identity.Opens)
+	case x.Batch != nil:
+		_, err = fmt.Fprintf(w, "batch %d-%d epoch %d commit %d chain %v, %d records\n", x.Batch.Base, x.Batch.End, x.Batch.Epoch, x.Batch.Commit, x.Batch.Chain, x.Batch.Records)
+	case x.Record != nil:
+		_, err = fmt.Fprintf(w, "  %d %s %d octets %s\n", x.Record.LSN, x.Record.Kind, x.Record.Length, x.Record.Summary)
+		if err == nil && c.Body && len(x.Record.Operation) > 0 {
+			_, err = fmt.Fprintf(w, "    %s\n", x.Record.Operation)
+		}
+	}
+	return err
+}
