@@ -137,11 +137,18 @@ func (k *Coord) rewind() bool {
 	return true
 }
 
-// recover is `control recover`: the highest claim of all slots, as a new generation.
+// recover is `control recover`: the highest claim of all slots, as a new
+// generation, above every revision any of them has seen. A revision used twice
+// would let a proposal on the old one replace the new record.
 func (k *Coord) recover() {
 	best := coordState{record: k.record, rev: k.rev}
 	for _, s := range k.w.slots {
 		p := s.disk.promise
+		k.global = max(k.global, p.Rev, p.CoordRev)
+		if s.core != nil {
+			st := s.core.State()
+			k.global = max(k.global, st.Rev, st.CoordRev)
+		}
 		if p.Record.Epoch > best.record.Epoch || (p.Record.Epoch == best.record.Epoch && p.Rev > best.rev) {
 			best = coordState{record: p.Record, rev: p.Rev}
 		}
