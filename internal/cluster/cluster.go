@@ -81,6 +81,18 @@ type Chain [32]byte
 // String is the first 12 hexadecimal digits: enough to compare by eye.
 func (c Chain) String() string { return hex.EncodeToString(c[:6]) }
 
+// MarshalText implements encoding.TextMarshaler: all 64 hexadecimal digits.
+func (c Chain) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, c[:]), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (c *Chain) UnmarshalText(b []byte) error {
+	if len(b) != 2*len(c) {
+		return fmt.Errorf("chain %q: want %d hexadecimal digits", b, 2*len(c))
+	}
+	_, err := hex.Decode(c[:], b)
+	return err
+}
+
 // Position is a place in one particular history.
 type Position struct {
 	LSN   LSN
