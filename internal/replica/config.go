@@ -44,6 +44,7 @@ type Timing struct {
 	Lease      time.Duration // reads, counted from the send of what was confirmed; 1 s
 	LeaseWait  time.Duration // new master, from its own last confirmation; 1.1 s
 	Stall      time.Duration // without progress a replica leaves the set; 5 s
+	Gone       time.Duration // without any connection it leaves sooner; 1 s
 	Alone      time.Duration // a lone master writes this long after a confirmation; 10 s
 	Handshake  time.Duration // an unanswered Hello is repeated; 2 s
 	Retry      time.Duration // between two questions to coordinator or controller; 500 ms
@@ -60,6 +61,7 @@ func (t Timing) withDefaults() Timing {
 	set(&t.Lease, time.Second)
 	set(&t.LeaseWait, 1100*time.Millisecond)
 	set(&t.Stall, 5*time.Second)
+	set(&t.Gone, time.Second)
 	set(&t.Alone, 10*time.Second)
 	set(&t.Handshake, 2*time.Second)
 	set(&t.Retry, 500*time.Millisecond)

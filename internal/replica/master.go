@@ -53,6 +53,7 @@ type peer struct {
 	applied     cluster.LSN
 	stamp       time.Duration // newest heartbeat it confirmed
 	progress    time.Duration // last time it was level or moved
+	connected   time.Duration // last time there was a session with it
 }
 
 func (m *master) peer(id cluster.SlotID) *peer {
@@ -74,7 +75,7 @@ func (c *Core) keepPeers() {
 		case p != nil:
 			peers = append(peers, *p)
 		default:
-			peers = append(peers, peer{slot: ref.Slot, progress: c.now})
+			peers = append(peers, peer{slot: ref.Slot, progress: c.now, connected: c.now})
 		}
 	}
 	for i := range m.peers {
@@ -109,6 +110,7 @@ func (c *Core) excuse(gap time.Duration) {
 	if c.master != nil {
 		for i := range c.master.peers {
 			c.master.peers[i].progress += gap
+			c.master.peers[i].connected += gap
 		}
 	}
 }

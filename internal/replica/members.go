@@ -59,12 +59,18 @@ func (c *Core) nextRecord(stalled []cluster.SlotID) *cluster.StoreRecord {
 	return c.withJoiner()
 }
 
-// stalled are the members of the recorded set that made no progress for Stall.
+// stalled are the members of the recorded set that made no progress for Stall, or
+// that nothing connects us with for Gone: a killed machine is not a slow one.
 func (c *Core) stalled() []cluster.SlotID {
 	var out []cluster.SlotID
-	for _, id := range c.coord.record.InSync {
-		if p := c.master.peer(id); p != nil && (p.lost || c.now >= p.progress+c.cfg.Timing.Stall) {
-			out = append(out, id)
+	t := c.cfg.Timing
+	for i := range c.master.peers {
+		p := &c.master.peers[i]
+		if c.newestSession(p.slot) != 0 {
+			p.connected = c.now
+		}
+		if c.coord.record.IsInSync(p.slot) && (p.lost || c.now >= p.progress+t.Stall || c.now >= p.connected+t.Gone) {
+			out = append(out, p.slot)
 		}
 	}
 	return out
