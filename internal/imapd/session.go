@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"log/slog"
 	"time"
@@ -60,7 +61,7 @@ func New(cfg Config) *Session {
 	}
 	return &Session{
 		cfg: cfg, account: cfg.Account,
-		log: cfg.Log.With("user", cfg.User, "session", cfg.Session),
+		log: cfg.Log.With("user", cfg.User, "session", hex.EncodeToString(cfg.Session[:])),
 	}
 }
 

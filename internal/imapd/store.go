@@ -39,6 +39,10 @@ func (s *Session) storeFlags(ctx context.Context, a *imapwire.Store, uids mail.U
 		since := mail.ModSeq(*a.UnchangedSince)
 		op.UnchangedSince = &since
 	}
+	before, err := s.quiet(ctx, a)
+	if err != nil {
+		return nil, err
+	}
 	for i, part := range split(uids, mail.MaxTouched) {
 		op.UIDs = part
 		res, err := s.do(ctx, i, op)
@@ -46,11 +50,32 @@ func (s *Session) storeFlags(ctx context.Context, a *imapwire.Store, uids mail.U
 			return nil, err
 		}
 		modified = append(modified, res.Modified...)
-		if res.ModSeq != 0 {
+		if res.ModSeq == 0 {
+			continue
+		}
+		if before++; !a.Silent || res.ModSeq == before {
 			ans.told = append(ans.told, told{res.UIDs, res.ModSeq})
 		}
 	}
 	return modified, nil
+}
+
+// quiet is for .SILENT: what others have changed must not be hidden with what the
+// client changes. It announces all there is, and returns the account's MODSEQ: if
+// the next one is the client's, nobody else's change came between.
+func (s *Session) quiet(ctx context.Context, a *imapwire.Store) (mail.ModSeq, error) {
+	if !a.Silent {
+		return 0, nil
+	}
+	if err := s.sync(ctx, update{}); err != nil {
+		return 0, err
+	}
+	v, err := s.current(ctx)
+	if err != nil {
+		return 0, err
+	}
+	account, err := v.Account()
+	return account.ModSeq, err
 }
 
 // echo writes the FETCH responses of STORE: the flags of all messages named that

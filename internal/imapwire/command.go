@@ -2,6 +2,8 @@ package imapwire
 
 import (
 	"errors"
+	"maps"
+	"slices"
 
 	"github.com/tandemail/tandemail/internal/mail"
 )
@@ -233,3 +235,7 @@ func (l *lexer) enable() (any, error) {
 		}
 	}
 }
+
+// Commands are the names of all commands that Parse knows, those behind UID
+// left out, sorted.
+func Commands() []string { return slices.Sorted(maps.Keys(syntaxOf)) }
