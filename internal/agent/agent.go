@@ -27,6 +27,7 @@ import (
 	"github.com/tandemail/tandemail/internal/coord"
 	"github.com/tandemail/tandemail/internal/disk"
 	"github.com/tandemail/tandemail/internal/index"
+	"github.com/tandemail/tandemail/internal/replica"
 	"github.com/tandemail/tandemail/internal/slot"
 )
 
@@ -235,6 +236,16 @@ type Status struct {
 	Accuses []cluster.Machine
 	// SyncAge is how long the oldest sync has been waited for: a hanging disk shows here.
 	SyncAge time.Duration
+}
+
+// follows reports whether slot id runs there and could become master.
+func (s Status) follows(id cluster.SlotID) bool {
+	for _, x := range s.Slots {
+		if x.Slot == id {
+			return x.Role == replica.RoleReplica.String() && x.State != slot.StateFailed && x.State != slot.StateFrozen
+		}
+	}
+	return false
 }
 
 // Lost is a slot that the record says is here and that cannot be opened.

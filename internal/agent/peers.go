@@ -35,9 +35,10 @@ func (p peers) Dial(ctx context.Context, m cluster.Machine, s cluster.Store, fro
 // reachTime bounds the question whether others reach a machine.
 const reachTime = time.Second
 
-// MayGoAlone implements slot.Peers: if any other machine reaches m, the fault is
-// more likely ours, and the other slot should take over.
-func (p peers) MayGoAlone(ctx context.Context, m cluster.Machine) replica.Verdict {
+// MayGoAlone implements slot.Peers: if any other machine sees slot id at work on m,
+// the fault is more likely ours, and that slot should take over. A machine that
+// answers while the slot on it has failed is no reason to wait for it.
+func (p peers) MayGoAlone(ctx context.Context, m cluster.Machine, id cluster.SlotID) replica.Verdict {
 	ctx, cancel := context.WithTimeout(ctx, reachTime)
 	defer cancel()
 	kvs, _, err := p.agent.cfg.Coord.List(ctx, coord.MachinesPrefix)
@@ -53,7 +54,7 @@ func (p peers) MayGoAlone(ctx context.Context, m cluster.Machine) replica.Verdic
 		}
 		asked++
 		go func() {
-			ok, err := p.agent.cfg.Remote.Reaches(ctx, other, m)
+			ok, err := p.agent.cfg.Remote.Reaches(ctx, other, m, id)
 			answers <- err == nil && ok
 		}()
 	}

@@ -63,8 +63,8 @@ func (a *Agent) handle(ctx context.Context, req request, resp *response) error {
 		resp.Status = &st
 		return nil
 	case "reach":
-		_, err := a.cfg.Remote.Status(ctx, req.Machine)
-		resp.Reaches = err == nil
+		st, err := a.cfg.Remote.Status(ctx, req.Machine)
+		resp.Reaches = err == nil && st.follows(req.Slot)
 		return nil
 	}
 	s, err := a.Slot(req.Store)
@@ -140,9 +140,9 @@ func missing(yes bool) error {
 	return nil
 }
 
-// Reaches asks machine m whether it reaches machine other.
-func (r *Remote) Reaches(ctx context.Context, m, other cluster.Machine) (bool, error) {
-	resp, err := r.ask(ctx, m, request{Method: "reach", Machine: other})
+// Reaches asks machine m whether it sees slot id at work on machine other.
+func (r *Remote) Reaches(ctx context.Context, m, other cluster.Machine, id cluster.SlotID) (bool, error) {
+	resp, err := r.ask(ctx, m, request{Method: "reach", Machine: other, Slot: id})
 	return resp.Reaches, err
 }
 

@@ -57,8 +57,8 @@ type Peers interface {
 	// Dial opens a connection to a slot of store s on machine m, of its own and
 	// authenticated.
 	Dial(ctx context.Context, m cluster.Machine, s cluster.Store, from, to cluster.SlotID) (net.Conn, error)
-	// MayGoAlone asks whether the master here may go on without the slot on m.
-	MayGoAlone(ctx context.Context, m cluster.Machine) replica.Verdict
+	// MayGoAlone asks whether the master here may go on without slot id, on m.
+	MayGoAlone(ctx context.Context, m cluster.Machine, id cluster.SlotID) replica.Verdict
 }
 
 // storeID is the store's mark in journals: no journal of another store or

@@ -129,6 +129,6 @@ func (k *keeper) ask(ctx context.Context, e replica.AskController) {
 		if rec == nil {
 			return replica.ControllerAnswered{Verdict: replica.NoVerdict}
 		}
-		return replica.ControllerAnswered{Verdict: k.cfg.Peers.MayGoAlone(ctx, rec.MachineOf(e.Peer))}
+		return replica.ControllerAnswered{Verdict: k.cfg.Peers.MayGoAlone(ctx, rec.MachineOf(e.Peer), e.Peer)}
 	})
 }

@@ -129,7 +129,9 @@ func (n *node) Dial(_ context.Context, m cluster.Machine, _ cluster.Store, from,
 }
 
 // MayGoAlone implements Peers.
-func (n *node) MayGoAlone(context.Context, cluster.Machine) replica.Verdict { return replica.GoAlone }
+func (n *node) MayGoAlone(context.Context, cluster.Machine, cluster.SlotID) replica.Verdict {
+	return replica.GoAlone
+}
 
 func (n *node) running() *Slot {
 	n.world.mu.Lock()
