@@ -152,7 +152,11 @@ func (c *cluster) signal(name string, s syscall.Signal) error {
 	if pid == 0 {
 		return fmt.Errorf("%s does not run", name)
 	}
-	if err := syscall.Kill(pid, s); err != nil {
+	err := syscall.Kill(pid, s)
+	if errors.Is(err, syscall.ESRCH) {
+		return fmt.Errorf("%s (process %d) has ended by itself: see %s", name, pid, filepath.Join(c.Dir, name, "log"))
+	}
+	if err != nil {
 		return fmt.Errorf("send %v to %s (process %d): %w", s, name, pid, err)
 	}
 	return nil

@@ -90,7 +90,7 @@ func (r *round) writers() []user { return r.c.Users[len(r.c.Users)-min(writers, 
 
 // prepare takes down what is there already and makes the writers' mailboxes.
 func (r *round) prepare(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
 	if err := r.c.settle(ctx, settleTime); err != nil {
 		return err

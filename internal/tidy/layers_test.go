@@ -14,7 +14,7 @@ var layers = []struct {
 	packages string
 }{
 	{"words", "cluster mail"},
-	{"mechanisms", "disk line pki message state/operation"},
+	{"mechanisms", "disk spool line pki message state/operation"},
 	{"mechanisms", "journal imapwire link state sieve"},
 	{"mechanisms", "index pack scan session"},
 	{"a slot", "replica"},
@@ -22,14 +22,14 @@ var layers = []struct {
 	{"the cluster", "coord lmtpd"},
 	{"the cluster", "coord/etcd coord/memory"},
 	{"the cluster", "directory plan route"},
-	{"the cluster", "auth agent transfer deliver"},
+	{"the cluster", "auth agent transfer deliver host"},
 	{"the cluster", "controller router proxy"},
 	{"surfaces", "config metrics api"},
 	{"surfaces", "web bench dev"},
 	{"surfaces", "app"},
 	{"surfaces", "cli"},
 	{"surfaces", "/cmd/tandemail"},
-	{testLayer, "mail/mailtest coord/coordtest simnet"},
+	{testLayer, "mail/mailtest coord/coordtest imapwire/imaptest simnet"},
 	{testLayer, "sim tidy /e2e/ledger"},
 	{testLayer, "/e2e"},
 }
