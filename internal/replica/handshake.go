@@ -50,6 +50,10 @@ func (c *Core) greet(s Session, h Hello) {
 		c.refuse(s, h, why)
 		return
 	}
+	if why := c.usedCounter(h); why != "" {
+		c.send(s, Welcome{Stream: h.Stream, Epoch: c.master.epoch, Answer: Reseed, Reason: why})
+		return
+	}
 	p := c.master.peer(h.Slot)
 	if h.Incarnation == p.incarnation && h.Stream <= p.stream {
 		return // overtaken by a later Hello in another session
@@ -77,7 +81,6 @@ func (c *Core) greet(s Session, h Hello) {
 // stranger explains why a Hello is not from a slot of this store.
 func (c *Core) stranger(h Hello) string {
 	r := c.coord.record
-	ref, ok := r.Ref(h.Slot)
 	switch {
 	case h.Cluster != c.cfg.Cluster:
 		return fmt.Sprintf("cluster %q, not %q", h.Cluster, c.cfg.Cluster)
@@ -85,11 +88,20 @@ func (c *Core) stranger(h Hello) string {
 		return fmt.Sprintf("store %q, not %q", h.Store, c.cfg.Store)
 	case h.Generation != r.Generation:
 		return fmt.Sprintf("cluster generation %d, not %d", h.Generation, r.Generation)
-	case !ok || h.Slot == c.cfg.Slot:
+	case !r.Has(h.Slot) || h.Slot == c.cfg.Slot:
 		return fmt.Sprintf("slot %v is none of the store's others", h.Slot)
-	case c.mutated(IgnoreCounter):
+	}
+	return ""
+}
+
+// usedCounter explains why a Hello comes from an older disk or a clone: another
+// incarnation has used its open counter, or a later one.
+func (c *Core) usedCounter(h Hello) string {
+	if c.mutated(IgnoreCounter) {
 		return ""
-	case h.Counter < ref.Counter:
+	}
+	ref, _ := c.coord.record.Ref(h.Slot)
+	if h.Counter < ref.Counter {
 		return fmt.Sprintf("open counter %d, but %d is recorded: an older disk or a clone", h.Counter, ref.Counter)
 	}
 	p := c.master.peer(h.Slot)
