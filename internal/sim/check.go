@@ -16,6 +16,7 @@ type checker struct {
 	committed map[cluster.LSN]cluster.Chain // by base: every batch any slot ever committed
 	names     map[batchName]cluster.Chain   // (epoch, LSN) -> batch
 	owners    map[cluster.Epoch]owner
+	appointed map[cluster.Epoch]owner
 	commits   map[*Slot]cluster.LSN // highest commit a slot ever knew
 	checked   map[*Slot]cluster.LSN // commit checked in this incarnation
 	adopted   map[*Slot]cluster.Epoch
@@ -42,7 +43,7 @@ type owner struct {
 func newChecker(w *World) *checker {
 	return &checker{
 		w: w, committed: map[cluster.LSN]cluster.Chain{}, names: map[batchName]cluster.Chain{},
-		owners: map[cluster.Epoch]owner{}, commits: map[*Slot]cluster.LSN{}, checked: map[*Slot]cluster.LSN{},
+		owners: map[cluster.Epoch]owner{}, appointed: map[cluster.Epoch]owner{}, commits: map[*Slot]cluster.LSN{}, checked: map[*Slot]cluster.LSN{},
 		adopted: map[*Slot]cluster.Epoch{}, refusedOps: map[OpID]bool{},
 	}
 }
@@ -76,7 +77,10 @@ func (c *checker) recordStep(old, next cluster.StoreRecord) {
 		if old.Epoch != 0 && !next.Forced && !old.IsInSync(next.Master) {
 			c.fail(7, "epoch %d: master %s was not in the set of epoch %d", next.Epoch, c.w.nameOf(next.Master), old.Epoch)
 		}
-		if k := c.w.coord; k.rewound && k.prev < k.peak { // above it, nothing can tell
+		me := owner{next.Master, next.Incarnation}
+		again := c.appointed[next.Epoch] == me // a retry after a lost answer says the same twice
+		c.appointed[next.Epoch] = me
+		if k := c.w.coord; k.rewound && k.prev < k.peak && !again { // above it, nothing can tell
 			c.fail(16, "epoch %d began on a coordinator that went back", next.Epoch)
 		}
 	}
