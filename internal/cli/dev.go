@@ -10,6 +10,7 @@ import (
 
 type devCmd struct {
 	Mail    string `help:"Deliver message files, an mbox or a Maildir." placeholder:"PATH" type:"path"`
+	Stores  int    `help:"How many stores a new cluster gets." default:"6"`
 	Respawn bool   `help:"Start machines again that die."`
 }
 
@@ -20,7 +21,7 @@ func (c devCmd) Run(e *env) error {
 		return fmt.Errorf("find this program: %w", err)
 	}
 	return dev.Run(e.ctx, dev.Options{
-		Dir: e.dir, Mail: c.Mail, JSON: e.json, Respawn: c.Respawn, Binary: binary,
+		Dir: e.dir, Mail: c.Mail, Stores: c.Stores, JSON: e.json, Respawn: c.Respawn, Binary: binary,
 		Out: e.stdout, Err: e.stderr, Log: slog.New(slog.NewTextHandler(e.stderr, nil)),
 	})
 }

@@ -1,6 +1,7 @@
 package dev
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,7 +28,9 @@ func (r *runner) ready(ctx context.Context, fresh bool) error {
 		return err
 	}
 	if fresh {
-		if err := retry(ctx, func() error { return c.Found(ctx, api.FoundRequest{Stores: storeCount, Copies: 2, Machines: machineCount}) }); err != nil {
+		if err := retry(ctx, func() error {
+			return c.Found(ctx, api.FoundRequest{Stores: cmp.Or(r.opt.Stores, storeCount), Copies: 2, Machines: machineCount})
+		}); err != nil {
 			return fmt.Errorf("create stores: %w", err)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 type Options struct {
 	Dir     string // "" is a new temporary directory, removed at the end
 	Mail    string // message files, an mbox or a Maildir to deliver
+	Stores  int    // of a new cluster; 0 is 6
 	JSON    bool   // print one line when ready, nothing else
 	Respawn bool   // start machines again that die
 	Binary  string // this program

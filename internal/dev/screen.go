@@ -11,7 +11,7 @@ import (
 func printScreen(w io.Writer, l Layout) error {
 	m1, m2, u := l.Machines[0], l.Machines[1], l.Users[0]
 	var b strings.Builder
-	fmt.Fprintf(&b, "Tandemail: %d machines, %d stores of 2 copies, %d users. Ctrl-C ends it.\n\n", len(l.Machines), storeCount, len(l.Users))
+	fmt.Fprintf(&b, "Tandemail: %d machines, every store on two of them, %d users. Ctrl-C ends it.\n\n", len(l.Machines), len(l.Users))
 	for _, m := range l.Machines {
 		fmt.Fprintf(&b, "  %-3s process %-7d imap %-16s lmtp %-16s http %s\n", m.Name, m.PID, m.IMAP, m.LMTP, m.HTTP)
 	}
