@@ -1,6 +1,8 @@
 package imapd
 
 import (
+	"errors"
+
 	"github.com/tandemail/tandemail/internal/imapwire"
 	"github.com/tandemail/tandemail/internal/mail"
 	"github.com/tandemail/tandemail/internal/session"
@@ -34,6 +36,15 @@ func (b *box) expunge(set mail.UIDSet) {
 		b.told.Sum = b.told.Sum.Remove(u)
 	}
 	b.uids.remove(set)
+}
+
+// selected is the record of the selected mailbox. errGone.
+func (s *Session) selected(v mail.View) (mail.MailboxInfo, error) {
+	info, err := v.Mailbox(s.box.id)
+	if errors.Is(err, mail.ErrNoMailbox) {
+		err = errGone
+	}
+	return info, err
 }
 
 // resolve gives the messages that a sequence set names. UIDs that are not there

@@ -123,10 +123,7 @@ func (r *fetchRun) messages(ctx context.Context, uids mail.UIDSet) error {
 	if err != nil {
 		return err
 	}
-	info, err := v.Mailbox(r.box.id)
-	if errors.Is(err, mail.ErrNoMailbox) {
-		return errGone
-	}
+	info, err := r.selected(v)
 	if err != nil {
 		return err
 	}

@@ -1,207 +1,198 @@
 package imapd
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"net"
-	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
-	"github.com/tandemail/tandemail/internal/imapwire"
-	"github.com/tandemail/tandemail/internal/imapwire/imaptest"
 	"github.com/tandemail/tandemail/internal/mail"
-	"github.com/tandemail/tandemail/internal/mail/mailtest"
 	"github.com/tandemail/tandemail/internal/session"
-	"github.com/tandemail/tandemail/internal/state"
 )
 
-var testTime = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
-
-func testNow() time.Time { return testTime }
-
-func newAccount(t testing.TB) *mailtest.Account {
-	t.Helper()
-	a, err := mailtest.NewServer(mailtest.Config{Now: testNow}).CreateAccount(mail.AccountID{1}, state.NewAccount{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
+// wire is one end of a stream of frames in memory.
+type wire struct {
+	in, out chan session.Frame
+	closed  chan struct{}
+	once    *sync.Once
 }
 
-// host is the smallest front end: one connection, no TLS, no log-in.
-type host struct {
-	t       testing.TB
-	conn    net.Conn
-	s       *Session
-	token   session.Token
-	view    clientView
-	number  uint64
-	running sync.WaitGroup
+func newWire() (front, back *wire) {
+	a, b := make(chan session.Frame, 1000), make(chan session.Frame, 1000)
+	closed, once := make(chan struct{}), new(sync.Once)
+	return &wire{a, b, closed, once}, &wire{b, a, closed, once}
 }
 
-// dial connects a new session to a.
-func dial(t *testing.T, a mail.Account, id byte) net.Conn {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+func (w *wire) Write(_ context.Context, kind byte, parts ...[]byte) error {
+	f, err := session.Decode(session.Kind(kind), bytes.Join(parts, nil))
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	defer ln.Close()
-	client, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
+	select {
+	case <-w.closed:
+		return io.ErrClosedPipe
+	case w.out <- f:
+		return nil
 	}
-	server, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &host{t: t, conn: server}
-	h.s = New(Config{Account: a, Session: mail.SessionID{id}, User: "ann", Sink: h, Now: testNow})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer server.Close()
-		h.serve(t.Context())
-	}()
-	t.Cleanup(func() { client.Close(); <-done })
-	return client
 }
 
-// serve reads commands until the client has gone. "+" lines for literals are sent,
-// and a line while a command runs is taken for DONE.
-func (h *host) serve(ctx context.Context) {
-	c := imapwire.NewCollector(imapwire.Limits{}, nil)
-	r := bufio.NewReaderSize(h.conn, 1<<20)
-	idle := make(chan error, 1)
-	idling := false
-	for {
-		p, err := r.ReadSlice('\n')
-		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
-			h.s.EndIdle(h.number)
-			h.running.Wait()
-			return
-		}
-		if idling {
-			h.s.EndIdle(h.number)
-			if <-idle != nil {
-				return
-			}
-			idling = false
-			continue
-		}
-		for len(p) > 0 {
-			n, step, err := c.Feed(p)
-			p = p[n:]
-			switch {
-			case step == imapwire.NeedContinue:
-				fmt.Fprint(h.conn, "+ go on\r\n")
-			case step == imapwire.Refused:
-				fmt.Fprintf(h.conn, "%s BAD %v\r\n", err.(*imapwire.SyntaxError).Tag, err)
-			case err != nil:
-				return
-			case step == imapwire.Whole:
-				raw := c.Take()
-				h.number++
-				cmd := Command{Number: h.number, Raw: raw}
-				if idling = raw.Name() == "IDLE"; idling {
-					h.running.Go(func() { idle <- h.execute(ctx, cmd) })
-				} else if h.execute(ctx, cmd) != nil {
-					return
-				}
+func (w *wire) Read() (byte, []byte, error) {
+	var f session.Frame
+	select {
+	case f = <-w.in:
+	default:
+		select {
+		case f = <-w.in:
+		case <-w.closed:
+			select { // what was sent before the end
+			case f = <-w.in:
+			default:
+				return 0, nil, io.EOF
 			}
 		}
 	}
+	kind, head, octets := session.Encode(f)
+	return byte(kind), append(head, octets...), nil
 }
 
-func (h *host) execute(ctx context.Context, c Command) error {
-	err := h.s.Execute(ctx, c)
-	if err != nil {
-		fmt.Fprintf(h.conn, "* BYE %v\r\n", ReasonOf(err))
+func (w *wire) Close() error {
+	w.once.Do(func() { close(w.closed) })
+	return nil
+}
+
+// serve starts a session and returns the front end's end, and how Serve ends.
+func serve(t *testing.T, a mail.Account) (*wire, <-chan error) {
+	t.Helper()
+	h := &Host{
+		Open: func(_ context.Context, o session.Open) (mail.Account, session.Opened, error) {
+			if o.User != "ann" {
+				return nil, session.Opened{}, mail.ErrMoved
+			}
+			return a, session.Opened{Version: session.Version, Epoch: 3}, nil
+		},
+		Now: testNow,
 	}
-	return err
+	front, back := newWire()
+	ended := make(chan error, 1)
+	go func() { ended <- h.Serve(t.Context(), back) }()
+	t.Cleanup(func() { _ = front.Close() })
+	return front, ended
 }
 
-// Unit implements session.Sink.
-func (h *host) Unit(_ context.Context, u session.Unit) error {
-	h.forward(u.Octets, u.Delta)
-	_, err := h.conn.Write(u.Octets)
-	return err
-}
-
-// Stream implements session.Sink.
-func (h *host) Stream(_ context.Context, st session.Stream, r io.Reader) error {
-	_, err := io.CopyN(h.conn, r, st.Length)
-	return err
-}
-
-// Done implements session.Sink.
-func (h *host) Done(_ context.Context, d session.Done) error {
-	h.forward(nil, d.Delta)
-	_, err := h.conn.Write(d.Line)
-	return err
-}
-
-// forward holds the invariant of package session: what the token says is what
-// the client has been told.
-func (h *host) forward(octets []byte, d session.Delta) {
-	b := d.Append(nil)
-	d, err := session.DecodeDelta(b)
-	if err == nil {
-		err = h.token.Apply(d)
-	}
-	if err != nil {
-		h.t.Errorf("delta %x: %v", b, err)
-		return
-	}
-	if d.Selected != nil {
-		h.view = clientView{}
-	}
-	h.view.read(octets)
-	if sel := h.token.Selected; sel != nil && int(sel.Count) != h.view.messages {
-		h.t.Errorf("the client knows of %d messages, the token of %d, after %q", h.view.messages, sel.Count, octets)
-	}
-}
-
-// clientView is what a client knows by what it was told.
-type clientView struct{ messages int }
-
-var (
-	existsLine  = regexp.MustCompile(`^\* (\d+) EXISTS$`)
-	expungeLine = regexp.MustCompile(`^\* (\d+) EXPUNGE$`)
-)
-
-func (v *clientView) read(octets []byte) {
-	for line := range bytes.SplitSeq(octets, []byte("\r\n")) {
-		if m := existsLine.FindSubmatch(line); m != nil {
-			v.messages, _ = strconv.Atoi(string(m[1]))
-		}
-		if expungeLine.Match(line) {
-			v.messages--
+func (w *wire) send(t *testing.T, frames ...session.Frame) {
+	t.Helper()
+	for _, f := range frames {
+		if err := session.Send(t.Context(), w, f); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
 
-func TestDialogues(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no dialogues", err)
+func (w *wire) receive(t *testing.T) session.Frame {
+	t.Helper()
+	f, err := session.Receive(w)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			a := newAccount(t)
-			imaptest.Run(t, file, func(name string) net.Conn {
-				n, _ := strconv.Atoi("0" + name)
-				return dial(t, a, byte(n+1))
-			})
+	return f
+}
+
+var opening = session.Open{Version: session.Version, Protocol: session.IMAP, Session: mail.SessionID{1}, User: "ann"}
+
+func TestSessionRunsOverFrames(t *testing.T) {
+	w, ended := serve(t, newAccount(t))
+	w.send(t, opening)
+	if f := w.receive(t); f != session.Frame(session.Opened{Version: session.Version, Epoch: 3}) {
+		t.Fatalf("got %+v", f)
+	}
+	w.send(t,
+		session.Command{Number: 1, Octets: []byte("a APPEND INBOX {4}\r\nab")},
+		session.Command{Number: 1, Last: true, Octets: []byte("cd\r\n")},
+		session.Command{Number: 2, Last: true, Octets: []byte("b SELECT INBOX\r\n")},
+		session.Command{Number: 3, Last: true, Octets: []byte("c IDLE\r\n")},
+		session.EndIdle{Number: 3},
+		session.Command{Number: 4, Last: true, Octets: []byte("d NOOP\r\n")},
+	)
+	var tok session.Token
+	var done []string
+	for len(done) < 4 {
+		var d session.Delta
+		switch f := w.receive(t).(type) {
+		case session.Unit:
+			d = f.Delta
+		case session.Done:
+			d = f.Delta
+			done = append(done, string(f.Line[:4]))
+		default:
+			t.Fatalf("got %+v", f)
+		}
+		if err := tok.Apply(d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := strings.Join(done, ","); got != "a OK,b OK,c OK,d OK" || tok.Selected == nil || tok.Selected.Count != 1 || tok.IdleTag != "" {
+		t.Errorf("got %s, %+v", got, tok)
+	}
+	w.send(t, session.Close{})
+	if err := <-ended; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+}
+
+func TestFrontEndThatGoesEndsAnIdle(t *testing.T) {
+	w, ended := serve(t, newAccount(t))
+	w.send(t, opening, session.Command{Number: 1, Last: true, Octets: []byte("c IDLE\r\n")})
+	w.receive(t)
+	w.receive(t) // "+ idling"
+	_ = w.Close()
+	<-ended
+}
+
+// panicking is an account with a bug.
+type panicking struct{ mail.Account }
+
+func (panicking) View(context.Context) (mail.View, error) { panic("a bug") }
+
+func TestFailuresTellTheFrontEndWhy(t *testing.T) {
+	stranger := opening
+	stranger.User = "bob"
+	resumed := opening
+	resumed.Token = []byte("x")
+	old := opening
+	old.Version = 99
+	command := func(s string) session.Frame {
+		return session.Command{Number: 1, Last: true, Octets: []byte(s)}
+	}
+	for _, x := range []struct {
+		name   string
+		frames []session.Frame
+		want   session.Reason
+	}{
+		{"account elsewhere", []session.Frame{stranger}, session.Moved},
+		{"token", []session.Frame{resumed}, session.NotResumable},
+		{"version", []session.Frame{old}, session.Violation},
+		{"no opening", []session.Frame{session.Close{}}, session.Violation},
+		{"panic", []session.Frame{opening, command("a SELECT INBOX\r\n")}, session.Broken},
+		{"two commands in one", []session.Frame{opening, command("a NOOP\r\nb NOOP\r\n")}, session.Violation},
+		{"half a command", []session.Frame{opening, command("a NOO")}, session.Violation},
+		{"a master's frame", []session.Frame{opening, session.Opened{}}, session.Violation},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			w, ended := serve(t, panicking{newAccount(t)})
+			w.send(t, x.frames...)
+			f := w.receive(t)
+			if _, ok := f.(session.Opened); ok {
+				f = w.receive(t)
+			}
+			if got, ok := f.(session.Failed); !ok || got.Reason != x.want {
+				t.Errorf("got %+v", f)
+			}
+			if err := <-ended; err == nil || errors.Is(err, context.Canceled) {
+				t.Errorf("Serve: %v", err)
+			}
 		})
 	}
 }

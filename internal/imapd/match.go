@@ -52,9 +52,9 @@ func (s *Session) compile(ctx context.Context, program *imapwire.SearchKey) (*ma
 	if err != nil {
 		return nil, err
 	}
-	info, err := v.Mailbox(s.box.id)
+	info, err := s.selected(v)
 	if err != nil {
-		return nil, errGone
+		return nil, err
 	}
 	c := compiler{s: s, keywords: info.Keywords, today: s.cfg.Now()}
 	t, dear, err := c.key(program)

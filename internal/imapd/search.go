@@ -79,10 +79,11 @@ func (s *Session) find(ctx context.Context, program *imapwire.SearchKey) (result
 	if err != nil {
 		return res, err
 	}
+	c := &candidate{content: new(content)} // one for all: most tests look at flags alone
 	err = s.walk(ctx, m.among, m.messages, func(w *row) error {
-		c := s.content(w.msg)
+		c.row, *c.content = w, content{s: s, msg: w.msg}
 		defer c.close()
-		hit, err := m.test(ctx, &candidate{w, c})
+		hit, err := m.test(ctx, c)
 		if err != nil || !hit {
 			return s.unsearchable(w.flags.UID, err)
 		}

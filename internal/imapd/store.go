@@ -89,9 +89,9 @@ func (s *Session) echo(ctx context.Context, c *imapwire.Command, a *imapwire.Sto
 	if err != nil {
 		return err
 	}
-	info, err := v.Mailbox(s.box.id)
+	info, err := s.selected(v)
 	if err != nil {
-		return errGone
+		return err
 	}
 	s.announceKeywords(&info)
 	u := update{told: ans.told}

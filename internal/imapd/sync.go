@@ -30,10 +30,7 @@ func (s *Session) sync(ctx context.Context, u update) error {
 	if err != nil {
 		return err
 	}
-	info, err := v.Mailbox(b.id)
-	if errors.Is(err, mail.ErrNoMailbox) {
-		return errGone
-	}
+	info, err := s.selected(v)
 	if err != nil {
 		return err
 	}

@@ -22,8 +22,7 @@ const (
 	Refused                  // the error is its answer; the stream is in step again
 )
 
-// Spool makes room for one large literal. The file is the caller's: he removes
-// it when the command is done.
+// Spool is room for one large literal.
 type Spool interface {
 	io.Writer
 	Spooled
@@ -63,11 +62,19 @@ func (c *Collector) Feed(p []byte) (n int, step Step, err error) {
 	return n, NeedMore, nil
 }
 
-// Take gives the command that Feed called Whole. The Collector begins anew.
+// Take gives the command that Feed called Whole; the caller closes it when it is
+// done. The Collector begins anew.
 func (c *Collector) Take() Raw {
 	raw := c.raw
 	c.reset()
 	return raw
+}
+
+// Close forgets an unfinished command and gives its space back.
+func (c *Collector) Close() error {
+	err := c.raw.Close()
+	c.reset()
+	return err
 }
 
 // Idle reports whether nothing of a command is there.
@@ -206,9 +213,11 @@ func (c *Collector) skip(b []byte, ev Event) (Step, error) {
 		}
 	}
 	if over {
-		err := c.refusal
-		c.reset()
-		return Refused, err
+		refusal := c.refusal
+		if err := c.Close(); err != nil {
+			return NeedMore, fmt.Errorf("close spool: %w", err)
+		}
+		return Refused, refusal
 	}
 	if c.skipped > maxSkipTotal {
 		return NeedMore, ErrFlood

@@ -61,7 +61,15 @@ func TestCommandsAreFoundWhateverThePieces(t *testing.T) {
 	}
 }
 
-type memorySpool struct{ bytes.Buffer }
+type memorySpool struct {
+	bytes.Buffer
+	closed bool
+}
+
+func (m *memorySpool) Close() error {
+	m.closed = true
+	return nil
+}
 
 func (m *memorySpool) Open() (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(m.Bytes())), nil
@@ -92,6 +100,38 @@ func TestLargeMessagesAreSpooledAndSentOnUnchanged(t *testing.T) {
 	}
 	if raw.Tag() != "a" || raw.Name() != "APPEND" {
 		t.Errorf("tag %q, name %q", raw.Tag(), raw.Name())
+	}
+}
+
+func TestSpoolsAreClosedWithTheirCommand(t *testing.T) {
+	var spools []*memorySpool
+	c := NewCollector(Limits{Memory: 1, Literals: 2}, func(int64) (Spool, error) {
+		spools = append(spools, new(memorySpool))
+		return spools[len(spools)-1], nil
+	})
+	for _, in := range []string{
+		"a APPEND x {2+}\r\nab\r\n",                       // taken
+		"a APPEND x {2+}\r\nab {2+}\r\nab {2+}\r\nab\r\n", // refused
+		"a APPEND x {2+}\r\na",                            // broken off
+	} {
+		switch _, step, _ := c.Feed([]byte(in)); step {
+		case Whole:
+			if raw := c.Take(); raw.Close() != nil {
+				t.Error("close failed")
+			}
+		case NeedMore:
+			if c.Close() != nil || !c.Idle() {
+				t.Error("close failed")
+			}
+		}
+	}
+	if len(spools) != 4 {
+		t.Errorf("%d spools", len(spools))
+	}
+	for i, s := range spools {
+		if !s.closed {
+			t.Errorf("spool %d was not closed", i)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package imapwire
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -22,9 +23,22 @@ type Literal struct {
 	Spool Spooled // else
 }
 
-// Spooled is a literal that is not in memory. It may be opened more than once.
+// Spooled is a literal that is not in memory. It may be opened more than once;
+// Close gives its space back.
 type Spooled interface {
 	Open() (io.ReadCloser, error)
+	io.Closer
+}
+
+// Close gives back the space of spooled literals: the command is done.
+func (r Raw) Close() error {
+	var errs []error
+	for _, l := range r.Literals {
+		if l.Spool != nil {
+			errs = append(errs, l.Spool.Close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Open reads the literal from its beginning.

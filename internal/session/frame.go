@@ -70,7 +70,8 @@ type Command struct {
 // the execution of that command, and may come after its end.
 type EndIdle struct{ Number uint64 }
 
-// Close ends the session: the client has gone. What has begun is finished.
+// Close ends the session: the client has gone. Nothing more is answered; a change
+// that was proposed still happens.
 type Close struct{}
 
 // Opened answers Open.

@@ -1,0 +1,207 @@
+package imapd
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tandemail/tandemail/internal/imapwire"
+	"github.com/tandemail/tandemail/internal/imapwire/imaptest"
+	"github.com/tandemail/tandemail/internal/mail"
+	"github.com/tandemail/tandemail/internal/mail/mailtest"
+	"github.com/tandemail/tandemail/internal/session"
+	"github.com/tandemail/tandemail/internal/state"
+)
+
+var testTime = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
+
+func testNow() time.Time { return testTime }
+
+func newAccount(t testing.TB) *mailtest.Account {
+	t.Helper()
+	a, err := mailtest.NewServer(mailtest.Config{Now: testNow}).CreateAccount(mail.AccountID{1}, state.NewAccount{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// host is the smallest front end: one connection, no TLS, no log-in.
+type host struct {
+	t       testing.TB
+	conn    net.Conn
+	s       *Session
+	token   session.Token
+	view    clientView
+	number  uint64
+	running sync.WaitGroup
+}
+
+// dial connects a new session to a.
+func dial(t *testing.T, a mail.Account, id byte) net.Conn {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	client, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &host{t: t, conn: server}
+	h.s = New(Config{Account: a, Session: mail.SessionID{id}, User: "ann", Sink: h, Now: testNow})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer server.Close()
+		h.serve(t.Context())
+	}()
+	t.Cleanup(func() { client.Close(); <-done })
+	return client
+}
+
+// serve reads commands until the client has gone. "+" lines for literals are sent,
+// and a line while a command runs is taken for DONE.
+func (h *host) serve(ctx context.Context) {
+	c := imapwire.NewCollector(imapwire.Limits{}, nil)
+	r := bufio.NewReaderSize(h.conn, 1<<20)
+	idle := make(chan error, 1)
+	idling := false
+	for {
+		p, err := r.ReadSlice('\n')
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			h.s.EndIdle(h.number)
+			h.running.Wait()
+			return
+		}
+		if idling {
+			h.s.EndIdle(h.number)
+			if <-idle != nil {
+				return
+			}
+			idling = false
+			continue
+		}
+		for len(p) > 0 {
+			n, step, err := c.Feed(p)
+			p = p[n:]
+			switch {
+			case step == imapwire.NeedContinue:
+				fmt.Fprint(h.conn, "+ go on\r\n")
+			case step == imapwire.Refused:
+				fmt.Fprintf(h.conn, "%s BAD %v\r\n", err.(*imapwire.SyntaxError).Tag, err)
+			case err != nil:
+				return
+			case step == imapwire.Whole:
+				raw := c.Take()
+				h.number++
+				cmd := Command{Number: h.number, Raw: raw}
+				if idling = raw.Name() == "IDLE"; idling {
+					h.running.Go(func() { idle <- h.execute(ctx, cmd) })
+				} else if h.execute(ctx, cmd) != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (h *host) execute(ctx context.Context, c Command) error {
+	err := h.s.Execute(ctx, c)
+	if err != nil {
+		fmt.Fprintf(h.conn, "* BYE %v\r\n", ReasonOf(err))
+	}
+	return err
+}
+
+// Unit implements session.Sink.
+func (h *host) Unit(_ context.Context, u session.Unit) error {
+	h.forward(u.Octets, u.Delta)
+	_, err := h.conn.Write(u.Octets)
+	return err
+}
+
+// Stream implements session.Sink.
+func (h *host) Stream(_ context.Context, st session.Stream, r io.Reader) error {
+	_, err := io.CopyN(h.conn, r, st.Length)
+	return err
+}
+
+// Done implements session.Sink.
+func (h *host) Done(_ context.Context, d session.Done) error {
+	h.forward(nil, d.Delta)
+	_, err := h.conn.Write(d.Line)
+	return err
+}
+
+// forward holds the invariant of package session: what the token says is what
+// the client has been told.
+func (h *host) forward(octets []byte, d session.Delta) {
+	b := d.Append(nil)
+	d, err := session.DecodeDelta(b)
+	if err == nil {
+		err = h.token.Apply(d)
+	}
+	if err != nil {
+		h.t.Errorf("delta %x: %v", b, err)
+		return
+	}
+	if d.Selected != nil {
+		h.view = clientView{}
+	}
+	h.view.read(octets)
+	if sel := h.token.Selected; sel != nil && int(sel.Count) != h.view.messages {
+		h.t.Errorf("the client knows of %d messages, the token of %d, after %q", h.view.messages, sel.Count, octets)
+	}
+}
+
+// clientView is what a client knows by what it was told.
+type clientView struct{ messages int }
+
+var (
+	existsLine  = regexp.MustCompile(`^\* (\d+) EXISTS$`)
+	expungeLine = regexp.MustCompile(`^\* (\d+) EXPUNGE$`)
+)
+
+func (v *clientView) read(octets []byte) {
+	for line := range bytes.SplitSeq(octets, []byte("\r\n")) {
+		if m := existsLine.FindSubmatch(line); m != nil {
+			v.messages, _ = strconv.Atoi(string(m[1]))
+		}
+		if expungeLine.Match(line) {
+			v.messages--
+		}
+	}
+}
+
+func TestDialogues(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no dialogues", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			a := newAccount(t)
+			imaptest.Run(t, file, func(name string) net.Conn {
+				n, _ := strconv.Atoi("0" + name)
+				return dial(t, a, byte(n+1))
+			})
+		})
+	}
+}

@@ -1,0 +1,145 @@
+package imapd
+
+import (
+	"context"
+	"iter"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tandemail/tandemail/internal/imapwire"
+	"github.com/tandemail/tandemail/internal/mail"
+	"github.com/tandemail/tandemail/internal/session"
+)
+
+// FuzzExecute: whatever a client sends, every command has one tagged answer, and
+// the token stays with what the client was told.
+func FuzzExecute(f *testing.F) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		var commands []string
+		for line := range strings.SplitSeq(string(text), "\n") {
+			if c, ok := strings.CutPrefix(line, "C: "); ok && !strings.HasSuffix(c, "{}") && !strings.HasSuffix(c, "IDLE") {
+				commands = append(commands, c+"\r\n")
+			}
+		}
+		f.Add([]byte(strings.Join(commands, "")))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		d := newDirect(t, newAccount(t), 1)
+		d.fill(2)
+		c := imapwire.NewCollector(imapwire.Limits{Line: 2048, String: 2048, Message: 4096}, nil)
+		for n := 0; len(in) > 0 && n < 30; {
+			k, step, err := c.Feed(in)
+			in = in[k:]
+			if err != nil && step != imapwire.Refused {
+				return
+			}
+			if step == imapwire.Whole {
+				n++
+				d.check(t, c.Take())
+			}
+		}
+	})
+}
+
+// check executes one command.
+func (d *direct) check(t *testing.T, command imapwire.Raw) {
+	d.next++
+	d.EndIdle(d.next)
+	d.frames, d.done = nil, 0
+	err := d.Execute(t.Context(), Command{Number: d.next, Raw: command})
+	if err != nil {
+		t.Fatalf("%q: %v", command.Text, err)
+	}
+	if d.done != 1 {
+		t.Fatalf("%q: %d tagged answers", command.Text, d.done)
+	}
+	for i, u := range d.frames {
+		if !strings.HasSuffix(u, "\r\n") && strings.HasPrefix(u, "unit ") && !strings.HasPrefix(d.frames[i+1], "stream") {
+			t.Fatalf("%q: unit ends with %.100q", command.Text, u)
+		}
+	}
+}
+
+// altered is an account whose views are altered.
+type altered struct {
+	mail.Account
+	view func(mail.View) mail.View
+}
+
+func (a *altered) View(ctx context.Context) (mail.View, error) {
+	v, err := a.Account.View(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return a.view(v), nil
+}
+
+// forgetful is a view whose tombstones are gone.
+type forgetful struct{ mail.View }
+
+func (forgetful) Expunged(mail.MailboxID, mail.ModSeq) iter.Seq2[mail.Tombstone, error] {
+	return func(yield func(mail.Tombstone, error) bool) { yield(mail.Tombstone{}, mail.ErrBelowFloor) }
+}
+
+// damaged is a view in which a message cannot be opened.
+type damaged struct {
+	mail.View
+	uid mail.UID
+	err error
+}
+
+func (v damaged) Open(ctx context.Context, msg mail.Message) (mail.Content, error) {
+	if msg.UID == v.uid {
+		return nil, v.err
+	}
+	return v.View.Open(ctx, msg)
+}
+
+func TestExpungesBelowTheTombstoneFloorAreFoundByComparison(t *testing.T) {
+	twin := newAccount(t)
+	d := newDirect(t, &altered{twin, func(v mail.View) mail.View { return forgetful{v} }}, 1)
+	other := newDirect(t, twin, 2)
+	d.fill(6)
+	d.ok("SELECT INBOX")
+	other.ok("SELECT INBOX")
+	other.ok("STORE 2:3,5 +FLAGS.SILENT (\\Deleted)")
+	other.ok("EXPUNGE")
+	want := "* 5 EXPUNGE\r\n* 3 EXPUNGE\r\n* 2 EXPUNGE\r\nx OK NOOP completed\r\n"
+	if got := d.ok("NOOP"); got != want {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestDamagedMessageDoesNotHideTheOthers(t *testing.T) {
+	a := &altered{newAccount(t), func(v mail.View) mail.View { return damaged{v, 2, mail.ErrCorrupt} }}
+	d := newDirect(t, a, 1)
+	d.fill(3)
+	d.ok("EXAMINE INBOX")
+	out, err := d.run("x FETCH 1:3 BODY[]")
+	if err != nil || strings.Count(out, "Subject: x") != 2 || strings.Contains(out, "* 2 ") ||
+		!strings.HasSuffix(out, "x NO [CORRUPTION] A stored message is damaged\r\n") {
+		t.Errorf("got %s, %v", out, err)
+	}
+	if out := d.ok("SEARCH SUBJECT x"); !strings.HasPrefix(out, "* SEARCH 1 3\r\n") {
+		t.Errorf("got %s", out)
+	}
+	a.view = func(v mail.View) mail.View { return damaged{v, 3, mail.ErrNoMessage} }
+	out, err = d.run("x FETCH 1:3 (BODY[])")
+	if err != nil || !strings.HasSuffix(out, "x NO [EXPUNGEISSUED] Some of the messages no longer exist\r\n") {
+		t.Errorf("got %s, %v", out, err)
+	}
+	a.view = func(v mail.View) mail.View { return damaged{v, 1, mail.ErrMoved} }
+	if _, err := d.run("x FETCH 1:3 (BODY[])"); ReasonOf(err) != session.Moved {
+		t.Errorf("got %v", err)
+	}
+}
