@@ -2,6 +2,7 @@ package slot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -17,7 +18,9 @@ import (
 // the index.
 type applier struct {
 	*incarnation
-	post func(replica.Event)
+	post    func(replica.Event)
+	replay  *replay
+	flusher *flusher
 
 	mu     sync.Mutex
 	target cluster.LSN
@@ -27,6 +30,10 @@ type applier struct {
 // applyBytes is how much journal goes into one batch of the index at most, when
 // the applier is behind.
 const applyBytes = 2 << 20
+
+// errOperation: the state machine cannot apply an operation. Everything before it
+// is applied, and the index is sound.
+var errOperation = errors.New("operation cannot be applied")
 
 // applyTo raises the target.
 func (a *applier) applyTo(lsn cluster.LSN) {
@@ -50,12 +57,13 @@ func (a *applier) run(ctx context.Context) error {
 	at := a.index.Applied().LSN
 	for {
 		for at < a.goal() && ctx.Err() == nil {
-			next, err := a.round(at, a.goal())
+			next, err := a.advance(at, a.goal())
 			if err != nil {
 				return err
 			}
 			at = next
 			a.post(replica.Applied{LSN: at})
+			a.flusher.applied(at)
 		}
 		select {
 		case <-a.wake:
@@ -65,26 +73,50 @@ func (a *applier) run(ctx context.Context) error {
 	}
 }
 
+// advance applies some of what is before target. After a bad operation it applies
+// the batches before its own one by one, so that nothing good is left out.
+func (a *applier) advance(at, target cluster.LSN) (cluster.LSN, error) {
+	limit := applyBytes
+	careful, err := a.replay.before(at)
+	if err != nil {
+		return at, err
+	}
+	if careful {
+		limit = 1
+	}
+	next, err := a.round(at, target, limit)
+	if errors.Is(err, errOperation) && limit > 1 {
+		next, err = a.round(at, target, 1)
+	}
+	return next, err
+}
+
 // applied is one operation's outcome on its way to whoever waits.
 type applied struct {
 	proposal *proposal // nil: not proposed here
 	outcome  state.Outcome
 }
 
-// round applies whole journal batches from at on, in one batch of the index.
-func (a *applier) round(at, target cluster.LSN) (cluster.LSN, error) {
+// work is one batch of the index in the making.
+type work struct {
+	kv      state.KV
+	waiting []*proposal // those not reached yet
+	done    []applied
+}
+
+// round applies whole journal batches from at on, at least one and about limit
+// octets, in one batch of the index.
+func (a *applier) round(at, target cluster.LSN, limit int) (cluster.LSN, error) {
 	kv := a.index.NewBatch()
-	var done []applied
+	w := &work{kv: kv, waiting: a.pending.upTo(target), done: a.scratch[:0]}
 	pos := cluster.Position{LSN: at}
-	for size := 0; pos.LSN < target && size < applyBytes; {
+	for size := 0; pos.LSN < target && size < limit; {
 		b, err := a.batchAt(pos.LSN)
 		if err != nil {
 			return at, fmt.Errorf("%w: read journal to apply at %d: %w", errFailed, pos.LSN, err)
 		}
-		for lsn, rec := range b.Records() {
-			if done, err = a.applyRecord(kv, lsn, rec, done); err != nil {
-				return at, err
-			}
+		if err := w.batch(b); err != nil {
+			return at, fmt.Errorf("%w: %w", errFailed, err)
 		}
 		pos = b.Position()
 		size += len(b.Raw)
@@ -96,9 +128,12 @@ func (a *applier) round(at, target cluster.LSN) (cluster.LSN, error) {
 		return at, fmt.Errorf("%w: write index at %d: %w", errFailed, pos.LSN, err)
 	}
 	a.marks.serve(pos.LSN, a.snapshot)
-	for _, d := range done {
-		a.publish(d)
+	for i := range w.done {
+		a.publish(&w.done[i])
 	}
+	a.pending.drop(pos.LSN)
+	clear(w.done)
+	a.scratch = w.done[:0]
 	return pos.LSN, nil
 }
 
@@ -109,43 +144,63 @@ func (a *applier) batchAt(lsn cluster.LSN) (journal.Batch, error) {
 	return firstBatch(a.journal, lsn)
 }
 
-func (a *applier) applyRecord(kv state.KV, at cluster.LSN, rec journal.Record, done []applied) ([]applied, error) {
-	if rec.Kind != journal.KindOperation && rec.Kind != journal.KindFork {
-		return done, nil
-	}
-	d := applied{proposal: a.pending.next(at)}
-	var op *operation.Operation
-	if d.proposal != nil {
-		op = d.proposal.op
-	} else {
-		var err error
-		if op, err = operation.Decode(rec.Payload); err != nil {
-			return done, fmt.Errorf("%w: decode operation at %d: %w", errFailed, at, err)
-		}
-	}
-	var err error
-	if d.outcome, err = a.apply(kv, at, rec.Level, op); err != nil {
-		return done, fmt.Errorf("%w: apply operation at %d: %w", errFailed, at, err)
-	}
-	return append(done, d), nil
-}
-
-// apply is the one place where a panic of the state machine is recovered: it
-// fails this slot alone.
-func (a *applier) apply(kv state.KV, at cluster.LSN, level cluster.Level, op *operation.Operation) (out state.Outcome, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
-	}()
-	return state.Apply(kv, at, level, op)
-}
-
-func (a *applier) publish(d applied) {
+func (a *applier) publish(d *applied) {
 	for _, c := range d.outcome.Changed {
 		a.hub.changed(c.Account, c.Mailboxes)
 	}
 	if d.proposal != nil {
 		d.proposal.finish(outcome{result: d.outcome})
 	}
+}
+
+// batch applies the operations of b. It is the one place where a panic of the
+// state machine is recovered: it fails this slot alone.
+func (w *work) batch(b journal.Batch) (err error) {
+	at := b.Base
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("operation at %d: %w: panic: %v\n%s", at, errOperation, p, debug.Stack())
+		}
+	}()
+	for lsn, rec := range b.Records() {
+		at = lsn
+		if rec.Kind != journal.KindOperation && rec.Kind != journal.KindFork {
+			continue
+		}
+		if err := w.operation(lsn, rec); err != nil {
+			return fmt.Errorf("operation at %d: %w: %w", lsn, errOperation, err)
+		}
+	}
+	return nil
+}
+
+func (w *work) operation(at cluster.LSN, rec journal.Record) error {
+	d := applied{proposal: w.proposal(at)}
+	var op *operation.Operation
+	if d.proposal != nil {
+		op = d.proposal.op
+	} else {
+		var err error
+		if op, err = operation.Decode(rec.Payload); err != nil {
+			return err
+		}
+	}
+	var err error
+	if d.outcome, err = state.Apply(w.kv, at, rec.Level, op); err != nil {
+		return err
+	}
+	w.done = append(w.done, d)
+	return nil
+}
+
+// proposal returns the proposal whose operation is at lsn, nil when it is not ours.
+func (w *work) proposal(at cluster.LSN) *proposal {
+	for len(w.waiting) > 0 && w.waiting[0].at <= at {
+		p := w.waiting[0]
+		w.waiting = w.waiting[1:]
+		if p.at == at {
+			return p
+		}
+	}
+	return nil
 }

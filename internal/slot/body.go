@@ -10,80 +10,10 @@ import (
 	"sync"
 
 	"github.com/tandemail/tandemail/internal/cluster"
-	"github.com/tandemail/tandemail/internal/index"
 	"github.com/tandemail/tandemail/internal/journal"
 	"github.com/tandemail/tandemail/internal/mail"
 	"github.com/tandemail/tandemail/internal/state"
 )
-
-// snapshot is one picture of the index. The incarnation closes when the last has
-// been released.
-type snapshot struct {
-	*index.Snapshot
-	once sync.Once
-	inc  *incarnation
-}
-
-func (inc *incarnation) snapshot() (*snapshot, error) {
-	if !inc.views.enter() {
-		return nil, mail.ErrMoved
-	}
-	s, err := inc.index.Snapshot()
-	if err != nil {
-		inc.views.leave()
-		return nil, fmt.Errorf("take a picture of the state: %w", err)
-	}
-	return &snapshot{Snapshot: s, inc: inc}, nil
-}
-
-// release lets the picture go. Calling it again is harmless.
-func (s *snapshot) release() {
-	s.once.Do(func() {
-		if err := s.Snapshot.Close(); err != nil {
-			s.inc.log.Warn("picture of the state not closed", "err", err)
-		}
-		s.inc.views.leave()
-	})
-}
-
-// gate counts who is inside and lets nobody in once it was closed.
-type gate struct {
-	mu     sync.Mutex
-	inside int
-	closed bool
-	empty  chan struct{} // made by close; closed when nobody is left
-}
-
-func (g *gate) enter() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.closed {
-		return false
-	}
-	g.inside++
-	return true
-}
-
-func (g *gate) leave() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.inside--
-	if g.closed && g.inside == 0 {
-		close(g.empty)
-	}
-}
-
-// close lets nobody in any more and returns when everybody has left.
-func (g *gate) close() {
-	g.mu.Lock()
-	g.closed, g.empty = true, make(chan struct{})
-	if g.inside == 0 {
-		close(g.empty)
-	}
-	empty := g.empty
-	g.mu.Unlock()
-	<-empty
-}
 
 // openContent gives messages' contents as a snapshot places them. The content
 // reads the journal, which outlives the snapshot.
@@ -116,7 +46,11 @@ type chunkReader struct {
 
 // ReadAt implements io.ReaderAt.
 func (c *chunkReader) ReadAt(p []byte, off int64) (int, error) {
-	return c.journal.ReadPayloadAt(p, c.at, off)
+	n, err := c.journal.ReadPayloadAt(p, c.at, off)
+	if errors.Is(err, cluster.ErrStopped) {
+		err = fmt.Errorf("%w: %w", mail.ErrMoved, err)
+	}
+	return n, err
 }
 
 // verifiedReader reads a body that is one chunk, whole and once, and shows
@@ -141,7 +75,7 @@ func (v *verifiedReader) ReadAt(p []byte, off int64) (int, error) {
 
 func (v *verifiedReader) load() {
 	b := make([]byte, v.length)
-	if _, err := v.journal.ReadPayloadAt(b, v.at, 0); err != nil && !errors.Is(err, io.EOF) {
+	if _, err := v.chunkReader.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
 		v.err = fmt.Errorf("read body at %d: %w", v.at, err)
 		return
 	}

@@ -26,9 +26,11 @@ type Config struct {
 	Spool   string // directory on the big disk, of this slot alone
 	FS      vfs.FS
 	Disk    *disk.Disk // of the device Meta is on
-	Shared  *index.Shared
-	Records Records
-	Peers   Peers
+	// SpoolDisk is of the device Spool is on; nil if that is Disk.
+	SpoolDisk *disk.Disk
+	Shared    *index.Shared
+	Records   Records
+	Peers     Peers
 	// Clock counts also while the machine sleeps (CLOCK_BOOTTIME); only its rate matters.
 	Clock func() time.Duration
 	// Now is the wall clock, for the times that users see.

@@ -31,21 +31,11 @@ func (s *Slot) Deliver(ctx context.Context, d Delivery) ([]state.RecipientOutcom
 		return nil, fmt.Errorf("stage delivery: %w", err)
 	}
 	defer body.Close()
-	if err := inc.placeAhead(ctx, []mail.Body{body}); err != nil {
-		return nil, err
-	}
-	p, err := inc.builder.Deliver(state.Delivery{
-		Transaction: d.Transaction, Actor: d.Actor, Body: body, Recipients: d.Recipients,
+	out, err := inc.propose(ctx, []mail.Body{body}, func(b *state.Builder) (*state.Proposal, error) {
+		return b.Deliver(state.Delivery{Transaction: d.Transaction, Actor: d.Actor, Body: body, Recipients: d.Recipients})
 	})
-	if err != nil {
-		return nil, fmt.Errorf("propose delivery: %w", err)
-	}
-	out, err := inc.submit(ctx, p)
-	if err != nil {
-		return nil, err
-	}
 	inc.counts.deliveries.Add(int64(len(out.Recipients)))
-	return out.Recipients, out.Code.Err()
+	return out.Recipients, err
 }
 
 // Settle tells what became of the replies to deliveries. Nobody waits for it.
@@ -92,13 +82,6 @@ func (s *Slot) propose(ctx context.Context, build func(*state.Builder) (*state.P
 	if inc == nil || s.serving.master() == 0 {
 		return mail.ErrMoved
 	}
-	p, err := build(inc.builder)
-	if err != nil {
-		return err
-	}
-	out, err := inc.submit(ctx, p)
-	if err != nil {
-		return err
-	}
-	return out.Code.Err()
+	_, err := inc.propose(ctx, nil, build)
+	return err
 }

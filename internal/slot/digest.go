@@ -35,7 +35,7 @@ func (s *Slot) Digest(ctx context.Context, lsn cluster.LSN) (Digest, error) {
 		return Digest{}, err
 	}
 	defer snap.release()
-	pos := snap.Applied()
+	pos := snap.snap.Applied()
 	sum, err := state.StoreDigest(snap)
 	if err != nil {
 		return Digest{}, err

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"sync"
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/index"
 	"github.com/tandemail/tandemail/internal/journal"
+	"github.com/tandemail/tandemail/internal/mail"
 	"github.com/tandemail/tandemail/internal/replica"
 )
 
@@ -38,8 +40,11 @@ var errIndex = errors.New("index unusable")
 
 func (inc *incarnation) tryOpen(dir string) (journal.Recovery, error) {
 	db, err := index.Open(index.Config{FS: inc.cfg.FS, Dir: dir, Shared: inc.cfg.Shared, Log: inc.log, Fail: inc.indexFailed})
+	if errors.Is(err, cluster.ErrDamaged) {
+		err = fmt.Errorf("%w: %w", errIndex, err)
+	}
 	if err != nil {
-		return journal.Recovery{}, fmt.Errorf("%w: %w", errIndex, err)
+		return journal.Recovery{}, err
 	}
 	applied := db.Applied()
 	cfg := journalConfig(inc.cfg)
@@ -89,7 +94,10 @@ func (inc *incarnation) wire(memory adopted) {
 	inc.keeper = newKeeper(inc.cfg, memory, inc.post)
 	inc.sessions = newSessions(inc, inc.post)
 	inc.syncer = &syncer{journal: inc.journal, post: inc.post, wake: make(chan struct{}, 1)}
-	inc.applier = &applier{incarnation: inc, post: inc.post, wake: make(chan struct{}, 1)}
+	inc.flusher = newFlusher(inc.index)
+	inc.applier = &applier{
+		incarnation: inc, post: inc.post, replay: inc.replay, flusher: inc.flusher, wake: make(chan struct{}, 1),
+	}
 }
 
 // post hands the loop an event, waiting if it is behind; after its end nobody
@@ -135,8 +143,12 @@ func (inc *incarnation) run(ctx context.Context, opened replica.Opened) error {
 	inc.sessionCtx = ctx
 	start(func() { inc.syncer.run(ctx) })
 	start(func() { inc.keeper.runFiles(ctx) })
+	start(func() { inc.flusher.run(ctx) })
 	start(func() {
-		if err := inc.applier.run(ctx); err != nil && ctx.Err() == nil {
+		switch err := inc.applier.run(ctx); {
+		case errors.Is(err, errOperation):
+			inc.broken <- err
+		case err != nil && ctx.Err() == nil:
 			cancel(err)
 		}
 	})
@@ -147,13 +159,14 @@ func (inc *incarnation) run(ctx context.Context, opened replica.Opened) error {
 		case <-ctx.Done():
 		}
 	})
-	inc.publish(opened)
+	inc.publish()
 	err := inc.runLoop(ctx, opened)
 	cancel(err)
+	inc.unpublish()
 	close(inc.done)
-	inc.queue.shut(errNotOpen)
+	inc.queue.shut(mail.ErrMoved)
 	inc.pending.abandon()
-	inc.sessions.wg.Wait()
+	inc.sessions.shut()
 	inc.keeper.wg.Wait()
 	wg.Wait()
 	return context.Cause(ctx)
@@ -161,30 +174,49 @@ func (inc *incarnation) run(ctx context.Context, opened replica.Opened) error {
 
 // runLoop is where a panic of the protocol is recovered: it fails this slot alone.
 func (inc *incarnation) runLoop(ctx context.Context, opened replica.Opened) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: protocol: %v", errFailed, p)
-		}
-	}()
 	l := &loop{incarnation: inc, core: replica.New(replica.Config{
 		Cluster: inc.cfg.Cluster, Store: inc.cfg.Store, Slot: inc.cfg.Slot, RefuseDegraded: inc.cfg.RefuseDegraded,
 	})}
+	defer func() {
+		if p := recover(); p != nil {
+			answerAll(l.taken, mail.ErrUnknown)
+			err = fmt.Errorf("%w: protocol: %v\n%s", errFailed, p, debug.Stack())
+		}
+		l.handing.end(nil)
+	}()
 	return l.run(ctx, opened)
 }
 
 // publish makes the incarnation the slot's present one, and gives it the record
 // that was seen while none was open.
-func (inc *incarnation) publish(_ replica.Opened) {
+func (inc *incarnation) publish() {
 	inc.mu.Lock()
 	inc.now = inc
 	seen := inc.seen
 	inc.mu.Unlock()
 	if seen != nil {
-		inc.recordSeen(*seen)
+		inc.recordSeen(seen.Record)
 	}
 }
 
-func (inc *incarnation) recordSeen(e replica.RecordSeen) {
-	inc.sessions.keep(inc.sessionCtx, e.Record)
-	inc.post(e)
+// unpublish: from now on nobody new finds this incarnation, and no read begins.
+func (inc *incarnation) unpublish() {
+	inc.mu.Lock()
+	inc.now = nil
+	inc.mu.Unlock()
+	inc.serving.set(func(s *serving) { s.epoch, s.until = 0, 0 })
+	inc.hub.all()
+	inc.setStatus(func(st *Status) {
+		st.Role, st.State, st.Serving, st.Reaches, st.PendingOps = replica.RoleIdle.String(), StateOpening, false, nil, 0
+	})
+}
+
+// recordSeen keeps the sessions that rec calls for and tells the loop to look at
+// the newest sighting. It never waits.
+func (inc *incarnation) recordSeen(rec cluster.StoreRecord) {
+	inc.sessions.keep(inc.sessionCtx, rec)
+	select {
+	case inc.seenNews <- struct{}{}:
+	default:
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/replica"
 )
 
@@ -14,14 +15,13 @@ import (
 type keeper struct {
 	cfg   *Config
 	post  func(replica.Event)
-	files chan adoptedWrite
 	wg    sync.WaitGroup
-	saved adopted // what the file holds or will hold
-}
+	saved adopted // what the file holds or will hold; the loop's
 
-type adoptedWrite struct {
-	doc    adopted
-	answer bool // the protocol waits for it
+	mu   sync.Mutex
+	next *adopted      // to be written: the newest holds everything the others did
+	owed cluster.Epoch // the protocol waits for this epoch to be durable; 0: for none
+	wake chan struct{} // buffer of one
 }
 
 // coordTime bounds one question to the coordinator: the protocol must hear
@@ -29,48 +29,59 @@ type adoptedWrite struct {
 const coordTime = 3 * time.Second
 
 func newKeeper(cfg *Config, saved adopted, post func(replica.Event)) *keeper {
-	return &keeper{cfg: cfg, post: post, saved: saved, files: make(chan adoptedWrite, 64)}
+	return &keeper{cfg: cfg, post: post, saved: saved, wake: make(chan struct{}, 1)}
 }
 
 // adopt writes an epoch durably and answers.
 func (k *keeper) adopt(e replica.AdoptEpoch) {
 	k.saved = adopted{Epoch: e.Epoch, Record: &e.Record, Rev: e.Rev, CoordRev: e.CoordRev}
-	k.files <- adoptedWrite{k.saved, true}
+	k.write(e.Epoch)
 }
 
 // keep notes the newest record.
 func (k *keeper) keep(e replica.KeepRecord) {
 	k.saved.Record, k.saved.Rev, k.saved.CoordRev = &e.Record, e.Rev, e.CoordRev
-	k.files <- adoptedWrite{k.saved, false}
+	k.write(0)
 }
 
-// runFiles writes the epoch file until ctx ends. A write that is overtaken by a
-// newer one is skipped: the newer holds everything it held.
+func (k *keeper) write(owed cluster.Epoch) {
+	doc := k.saved
+	k.mu.Lock()
+	k.next = &doc
+	k.owed = max(k.owed, owed)
+	k.mu.Unlock()
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (k *keeper) take() (doc *adopted, owed cluster.Epoch) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	doc, owed = k.next, k.owed
+	k.next, k.owed = nil, 0
+	return doc, owed
+}
+
+// runFiles writes the epoch file until ctx ends.
 func (k *keeper) runFiles(ctx context.Context) {
 	for {
 		select {
-		case w := <-k.files:
-			answer := w.answer
-			epoch := w.doc.Epoch
-			for more := true; more; {
-				select {
-				case next := <-k.files:
-					w = next
-					answer = answer || next.answer
-					epoch = max(epoch, next.doc.Epoch)
-				default:
-					more = false
-				}
-			}
-			if err := writeSealed(k.cfg.FS, k.cfg.Meta, adoptedFile, w.doc); err != nil {
-				k.post(replica.DiskFailed{Reason: err.Error()})
-				return
-			}
-			if answer {
-				k.post(replica.EpochDurable{Epoch: epoch})
-			}
+		case <-k.wake:
 		case <-ctx.Done():
 			return
+		}
+		doc, owed := k.take()
+		if doc == nil {
+			continue
+		}
+		if err := writeSealed(k.cfg.FS, k.cfg.Meta, adoptedFile, *doc); err != nil {
+			k.post(replica.DiskFailed{Reason: err.Error()})
+			return
+		}
+		if owed != 0 {
+			k.post(replica.EpochDurable{Epoch: owed})
 		}
 	}
 }

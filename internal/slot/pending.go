@@ -6,11 +6,11 @@ import (
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/journal"
 	"github.com/tandemail/tandemail/internal/mail"
-	"github.com/tandemail/tandemail/internal/state"
 )
 
 // pending are the proposals that were appended and not applied yet, in the
-// journal's order. The loop adds, the applier takes.
+// journal's order. The loop adds; the applier looks at them, and takes them only
+// when their outcome is in the index: whatever ends it in between, none is lost.
 type pending struct {
 	mu    sync.Mutex
 	items []*proposal
@@ -20,7 +20,7 @@ type pending struct {
 // without an operation are chunks of a body: they are answered here, since their
 // operation refers to them.
 func (p *pending) add(b journal.Batch, batch []*proposal) {
-	at := make([]cluster.LSN, 0, 2*len(batch))
+	at := make([]cluster.LSN, 0, b.Len())
 	for lsn := range b.Records() {
 		at = append(at, lsn)
 	}
@@ -28,8 +28,8 @@ func (p *pending) add(b journal.Batch, batch []*proposal) {
 	defer p.mu.Unlock()
 	for _, pr := range batch {
 		n := len(pr.records)
-		pr.chunks, at = at[:n], at[n:]
-		pr.at = pr.chunks[n-1]
+		pr.at, at = at[n-1], at[n:]
+		pr.under = b.Epoch
 		if pr.op == nil {
 			pr.finish(outcome{})
 			continue
@@ -38,17 +38,36 @@ func (p *pending) add(b journal.Batch, batch []*proposal) {
 	}
 }
 
-// next returns the proposal whose operation is at lsn, nil when it is not ours.
-func (p *pending) next(lsn cluster.LSN) *proposal {
+// upTo lists the proposals that stand before lsn.
+func (p *pending) upTo(lsn cluster.LSN) []*proposal {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.items) == 0 || p.items[0].at != lsn {
-		return nil
+	return p.items[:p.before(lsn):p.before(lsn)]
+}
+
+// drop forgets the proposals that stand before lsn: they were answered.
+func (p *pending) drop(lsn cluster.LSN) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.items = p.items[p.before(lsn):]
+	if len(p.items) == 0 {
+		p.items = nil // lets the answered ones go
 	}
-	first := p.items[0]
-	p.items[0] = nil
-	p.items = p.items[1:]
-	return first
+}
+
+// before counts the proposals before lsn. Called with mu held.
+func (p *pending) before(lsn cluster.LSN) int {
+	n := 0
+	for n < len(p.items) && p.items[n].at < lsn {
+		n++
+	}
+	return n
+}
+
+func (p *pending) len() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.items)
 }
 
 // abandon answers everything "unknown": it was appended, so it may happen.
@@ -58,75 +77,6 @@ func (p *pending) abandon() {
 	p.items = nil
 	p.mu.Unlock()
 	for _, pr := range items {
-		pr.finish(outcome{result: state.Outcome{}, err: mail.ErrUnknown})
+		pr.finish(outcome{err: mail.ErrUnknown})
 	}
-}
-
-// recent keeps the newest batches in memory, so that the applier and the streams
-// to replicas need not read back what was just written. The loop adds; others read.
-type recent struct {
-	mu      sync.Mutex
-	batches []journal.Batch
-	size    int
-	changed chan struct{} // closed and replaced at each change
-}
-
-// recentBytes is how much is kept.
-const recentBytes = 16 << 20
-
-func newRecent() *recent { return &recent{changed: make(chan struct{})} }
-
-func (r *recent) add(b journal.Batch) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.batches = append(r.batches, b)
-	r.size += len(b.Raw)
-	n := 0
-	for n < len(r.batches)-1 && r.size > recentBytes {
-		r.size -= len(r.batches[n].Raw)
-		n++
-	}
-	if n > 0 {
-		rest := copy(r.batches, r.batches[n:])
-		clear(r.batches[rest:])
-		r.batches = r.batches[:rest]
-	}
-	r.wake()
-}
-
-// cut forgets batches that end after lsn.
-func (r *recent) cut(lsn cluster.LSN) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for n := len(r.batches); n > 0 && r.batches[n-1].End > lsn; n-- {
-		r.size -= len(r.batches[n-1].Raw)
-		r.batches[n-1] = journal.Batch{}
-		r.batches = r.batches[:n-1]
-	}
-	r.wake()
-}
-
-func (r *recent) wake() {
-	close(r.changed)
-	r.changed = make(chan struct{})
-}
-
-// from returns the batch that begins at lsn. When it is not here: old means that
-// the journal has it; otherwise it is not written yet, and changed tells when
-// there is something new.
-func (r *recent) from(lsn cluster.LSN) (b journal.Batch, ok, old bool, changed <-chan struct{}) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	lo, hi := 0, len(r.batches)
-	for lo < hi {
-		if mid := (lo + hi) / 2; r.batches[mid].Base < lsn {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	if lo < len(r.batches) && r.batches[lo].Base == lsn {
-		return r.batches[lo], true, false, nil
-	}
-	return journal.Batch{}, false, len(r.batches) == 0 || lsn < r.batches[0].Base, r.changed
 }

@@ -40,6 +40,13 @@ func (s *serving) master() cluster.Epoch {
 	return s.epoch
 }
 
+// watch returns the epoch served and what tells that something has changed.
+func (s *serving) watch() (cluster.Epoch, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.epoch, s.changed
+}
+
 // awaitRead returns as soon as a read may be answered: at once on a healthy
 // master; after the replica's next confirmation when that is late. mail.ErrMoved
 // when this slot is no master.

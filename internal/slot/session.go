@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/journal"
@@ -36,6 +38,45 @@ const (
 	writeBuffer    = 64 << 10
 	maxQueuedFrame = 1024 // protocol frames; beyond it the peer does not read
 )
+
+// A peer that is silent for so long is gone: whoever has nothing to say says so in
+// between. The same bound holds for a peer that does not read.
+const (
+	silence   = 6 * time.Second
+	keepAlive = 2 * time.Second
+)
+
+// signOfLife is an acknowledgement of no stream: it means nothing to the protocol
+// and is not shown to it.
+var signOfLife = replica.Ack{}
+
+func newSession(s *sessions, peer cluster.SlotID, conn net.Conn, cancel context.CancelCauseFunc) *session {
+	se := &session{sessions: s, peer: peer, conn: conn, cancel: cancel, wake: make(chan struct{}, 1)}
+	se.out = bufio.NewWriterSize(deadlined{conn}, writeBuffer)
+	return se
+}
+
+// deadlined gives every read and write a deadline of its own.
+type deadlined struct{ conn net.Conn }
+
+func (d deadlined) Read(p []byte) (int, error) {
+	if err := d.conn.SetReadDeadline(time.Now().Add(silence)); err != nil {
+		return 0, err
+	}
+	return d.conn.Read(p)
+}
+
+func (d deadlined) Write(p []byte) (int, error) {
+	if err := d.conn.SetWriteDeadline(time.Now().Add(silence)); err != nil {
+		return 0, err
+	}
+	return d.conn.Write(p)
+}
+
+// closedError is why a session ended that the protocol closed.
+type closedError string
+
+func (e closedError) Error() string { return "session closed: " + string(e) }
 
 func (se *session) poke() {
 	select {
@@ -82,15 +123,32 @@ func (se *session) stopStream() {
 	se.mu.Unlock()
 }
 
-// read hands every frame to the loop until the connection ends.
+// needs is the position of the next batch to send, the highest there is if none.
+func (se *session) needs() cluster.LSN {
+	se.mu.Lock()
+	defer se.mu.Unlock()
+	if se.cursor == nil {
+		return math.MaxUint64
+	}
+	return se.cursor.Next
+}
+
+// read hands every frame to the loop until the connection ends. However it ends,
+// that is a fault: slots have nothing to say goodbye for, and TLS does not tell a
+// peer that closed from a network that did.
 func (se *session) read(ctx context.Context) error {
-	in := bufio.NewReaderSize(se.conn, readBuffer)
+	in := bufio.NewReaderSize(deadlined{se.conn}, readBuffer)
 	for ctx.Err() == nil {
 		f, err := readFrame(in)
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
 		if err != nil {
 			return fmt.Errorf("read frame: %w", err)
 		}
-		se.post(replica.FrameIn{Session: se.id, Frame: f})
+		if f != replica.Frame(signOfLife) {
+			se.post(replica.FrameIn{Session: se.id, Frame: f})
+		}
 	}
 	return ctx.Err()
 }
@@ -115,6 +173,8 @@ func readFrame(in *bufio.Reader) (replica.Frame, error) {
 // write sends what is queued, then as much of the stream as there is room for,
 // and flushes before it waits.
 func (se *session) write(ctx context.Context) error {
+	idle := time.NewTicker(keepAlive)
+	defer idle.Stop()
 	for {
 		changed, err := se.writeSome()
 		if err != nil {
@@ -126,6 +186,8 @@ func (se *session) write(ctx context.Context) error {
 		select {
 		case <-se.wake:
 		case <-changed:
+		case <-idle.C:
+			se.send(signOfLife)
 		case <-ctx.Done():
 			return ctx.Err()
 		}

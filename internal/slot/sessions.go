@@ -1,13 +1,14 @@
 package slot
 
 import (
-	"bufio"
 	"bytes"
+	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,16 +30,23 @@ type sessions struct {
 	post    func(replica.Event)
 
 	mu     sync.Mutex
+	closed bool
 	last   replica.Session
 	open   map[replica.Session]*session
-	dialed map[cluster.SlotID]bool
-	wg     sync.WaitGroup
+	dialed map[cluster.SlotID]dialed
+	wg     sync.WaitGroup // of who entered
+}
+
+// dialed is a slot that this one keeps a connection to.
+type dialed struct {
+	machine cluster.Machine
+	cancel  context.CancelFunc
 }
 
 func newSessions(inc *incarnation, post func(replica.Event)) *sessions {
 	return &sessions{
 		cfg: inc.cfg, log: inc.log, journal: inc.journal, recent: inc.recent, commit: &inc.commit, post: post,
-		open: map[replica.Session]*session{}, dialed: map[cluster.SlotID]bool{},
+		open: map[replica.Session]*session{}, dialed: map[cluster.SlotID]dialed{},
 	}
 }
 
@@ -48,24 +56,52 @@ const (
 	dialTime  = 3 * time.Second
 )
 
-// keep dials the other slots of rec that are ours to dial, once each, and keeps
-// the connections until ctx ends.
+// enter begins something that shut waits for; false after shut.
+func (s *sessions) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.wg.Add(1)
+	return true
+}
+
+func (s *sessions) leave() { s.wg.Done() }
+
+// shut lets nobody begin any more and waits until all have ended. Their context
+// has ended already.
+func (s *sessions) shut() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.wg.Wait()
+}
+
+// keep dials the slots of rec that are ours to dial, and keeps the connections
+// until ctx ends or a later record no longer has the slot there.
 func (s *sessions) keep(ctx context.Context, rec cluster.StoreRecord) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, d := range s.dialed {
+		if rec.MachineOf(id) != d.machine {
+			d.cancel()
+			delete(s.dialed, id)
+		}
+	}
 	for _, ref := range rec.Slots {
-		if bytes.Compare(s.cfg.Slot[:], ref.Slot[:]) >= 0 {
+		_, known := s.dialed[ref.Slot]
+		if s.closed || known || bytes.Compare(s.cfg.Slot[:], ref.Slot[:]) >= 0 {
 			continue
 		}
-		s.mu.Lock()
-		dialed := s.dialed[ref.Slot]
-		s.dialed[ref.Slot] = true
-		s.mu.Unlock()
-		if !dialed {
-			s.wg.Add(1)
-			go func() {
-				defer s.wg.Done()
-				s.dial(ctx, ref)
-			}()
-		}
+		ctx, cancel := context.WithCancel(ctx)
+		s.dialed[ref.Slot] = dialed{ref.Machine, cancel}
+		s.wg.Add(1)
+		go func() {
+			defer s.wg.Done()
+			defer cancel()
+			s.dial(ctx, ref)
+		}()
 	}
 }
 
@@ -76,8 +112,11 @@ func (s *sessions) dial(ctx context.Context, ref cluster.SlotRef) {
 		conn, err := s.cfg.Peers.Dial(dialCtx, ref.Machine, s.cfg.Store, s.cfg.Slot, ref.Slot)
 		cancel()
 		if err == nil {
-			pause = redialMin
+			begun := s.cfg.Clock()
 			err = s.run(ctx, ref.Slot, conn)
+			if s.cfg.Clock()-begun > redialMax {
+				pause = redialMin
+			}
 		}
 		s.log.Debug("no replication session", "machine", ref.Machine, "err", err)
 		select {
@@ -92,16 +131,13 @@ func (s *sessions) dial(ctx context.Context, ref cluster.SlotRef) {
 func (s *sessions) run(ctx context.Context, peer cluster.SlotID, conn net.Conn) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	se := &session{
-		sessions: s, conn: conn, peer: peer, cancel: cancel, wake: make(chan struct{}, 1),
-		out: bufio.NewWriterSize(conn, writeBuffer),
-	}
+	se := newSession(s, peer, conn, cancel)
 	s.mu.Lock()
 	s.last++
 	se.id = s.last
 	s.open[se.id] = se
 	s.mu.Unlock()
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	s.post(replica.SessionUp{Session: se.id, Peer: peer})
 	done := make(chan struct{})
@@ -110,7 +146,7 @@ func (s *sessions) run(ctx context.Context, peer cluster.SlotID, conn net.Conn) 
 		cancel(se.write(ctx))
 	}()
 	cancel(se.read(ctx))
-	conn.Close()
+	_ = conn.Close() // the reason is in the context
 	<-done
 	s.mu.Lock()
 	delete(s.open, se.id)
@@ -123,6 +159,31 @@ func (s *sessions) session(id replica.Session) *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.open[id]
+}
+
+// reaches lists the slots with which a session stands, each once.
+func (s *sessions) reaches() []cluster.SlotID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []cluster.SlotID
+	for _, se := range s.open {
+		if !slices.Contains(list, se.peer) {
+			list = append(list, se.peer)
+		}
+	}
+	slices.SortFunc(list, func(a, b cluster.SlotID) int { return cmp.Compare(a.String(), b.String()) })
+	return list
+}
+
+// needs is the lowest position that a stream has not sent yet.
+func (s *sessions) needs() cluster.LSN {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	low := cluster.LSN(math.MaxUint64)
+	for _, se := range s.open {
+		low = min(low, se.needs())
+	}
+	return low
 }
 
 // do carries out an effect that concerns one session. One that is gone needs nothing.
@@ -155,31 +216,15 @@ func (s *sessions) do(e replica.Effect) {
 
 // locate looks a position up beside the loop: an old one is read from disk.
 func (s *sessions) locate(e replica.Locate) {
-	s.wg.Add(1)
+	if !s.enter() {
+		return
+	}
 	go func() {
-		defer s.wg.Done()
+		defer s.leave()
 		answer := replica.Located{Session: e.Session, Stream: e.Stream}
-		chain, err := s.journal.ChainAt(e.LSN)
-		if err == nil {
-			answer.At = cluster.Position{LSN: e.LSN, Chain: chain, Epoch: s.epochAt(e.LSN)}
-			answer.Found = true
+		if at, err := s.journal.PositionAt(e.LSN); err == nil {
+			answer.At, answer.Found = at, true
 		}
 		s.post(answer)
 	}()
 }
-
-// epochAt returns the epoch of the batch that ends at lsn, 0 at the very beginning.
-func (s *sessions) epochAt(lsn cluster.LSN) cluster.Epoch {
-	var e cluster.Epoch
-	for _, start := range s.journal.Epochs() {
-		if start.LSN < lsn {
-			e = start.Epoch
-		}
-	}
-	return e
-}
-
-// errClosed is why a session ended that the protocol closed.
-type closedError string
-
-func (e closedError) Error() string { return fmt.Sprintf("session closed: %s", string(e)) }

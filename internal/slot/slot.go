@@ -28,6 +28,8 @@ type Slot struct {
 	hub     *hub
 	counts  counters
 
+	cleared bool // what an earlier process left in the spool is gone; Run's
+
 	mu     sync.Mutex
 	now    *incarnation // nil while none is open
 	seen   *replica.RecordSeen
@@ -76,14 +78,23 @@ func journalConfig(cfg *Config) journal.Config {
 	}
 }
 
-// reopenWait is the pause before a slot whose incarnation ended opens again.
-const reopenWait = 100 * time.Millisecond
+// The pause before a slot whose incarnation ended opens again: longer each time,
+// unless it ran for a while, since a disk that fails does not get well by trying.
+const (
+	reopenMin = 100 * time.Millisecond
+	reopenMax = 5 * time.Second
+)
 
 // Run opens the slot and serves until ctx ends. A failed slot stays failed, and
 // says so in Status, until the process or an operator acts.
 func (s *Slot) Run(ctx context.Context) error {
+	pause := reopenMin
 	for {
+		begun := s.cfg.Clock()
 		err := s.runOnce(ctx)
+		if s.cfg.Clock()-begun > reopenMax {
+			pause = reopenMin
+		}
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -94,10 +105,13 @@ func (s *Slot) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		s.log.Warn("slot opens again", "err", err)
+		s.setStatus(func(st *Status) { st.Reason = err.Error() })
 		select {
-		case <-time.After(reopenWait):
+		case <-time.After(pause):
 		case <-ctx.Done():
+			return ctx.Err()
 		}
+		pause = min(2*pause, reopenMax)
 	}
 }
 
@@ -108,11 +122,6 @@ func (s *Slot) runOnce(ctx context.Context) error {
 		return fmt.Errorf("open slot: %w", err)
 	}
 	err = inc.run(ctx, opened)
-	s.mu.Lock()
-	s.now = nil
-	s.mu.Unlock()
-	s.serving.set(func(v *serving) { v.epoch, v.until = 0, 0 })
-	s.hub.all()
 	return errors.Join(err, inc.close())
 }
 
@@ -129,21 +138,28 @@ type incarnation struct {
 	queue   *queue
 	pending pending
 	recent  *recent
-	views   gate
+	views   views
 	marks   marks
 	builder *state.Builder
 	stager  *state.Stager
-	records []journal.Record // scratch of the loop
-	commit  atomic.Uint64    // the protocol's, for the frames that streams send
+	commit  atomic.Uint64         // the protocol's, for the frames that streams send
+	full    atomic.Bool           // no new octets
+	fault   atomic.Pointer[error] // an operation cannot be applied: reads only
+	scratch []applied             // the applier's
 
 	keeper   *keeper
 	sessions *sessions
 	syncer   *syncer
 	applier  *applier
-	problem  *replica.Problem
+	flusher  *flusher
+	replay   *replay
+	problem  *replica.Problem // the loop's
 
 	sessionCtx context.Context
-	failed     chan error // of the index: fatal errors that only a callback tells
+	seenNews   chan struct{}  // buffer of one: look at Slot.seen
+	handovers  chan *handover // wishes for a switchover
+	broken     chan error     // buffer of one: of the applier, an operation
+	failed     chan error     // of the index: fatal errors that only a callback tells
 }
 
 // open reads what is on disk.
@@ -163,15 +179,20 @@ func (s *Slot) open() (*incarnation, replica.Opened, error) {
 	}
 	inc := &incarnation{
 		Slot: s, cfg: &s.cfg, id: id, queue: newQueue(), recent: newRecent(),
-		builder: newBuilder(&s.cfg), stager: state.NewStager(spool{s.cfg.FS, s.cfg.Spool}),
-		events: make(chan replica.Event, maxEvents), done: make(chan struct{}), failed: make(chan error, 1),
+		builder: newBuilder(&s.cfg), stager: state.NewStager(spool{s.cfg.FS, s.cfg.Spool, s.cfg.Rand}),
+		events: make(chan replica.Event, maxEvents), done: make(chan struct{}), seenNews: make(chan struct{}, 1),
+		handovers: make(chan *handover), broken: make(chan error, 1), failed: make(chan error, 1),
 	}
 	if inc.number, err = randomIncarnation(s.cfg.Rand); err != nil {
 		return nil, opened, err
 	}
+	s.clearSpool()
 	recovery, err := inc.openData()
 	if err != nil {
 		return nil, opened, err
+	}
+	if inc.replay, err = newReplay(s.cfg.FS, s.cfg.Meta, recovery.End.LSN); err != nil {
+		return nil, opened, errors.Join(err, inc.index.Close(), inc.journal.Close())
 	}
 	inc.wire(memory)
 	opened = inc.openedEvent(recovery, memory)
@@ -188,5 +209,5 @@ func randomIncarnation(r io.Reader) (cluster.Incarnation, error) {
 
 func (inc *incarnation) close() error {
 	inc.views.close()
-	return errors.Join(inc.index.Close(), inc.journal.Close())
+	return errors.Join(inc.replay.finish(), inc.index.Close(), inc.journal.Close())
 }

@@ -1,10 +1,10 @@
 package slot
 
 import (
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -15,8 +15,9 @@ import (
 // spool gives files for messages on their way in, on the big disk. What a crash
 // leaves is removed at the next open.
 type spool struct {
-	fs  vfs.FS
-	dir string
+	fs   vfs.FS
+	dir  string
+	rand io.Reader
 }
 
 const incoming = "incoming"
@@ -28,7 +29,9 @@ func (s spool) Create() (state.SpoolFile, error) {
 		return nil, fmt.Errorf("make spool directory: %w", err)
 	}
 	var id [16]byte
-	rand.Read(id[:]) // a name only; it never fails
+	if _, err := io.ReadFull(s.rand, id[:]); err != nil {
+		return nil, fmt.Errorf("draw name of spool file: %w", err)
+	}
 	path := s.fs.PathJoin(dir, hex.EncodeToString(id[:]))
 	f, err := s.fs.Create(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
@@ -44,12 +47,22 @@ type spoolFile struct {
 }
 
 // Close removes the file.
-func (f *spoolFile) Close() error { return errors.Join(f.File.Close(), f.fs.Remove(f.path)) }
-
-// clearSpool removes what an earlier run left.
-func clearSpool(fs vfs.FS, dir string) error {
-	if err := fs.RemoveAll(fs.PathJoin(dir, incoming)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("clear spool directory: %w", err)
+func (f *spoolFile) Close() error {
+	err := f.fs.Remove(f.path)
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil // the slot's directory was cleared under a late holder
 	}
-	return nil
+	return errors.Join(f.File.Close(), err)
+}
+
+// clearSpool removes what an earlier process left, once. Leftovers cost only
+// space, so a failure is no reason to stay away.
+func (s *Slot) clearSpool() {
+	if s.cleared {
+		return
+	}
+	s.cleared = true
+	if err := s.cfg.FS.RemoveAll(s.cfg.FS.PathJoin(s.cfg.Spool, incoming)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		s.log.Warn("spool directory not cleared", "err", err)
+	}
 }

@@ -1,6 +1,7 @@
 package slot
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/tandemail/tandemail/internal/cluster"
@@ -46,6 +47,18 @@ type counters struct {
 	batches    atomic.Int64
 }
 
+// Counts are what a slot has done since New, as master.
+type Counts struct {
+	Operations int64 // proposed
+	Deliveries int64 // recipients of deliveries, refused ones too
+	Batches    int64 // of the journal; Operations/Batches is what shares a sync
+}
+
+// Counts returns the counters.
+func (s *Slot) Counts() Counts {
+	return Counts{s.counts.operations.Load(), s.counts.deliveries.Load(), s.counts.batches.Load()}
+}
+
 // Status returns the newest status.
 func (s *Slot) Status() Status {
 	s.mu.Lock()
@@ -67,13 +80,16 @@ func (l *loop) noteStatus() {
 	v := l.core.State()
 	l.Slot.mu.Lock()
 	st := &l.status
-	before := *st
+	before := *st // Reaches is replaced, never changed
 	st.Role, st.Epoch, st.Serving = v.Role.String(), v.Epoch, l.serving.master() != 0
 	st.Incarnation, st.Counter = l.number, l.id.Opens
 	st.End, st.Durable, st.Commit, st.Applied = v.End.LSN, v.Durable, v.Commit, v.Applied
 	st.Record, st.Rev = v.Record, v.Rev
 	st.State, st.Reason = StateOK, ""
-	switch {
+	st.Reaches, st.PendingOps = l.sessions.reaches(), l.queue.len()+l.pending.len()
+	switch fault := l.fault.Load(); {
+	case fault != nil:
+		st.State, st.Reason = StateFailed, (*fault).Error()
 	case l.problem != nil:
 		st.State, st.Reason = StateFrozen, l.problem.String()
 	case v.Role == replica.RoleIdle:
@@ -81,7 +97,8 @@ func (l *loop) noteStatus() {
 	case v.Role != replica.RoleMaster && !v.Record.IsInSync(l.cfg.Slot):
 		st.State = StateCatching
 	}
-	changed := before.Role != st.Role || before.Epoch != st.Epoch || before.State != st.State || before.Serving != st.Serving || before.Rev != st.Rev
+	changed := before.Role != st.Role || before.Epoch != st.Epoch || before.State != st.State || before.Serving != st.Serving ||
+		before.Rev != st.Rev || !slices.Equal(before.Reaches, st.Reaches)
 	l.Slot.mu.Unlock()
 	if changed && l.cfg.Changed != nil {
 		l.cfg.Changed()
