@@ -142,11 +142,13 @@ func TestForkPutsAllNumbersOutOfReach(t *testing.T) {
 	equal(t, "UIDNEXT", seen.UIDNext, old.UIDNext+2<<20)
 	equal(t, "UIDVALIDITY", seen.UIDValidity, old.UIDValidity)
 	equal(t, "HIGHESTMODSEQ", seen.HighestModSeq, after.ModSeq)
+	changed := 0
 	for f, err := range h.view(a).Flags(old.ID, 1, 1<<32-1, old.HighestModSeq) {
-		if err != nil || f.ModSeq != after.ModSeq {
+		if changed++; err != nil || f.ModSeq != after.ModSeq {
 			t.Errorf("UID %d at %d, %v", f.UID, f.ModSeq, err)
 		}
 	}
+	equal(t, "changed messages", changed, 2)
 	var tombs []mail.Tombstone
 	for tomb, err := range h.view(a).Expunged(old.ID, old.HighestModSeq) {
 		if err != nil {

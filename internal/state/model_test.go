@@ -471,6 +471,8 @@ func (w *walk) compareBox(v *View, got mail.MailboxInfo, b *modelBox) {
 		i++
 	}
 	equal(w, "messages in "+got.Name, i, len(b.messages))
+	w.compareChanged(v, b, b.highest-1)
+	w.compareChanged(v, b, b.highest/2)
 	var tombs []string
 	for t, err := range v.Expunged(b.id, got.TombstoneFloor) {
 		if err != nil {
@@ -482,4 +484,21 @@ func (w *walk) compareBox(v *View, got mail.MailboxInfo, b *modelBox) {
 	if len(tombs) > len(b.tombs) || !slices.Equal(tombs, b.tombs[len(b.tombs)-len(tombs):]) {
 		w.Fatalf("%s: expunged %v, want the end of %v", got.Name, tombs, b.tombs)
 	}
+}
+
+// compareChanged looks at what CHANGEDSINCE shows.
+func (w *walk) compareChanged(v *View, b *modelBox, since mail.ModSeq) {
+	var got, want mail.UIDSet
+	for f, err := range v.Flags(b.id, 1, 1<<32-1, since) {
+		if err != nil {
+			w.Fatal(err)
+		}
+		got = got.Add(f.UID)
+	}
+	for _, m := range b.messages {
+		if m.changed > since {
+			want = want.Add(m.uid)
+		}
+	}
+	equal(w, "changed since", got.String(), want.String())
 }

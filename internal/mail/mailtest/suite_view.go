@@ -3,6 +3,7 @@ package mailtest
 import (
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/tandemail/tandemail/internal/mail"
 )
@@ -188,11 +189,14 @@ func (f *fixture) watchGrow(box mail.MailboxID) error {
 	return nil
 }
 
+// patience is for what has happened already when it is asked for.
+const patience = 10 * time.Second
+
 func signalled(f *fixture, what string, ch <-chan struct{}) {
 	f.Helper()
 	select {
 	case <-ch:
-	case <-f.Context().Done():
+	case <-time.After(patience):
 		f.Fatalf("%s: no signal", what)
 	}
 }
