@@ -137,10 +137,15 @@ var appendProperties = []property{
 		for _, h := range []string{
 			"Message-ID: <b@x>\r\nReferences: <a@x>\r\n", "Message-ID: <c@x>\r\nIn-Reply-To: <a@x>\r\n",
 			"Message-ID: <a@x>\r\n", "Message-ID: <z@x>\r\n",
+			// Both are known: the first decides, and threads are never merged.
+			"Message-ID: <y@x>\r\nReferences: <z@x> <b@x>\r\n", "Message-ID: <x@x>\r\nReferences: <c@x> <z@x>\r\n",
 		} {
 			f.do(mail.Append{Mailbox: f.id("INBOX"), Messages: []mail.NewMessage{{Body: f.stage(h + "\r\n")}}})
 		}
 		m := f.messages(f.id("INBOX"))
+		if m[4].ThreadID != m[3].ThreadID || m[5].ThreadID != m[0].ThreadID {
+			f.Errorf("threads of two references %v %v, theirs %v %v", m[4].ThreadID, m[5].ThreadID, m[3].ThreadID, m[0].ThreadID)
+		}
 		if m[1].ThreadID != m[0].ThreadID || m[2].ThreadID != m[0].ThreadID || m[3].ThreadID == m[0].ThreadID {
 			f.Errorf("threads %v %v %v %v", m[0].ThreadID, m[1].ThreadID, m[2].ThreadID, m[3].ThreadID)
 		}
