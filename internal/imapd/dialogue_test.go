@@ -48,8 +48,8 @@ type host struct {
 	running sync.WaitGroup
 }
 
-// dial connects a new session to a.
-func dial(t *testing.T, a mail.Account, id byte) net.Conn {
+// dial connects a new session to a, with or without a greeting.
+func dial(t *testing.T, a mail.Account, id byte, greet bool) net.Conn {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -65,6 +65,9 @@ func dial(t *testing.T, a mail.Account, id byte) net.Conn {
 		t.Fatal(err)
 	}
 	h := &host{t: t, conn: server}
+	if greet {
+		fmt.Fprint(server, "* PREAUTH [CAPABILITY "+strings.Join(Capabilities(), " ")+"] ready\r\n")
+	}
 	h.s = New(Config{Account: a, Session: mail.SessionID{id}, User: "ann", Sink: h, Now: testNow})
 	done := make(chan struct{})
 	go func() {
@@ -200,7 +203,7 @@ func TestDialogues(t *testing.T) {
 			a := newAccount(t)
 			imaptest.Run(t, file, func(name string) net.Conn {
 				n, _ := strconv.Atoi("0" + name)
-				return dial(t, a, byte(n+1))
+				return dial(t, a, byte(n+1), false)
 			})
 		})
 	}

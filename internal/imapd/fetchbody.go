@@ -7,12 +7,18 @@ import (
 	"io"
 
 	"github.com/tandemail/tandemail/internal/imapwire"
+	"github.com/tandemail/tandemail/internal/mail"
 	"github.com/tandemail/tandemail/internal/session"
 )
 
-// maxInline is the largest literal that is part of a unit; larger ones are
-// streamed.
-const maxInline = 16 << 10
+const (
+	// maxInline is the largest literal that is part of a unit; larger ones are
+	// streamed.
+	maxInline = 16 << 10
+	// maxHeld is how many octets of one message's sections are held at once: the
+	// small ones, and selected header fields, which are made in memory.
+	maxHeld = 8 << 20
+)
 
 // literal is a section that is ready to be sent.
 type literal struct {
@@ -27,10 +33,17 @@ type literal struct {
 // known before anything of it is sent.
 func (r *fetchRun) open(ctx context.Context, c *content) ([]literal, error) {
 	var list []literal
+	held := int64(0)
 	for _, item := range r.sections {
 		l, err := r.openOne(ctx, item, c)
 		if err != nil {
 			return nil, err
+		}
+		if l.size <= maxInline || len(item.Section.Fields) > 0 {
+			held += l.size
+		}
+		if held > maxHeld {
+			return nil, fmt.Errorf("fetch %d sections of message %d: %w", len(r.sections), c.msg.UID, mail.ErrLimit)
 		}
 		if l.exists && l.size <= maxInline {
 			b := make([]byte, l.size)

@@ -23,7 +23,8 @@ type Frames interface {
 
 // Host runs sessions for front ends. Open is required.
 type Host struct {
-	// Open finds the account and says who serves it. mail.ErrMoved, mail.ErrBusy.
+	// Open finds the account and says who serves it; the answer's Version and Fork
+	// are the Host's to fill in. mail.ErrMoved, mail.ErrBusy.
 	Open func(ctx context.Context, o session.Open) (mail.Account, session.Opened, error)
 	// Spool makes room for a large literal; nil: all stay in memory.
 	Spool   func(size int64) (imapwire.Spool, error)
@@ -95,11 +96,26 @@ func (v *served) begin(ctx context.Context) error {
 		return v.failed(ctx, 0, ReasonOf(err), fmt.Errorf("open account %s: %w", o.Account, err))
 	}
 	v.opened = opened
+	v.opened.Version = session.Version
+	if v.opened.Fork, err = fork(ctx, account); err != nil {
+		return v.failed(ctx, 0, ReasonOf(err), fmt.Errorf("open account %s: %w", o.Account, err))
+	}
 	v.s = New(Config{
 		Account: account, Session: o.Session, User: o.User, By: o.By, Remote: o.Remote,
 		Sink: session.FrameSink{W: v.f}, Version: v.Version, Now: v.Now, Log: v.Log,
 	})
-	return session.Send(ctx, v.f, opened)
+	return session.Send(ctx, v.f, v.opened)
+}
+
+// fork is that of an account which exists.
+func fork(ctx context.Context, a mail.Account) (uint64, error) {
+	v, err := a.View(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer v.Close()
+	info, err := v.Account()
+	return info.Fork, err
 }
 
 // failed tells the front end that the session ends, and returns why.

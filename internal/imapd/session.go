@@ -40,7 +40,6 @@ type Session struct {
 	// Of the command that runs.
 	number uint64
 	name   string
-	utf8   bool
 	out    output
 	view   lease
 }

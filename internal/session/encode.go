@@ -23,6 +23,7 @@ func Encode(f Frame) (kind Kind, head, octets []byte) {
 	case Opened:
 		b = binary.AppendUvarint(nil, uint64(f.Version))
 		b = binary.AppendUvarint(b, uint64(f.Epoch))
+		b = binary.AppendUvarint(b, f.Fork)
 	case Unit:
 		b = appendUnit(nil, f)
 		octets = f.Octets
@@ -97,7 +98,7 @@ func (d *decoder) frame(kind Kind) Frame {
 	case KindClose:
 		return Close{}
 	case KindOpened:
-		return Opened{Version: d.u32(), Epoch: cluster.Epoch(d.u64())}
+		return Opened{Version: d.u32(), Epoch: cluster.Epoch(d.u64()), Fork: d.u64()}
 	case KindUnit:
 		return d.unit()
 	case KindStream:

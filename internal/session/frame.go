@@ -74,10 +74,11 @@ type EndIdle struct{ Number uint64 }
 // that was proposed still happens.
 type Close struct{}
 
-// Opened answers Open.
+// Opened answers Open. With it the front end makes the session's first [Token].
 type Opened struct {
 	Version uint32
 	Epoch   cluster.Epoch // of the master
+	Fork    uint64        // of the account
 }
 
 // Unit is response octets that the client gets whole or not at all. A large one

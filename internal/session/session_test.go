@@ -44,7 +44,7 @@ var (
 			User: "ann@example.org", Remote: "192.0.2.1:1024", Epoch: 7,
 		}},
 		{"open with token", Open{Version: 1, Protocol: IMAP, User: "ann", By: "admin", Token: []byte("token")}},
-		{"opened", Opened{Version: 1, Epoch: 8}},
+		{"opened", Opened{Version: 1, Epoch: 8, Fork: 2}},
 		{"command", Command{Number: 300, Last: true, Octets: []byte("a1 NOOP\r\n")}},
 		{"command, first piece", Command{Number: 1, Octets: []byte("a1 APPEND x {3+}\r\na")}},
 		{"end of idle", EndIdle{Number: 2}},
