@@ -1,9 +1,11 @@
 package imapd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/tandemail/tandemail/internal/imapwire"
 	"github.com/tandemail/tandemail/internal/mail"
@@ -42,7 +44,11 @@ func (s *Session) stage(ctx context.Context, m *imapwire.AppendMessage) (mail.Ne
 		return mail.NewMessage{}, err
 	}
 	defer r.Close()
-	body, err := s.account.Stage(ctx, r, mail.MaxMessageSize)
+	var octets io.Reader = r
+	if m.Literal.Binary {
+		octets = noNUL{r}
+	}
+	body, err := s.account.Stage(ctx, octets, mail.MaxMessageSize)
 	if err != nil {
 		return mail.NewMessage{}, err
 	}
@@ -53,6 +59,19 @@ func (s *Session) stage(ctx context.Context, m *imapwire.AppendMessage) (mail.Ne
 	return mail.NewMessage{
 		Body: body, Flags: m.Flags.System, Keywords: m.Flags.Keywords, InternalDate: mail.InstantOf(at),
 	}, nil
+}
+
+// noNUL reads a literal8. Stored messages have no NUL, and one that is part of
+// binary content must not become something else: RFC 3516 4.3 has UNKNOWN-CTE for
+// a mailbox that does not hold such content.
+type noNUL struct{ r io.Reader }
+
+func (n noNUL) Read(p []byte) (int, error) {
+	k, err := n.r.Read(p)
+	if bytes.IndexByte(p[:k], 0) >= 0 {
+		return 0, errUnknownCTE
+	}
+	return k, err
 }
 
 // target finds the mailbox that messages should go to. errNoTarget.

@@ -45,7 +45,7 @@ var refusals = []struct {
 	{mail.ErrTooLarge, no(imapwire.CodeTooBig, "Message is too large")},
 	{mail.ErrFrozen, no(imapwire.CodeInUse, "Account takes no changes for the moment")},
 	{mail.ErrFull, no(imapwire.CodeUnavailable, "Server has no space for new messages")},
-	{errUnknownCTE, no(imapwire.CodeUnknownCTE, "Transfer encoding is not known")},
+	{errUnknownCTE, no(imapwire.CodeUnknownCTE, "Transfer encoding is not supported")},
 	{mail.ErrCorrupt, no(imapwire.CodeCorruption, "A stored message is damaged")},
 }
 

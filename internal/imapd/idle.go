@@ -61,6 +61,7 @@ func (s *Session) runIdle(ctx context.Context, c *imapwire.Command) (answer, err
 		if err := s.out.flush(ctx); err != nil {
 			return answer{}, err
 		}
+		s.out.buf = s.out.reuse()
 		end := s.idle.wait(s.number)
 		if end == nil {
 			break

@@ -37,9 +37,13 @@ type output struct {
 	delta   session.Delta
 }
 
-// reuse is the buffer for the next command, unless it has become large.
+// maxIdleBuffer is how much of a buffer a session keeps that does nothing: there
+// are many of those.
+const maxIdleBuffer = 4 << 10
+
+// reuse is the buffer for what comes next, unless it has become large.
 func (o *output) reuse() []byte {
-	if cap(o.buf) > 2*unitSize {
+	if cap(o.buf) > maxIdleBuffer {
 		return nil
 	}
 	return o.buf[:0]

@@ -69,8 +69,11 @@ func New(cfg Config) *Session {
 // [ReasonOf] says why. IDLE runs until [Session.EndIdle] or the end of ctx.
 func (s *Session) Execute(ctx context.Context, c Command) error {
 	s.number = c.Number
-	s.out = output{sink: s.cfg.Sink, command: c.Number, buf: s.out.reuse()}
-	defer s.closeView()
+	s.out = output{sink: s.cfg.Sink, command: c.Number, buf: s.out.buf}
+	defer func() {
+		s.closeView()
+		s.out.buf = s.out.reuse()
+	}()
 	cmd, err := imapwire.Parse(c.Raw, s.enabled&session.UTF8 != 0)
 	if err != nil {
 		return s.out.done(ctx, cmd.Tag, syntaxAnswer(err))

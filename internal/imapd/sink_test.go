@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tandemail/tandemail/internal/imapwire"
 	"github.com/tandemail/tandemail/internal/mail"
@@ -309,5 +310,52 @@ func TestFailedSeenDoesNotKeepMessagesFromBeingRead(t *testing.T) {
 	f.do = mail.ErrMoved
 	if _, err := d.run("x FETCH 1 BODY[]"); !errors.Is(err, mail.ErrMoved) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// counting is an account that counts its views and those left open.
+type counting struct {
+	mail.Account
+	views, open int
+}
+
+type counted struct {
+	mail.View
+	a *counting
+}
+
+func (a *counting) View(ctx context.Context) (mail.View, error) {
+	v, err := a.Account.View(ctx)
+	a.views++
+	a.open++
+	return counted{v, a}, err
+}
+
+func (v counted) Close() {
+	v.a.open--
+	v.View.Close()
+}
+
+func TestLongCommandsDoNotHoldOneViewAndNoneIsLeftOpen(t *testing.T) {
+	a := &counting{Account: newAccount(t)}
+	d := newDirect(t, a, 1)
+	now := testTime
+	d.cfg.Now = func() time.Time { now = now.Add(maxViewAge / 4); return now }
+	d.fill(2000)
+	d.ok("SELECT INBOX")
+	a.views = 0
+	out := d.ok("FETCH 1:* (UID BODY.PEEK[HEADER])")
+	if n := strings.Count(out, "Subject: x"); n != 2000 {
+		t.Errorf("%d of 2000 messages", n)
+	}
+	if a.views < 100 {
+		t.Errorf("%d views in a very long command", a.views)
+	}
+	for _, command := range []string{
+		"NOOP", "SEARCH TEXT x", "STORE 1 +FLAGS (\\Deleted)", "EXPUNGE", "COPY 1:3 Sent", "LIST \"\" *", "FROB", "CLOSE",
+	} {
+		if _, err := d.run("x " + command); err != nil || a.open != 0 {
+			t.Errorf("%s: %d views are open, %v", command, a.open, err)
+		}
 	}
 }

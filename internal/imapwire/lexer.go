@@ -140,7 +140,10 @@ func (l *lexer) inline() (string, error) {
 	if lit.Spool != nil {
 		return "", syntax("Literal of %d octets is too large here", lit.Size)
 	}
-	if !lit.Binary && bytes.IndexByte(lit.Data, 0) >= 0 {
+	if lit.Binary {
+		return "", syntax("A literal8 is not allowed here")
+	}
+	if bytes.IndexByte(lit.Data, 0) >= 0 {
 		return "", syntax("A literal must not contain NUL")
 	}
 	return string(lit.Data), nil
@@ -182,9 +185,15 @@ func (l *lexer) str() (string, error) {
 	return "", l.expected("a string")
 }
 
-func (l *lexer) astring() (string, error) {
-	if s := l.while(isAStringChar); s != "" {
-		return s, nil
+func (l *lexer) astring() (string, error) { return l.atomOrString(isAStringChar) }
+
+// atomOrString takes octets of an atom, or a string. "~" is one of an atom's
+// unless a literal8 begins with it.
+func (l *lexer) atomOrString(atom func(byte) bool) (string, error) {
+	if !l.atLiteral() {
+		if s := l.while(atom); s != "" {
+			return s, nil
+		}
 	}
 	return l.str()
 }

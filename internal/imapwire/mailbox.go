@@ -19,12 +19,9 @@ func (l *lexer) mailbox() (string, error) {
 
 // pattern takes a mailbox name in which "%" and "*" may stand.
 func (l *lexer) pattern() (string, error) {
-	s := l.while(isListChar)
-	if s == "" {
-		var err error
-		if s, err = l.str(); err != nil {
-			return "", err
-		}
+	s, err := l.atomOrString(isListChar)
+	if err != nil {
+		return "", err
 	}
 	return l.name(s)
 }
