@@ -26,8 +26,8 @@ func (s *Session) search(ctx context.Context, c *imapwire.Command, a *imapwire.S
 	save := a.Return&imapwire.ReturnSave != 0
 	res, err := s.find(ctx, &a.Program)
 	if err != nil {
-		if save {
-			s.save(nil) // RFC 5182 2.1: a SEARCH that fails empties the variable
+		if save && !errors.Is(err, errNumber) {
+			s.save(nil) // RFC 5182 2.1: NO empties the variable, BAD does not
 		}
 		return answer{}, err
 	}
