@@ -91,9 +91,9 @@ type Unit struct {
 	Octets  []byte
 }
 
-// Stream begins a literal of a FETCH, which Data frames of Length octets in all
-// follow. The unit before it ended with the literal's announcement. Offset is 0
-// unless a resumed session continues a literal.
+// Stream begins a literal of a FETCH of Length octets. Data frames with those from
+// Offset on follow. The unit before it ended with the literal's announcement.
+// Offset is 0 unless a resumed session continues a literal.
 type Stream struct {
 	Command uint64
 	UID     mail.UID

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"reflect"
 	"strings"
@@ -201,6 +202,96 @@ func TestSumDoesNotDependOnOrder(t *testing.T) {
 type pipe struct {
 	kinds    []byte
 	payloads [][]byte
+	read     int
+}
+
+func (p *pipe) Read() (byte, []byte, error) {
+	if p.read == len(p.kinds) {
+		return 0, nil, io.EOF
+	}
+	p.read++
+	return p.kinds[p.read-1], p.payloads[p.read-1], nil
+}
+
+// collected is a sink that keeps what it is given.
+type collected struct{ units, literals, lines []string }
+
+func (c *collected) Unit(_ context.Context, u Unit) error {
+	c.units = append(c.units, fmt.Sprintf("%d.%d %v %s", u.Command, u.N, u.Delta.Announced != nil, u.Octets))
+	return nil
+}
+
+func (c *collected) Stream(_ context.Context, _ Stream, r io.Reader) error {
+	b, err := io.ReadAll(r)
+	c.literals = append(c.literals, string(b))
+	return err
+}
+
+func (c *collected) Done(_ context.Context, d Done) error {
+	c.lines = append(c.lines, string(d.Line))
+	return nil
+}
+
+func TestReceiverGivesWhatTheSinkWasGiven(t *testing.T) {
+	big := strings.Repeat("0123456789abcdef", MaxFrame/8)
+	p := new(pipe)
+	want := new(collected)
+	give := func(s Sink) {
+		t.Helper()
+		ctx := t.Context()
+		if err := errors.Join(
+			s.Unit(ctx, Unit{Command: 1, Octets: []byte("* 1 EXISTS\r\n"), Delta: Delta{Announced: &announced}}),
+			s.Unit(ctx, Unit{Command: 1, N: 1, Octets: []byte(big)}),
+			s.Stream(ctx, Stream{Command: 1, UID: 2, Length: int64(len(big))}, strings.NewReader(big)),
+			s.Stream(ctx, Stream{Command: 1, UID: 2, Offset: 3, Length: 5}, strings.NewReader("de")),
+			s.Stream(ctx, Stream{Command: 1, UID: 3}, strings.NewReader("")),
+			s.Done(ctx, Done{Command: 1, Line: []byte("a OK\r\n")}),
+		); err != nil {
+			t.Fatal(err)
+		}
+	}
+	give(want)
+	give(FrameSink{p})
+	failed := Failed{Command: 2, Reason: Moved, Text: "moved"}
+	if err := Send(t.Context(), p, failed); err != nil {
+		t.Fatal(err)
+	}
+	got := new(collected)
+	err := (&Receiver{R: p, Sink: got}).Run(t.Context())
+	if e, ok := errors.AsType[*FailedError](err); !ok || e.Failed != failed || !e.Reason.Elsewhere() {
+		t.Errorf("ended with %v", err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %.300v\nwant %.300v", got, want)
+	}
+}
+
+func TestReceiverKeepsUnfinishedUnitsAndBrokenStreamsBack(t *testing.T) {
+	part := Unit{Command: 1, Octets: []byte("* SEARCH 1")}
+	for name, x := range map[string]struct {
+		frames []Frame
+		want   error
+	}{
+		"stream ends within a unit":    {[]Frame{part}, io.EOF},
+		"unit too large":               {[]Frame{part, part}, ErrMalformed},
+		"frame of a front end":         {[]Frame{Close{}}, ErrMalformed},
+		"data without a stream":        {[]Frame{Data{[]byte("x")}}, ErrMalformed},
+		"too much data":                {[]Frame{Stream{Length: 1}, Data{[]byte("xy")}}, ErrMalformed},
+		"unit inside a literal":        {[]Frame{Stream{Length: 1}, part}, ErrMalformed},
+		"stream ends within a literal": {[]Frame{Stream{Length: 2}, Data{[]byte("x")}}, io.EOF},
+	} {
+		p := new(pipe)
+		for _, f := range x.frames {
+			if err := Send(t.Context(), p, f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := new(collected)
+		err := (&Receiver{R: p, Sink: got, MaxUnit: 15}).Run(t.Context())
+		if !errors.Is(err, x.want) || len(got.units) > 0 {
+			t.Errorf("%s: %v, %v", name, err, got.units)
+		}
+	}
 }
 
 func (p *pipe) Write(_ context.Context, kind byte, parts ...[]byte) error {

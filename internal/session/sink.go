@@ -12,8 +12,9 @@ type Sink interface {
 	// Unit takes a whole unit; Last is not looked at. The octets are the sink's
 	// until Unit returns.
 	Unit(ctx context.Context, u Unit) error
-	// Stream takes a literal of s.Length octets from r. An error of r is returned
-	// as it is: the client cannot be told, the session must end.
+	// Stream takes the octets of a literal from s.Offset to s.Length from r, and
+	// all of them. An error of r is returned as it is: the client cannot be told,
+	// the session must end.
 	Stream(ctx context.Context, s Stream, r io.Reader) error
 	// Done ends the command.
 	Done(ctx context.Context, d Done) error
@@ -56,8 +57,9 @@ func (s FrameSink) Stream(ctx context.Context, st Stream, r io.Reader) error {
 	if err := s.send(ctx, st); err != nil {
 		return err
 	}
-	buf := make([]byte, min(st.Length, unitPart))
-	for left := st.Length; left > 0; {
+	left := max(st.Length-st.Offset, 0)
+	buf := make([]byte, min(left, unitPart))
+	for left > 0 {
 		n, err := io.ReadFull(r, buf[:min(left, unitPart)])
 		if err != nil {
 			return fmt.Errorf("read literal of message %d: %w", st.UID, err)
