@@ -2,7 +2,6 @@ package deliver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -10,130 +9,128 @@ import (
 	"github.com/tandemail/tandemail/internal/route"
 )
 
-// Errors of Client. All are temporary.
-var (
-	// ErrHeld: no master took the request within the caller's time.
-	ErrHeld = errors.New("no master of the store took the delivery in time")
-	// ErrNoStore: the store is not known.
-	ErrNoStore = errors.New("store is not known")
-)
+// LargeAbove is the size in octets above which a message travels on a stream of
+// its own.
+const LargeAbove = 2 << 20
 
-// Client delivers to whoever is master.
+// Call sends the parts as one request to machine m and returns its answer, within
+// ctx. The parts are copied before it waits. Errors as those of link.Caller.Call:
+// link.ErrNotSent says that nothing has happened.
+type Call func(ctx context.Context, m cluster.Machine, parts ...[]byte) ([]byte, error)
+
+// Client delivers to whoever is master. Its fields are not changed after its first
+// use; it is safe for concurrent use.
 type Client struct {
 	Routes *route.Table
-	// Call sends a request to machine m. An error leaves open what happened: the
-	// request is sent again under the same transaction.
-	Call func(ctx context.Context, m cluster.Machine, parts ...[]byte) ([]byte, error)
-	// Large does the same for requests above LargeAbove octets.
-	Large func(ctx context.Context, m cluster.Machine, parts ...[]byte) ([]byte, error)
+	Call   Call
+	// Large does the same for deliveries of more than LargeAbove octets.
+	Large Call
 	// Here is this machine, whose own slots are asked without a network.
 	Here  cluster.Machine
 	Local *Handler // nil when this machine has no slots
-	// Hold is asked before a request waits for a master; false means that too many
-	// do already. The func it returns ends the wait.
+	// Hold is asked before a delivery waits for a master, or has waited for its
+	// answer for a second; false means that too many do already. The func it returns
+	// ends the wait. nil lets everybody wait.
 	Hold func() (func(), bool)
 }
 
-// LargeAbove is the size above which a message travels on a stream of its own.
-const LargeAbove = 2 << 20
-
-const (
-	// awaitPause is how often the same master is asked again.
-	awaitPause = 25 * time.Millisecond
-	// watchAfter: a call that takes longer is given up when the store gets another
-	// master meanwhile.
-	watchAfter = 100 * time.Millisecond
-)
-
-// Deliver returns each recipient's result, waiting for a master as long as ctx lasts.
+// Deliver returns each recipient's result, in q's order. It waits for a master, and
+// asks again under the same transaction, as long as ctx lasts, which should have a
+// deadline. q has at most MaxRecipients and MaxPrefixes.
+//
+// Errors: mail.ErrBusy, no master took it in time, and mail.ErrFull: nothing has
+// happened. mail.ErrUnknown and all others: something may have; whoever answers an
+// MTA with less than a success tells Settle that the delivery is in doubt.
 func (c *Client) Deliver(ctx context.Context, q Request) ([]Result, error) {
-	var head []byte
-	resp, err := c.try(ctx, q.Store, func(ctx context.Context, r route.Route) (Response, error) {
-		q.Epoch = r.Epoch
-		if r.Master == c.Here && c.Local != nil {
-			return c.Local.Deliver(ctx, q), nil
-		}
-		head = q.appendHead(head[:0])
-		call := c.Call
-		if len(q.Octets) > LargeAbove {
-			call = c.Large
-		}
-		b, err := call(ctx, r.Master, head, q.Octets)
-		if err != nil {
-			return Response{}, err
-		}
-		return decodeResponse(b)
+	resp, err := c.patiently(ctx, q.Store, c.Hold, func(ctx context.Context, r route.Route) (Response, error) {
+		return c.deliver(ctx, r, q)
 	})
 	return resp.Results, err
 }
 
-// Settle tells the store what became of replies. A lost one costs nothing: what is
-// not settled is in doubt after a while.
+// deliver asks one master.
+func (c *Client) deliver(ctx context.Context, r route.Route, q Request) (Response, error) {
+	q.Epoch, q.wait = r.Epoch, 0
+	if t, ok := ctx.Deadline(); ok {
+		q.wait = max(time.Until(t), time.Millisecond)
+	}
+	if c.isHere(r) {
+		return answerTo(&q, c.Local.Deliver(ctx, q))
+	}
+	call := c.Call
+	if len(q.Octets) > LargeAbove {
+		// So large a message is brought only to who says he will take it.
+		resp, err := c.ask(ctx, r, (&probe{q.Store, r.Epoch}).append(nil))
+		if err != nil || resp.Status != Done {
+			return resp, err
+		}
+		call = c.Large
+	}
+	b, err := call(ctx, r.Master, q.appendHead(make([]byte, 0, 512*len(q.Recipients)+256)), q.Octets)
+	if err != nil {
+		return Response{}, err
+	}
+	resp, err := decodeResponse(b)
+	if err != nil {
+		return Response{}, err
+	}
+	return answerTo(&q, resp)
+}
+
+func answerTo(q *Request, resp Response) (Response, error) {
+	if resp.Status == Done {
+		return resp, resp.answers(q)
+	}
+	return resp, nil
+}
+
+func (c *Client) isHere(r route.Route) bool { return r.Master == c.Here && c.Local != nil }
+
+// ask sends one small request.
+func (c *Client) ask(ctx context.Context, r route.Route, request []byte) (Response, error) {
+	b, err := c.Call(ctx, r.Master, request)
+	if err != nil {
+		return Response{}, err
+	}
+	return decodeResponse(b)
+}
+
+// Settle tells the store what became of replies, at most MaxRefs. It waits as
+// Deliver does, but takes nobody's place by it. Doing it twice is harmless.
 func (c *Client) Settle(ctx context.Context, s Settle) error {
-	_, err := c.try(ctx, s.Store, func(ctx context.Context, r route.Route) (Response, error) {
-		if r.Master == c.Here && c.Local != nil {
+	_, err := c.patiently(ctx, s.Store, nil, func(ctx context.Context, r route.Route) (Response, error) {
+		if c.isHere(r) {
 			return c.Local.Settle(ctx, s), nil
 		}
-		b, err := c.Call(ctx, r.Master, s.append(nil))
-		if err != nil {
-			return Response{}, err
-		}
-		return decodeResponse(b)
+		return c.ask(ctx, r, s.append(nil))
 	})
 	return err
 }
 
-// try asks whoever is master until one answers or ctx ends.
-func (c *Client) try(ctx context.Context, s cluster.Store, ask func(context.Context, route.Route) (Response, error)) (Response, error) {
-	r, ok := c.Routes.Lookup(s)
-	if !ok {
-		return Response{}, fmt.Errorf("store %s: %w", s, ErrNoStore)
-	}
-	var last error
-	release := func() {}
-	held := false
-	defer func() { release() }()
+// patiently asks whoever is master of s until one has answered for good or ctx ends.
+func (c *Client) patiently(ctx context.Context, s cluster.Store, hold func() (func(), bool), ask askFunc) (Response, error) {
+	r, known := c.Routes.Lookup(s)
+	r.Store = s
+	t := try{routes: c.Routes, ask: ask, place: place{take: hold}}
+	defer t.place.leave()
 	for {
 		if r.Master != "" {
-			resp, err := c.watched(ctx, r, ask)
-			if err == nil && resp.Status == Done {
-				return resp, nil
-			}
-			if err == nil && resp.Status == Failed {
-				return resp, fmt.Errorf("master %s of store %s: %s", r.Master, s, resp.Text)
-			}
-			last = err
-			if resp.Master != "" {
-				c.Routes.Learn(route.Route{Store: s, Master: resp.Master, Epoch: resp.Epoch})
+			resp, final, err := t.once(ctx, r)
+			if final {
+				return resp, err
 			}
 		}
-		if !held && c.Hold != nil {
-			var ok bool
-			if release, ok = c.Hold(); !ok {
-				release = func() {}
-				return Response{}, errors.Join(fmt.Errorf("store %s, too many wait: %w", s, ErrHeld), last)
+		if !t.place.enter() {
+			return Response{}, t.gaveUp(s, errCrowded)
+		}
+		now, err := c.Routes.Await(ctx, r, t.pause())
+		if err != nil {
+			if !known {
+				err = fmt.Errorf("the store is not known: %w", err)
 			}
-			held = true
+			return Response{}, t.gaveUp(s, err)
 		}
-		var err error
-		if r, err = c.Routes.Await(ctx, r, awaitPause); err != nil {
-			return Response{}, errors.Join(fmt.Errorf("store %s: %w", s, ErrHeld), last)
-		}
+		r, known = now, known || now.Store != ""
+		r.Store = s
 	}
-}
-
-// watched asks one master, and gives up when another is appointed while it is silent.
-func (c *Client) watched(ctx context.Context, r route.Route, ask func(context.Context, route.Route) (Response, error)) (Response, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	timer := time.AfterFunc(watchAfter, func() {
-		for ctx.Err() == nil {
-			now, err := c.Routes.Await(ctx, r, time.Second)
-			if err == nil && now != r {
-				cancel()
-			}
-		}
-	})
-	defer timer.Stop()
-	return ask(ctx, r)
 }

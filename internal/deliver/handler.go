@@ -11,47 +11,60 @@ import (
 	"github.com/tandemail/tandemail/internal/state"
 )
 
-// Handler answers requests on the machine of a master.
+// Handler answers requests on the machine of a master. Safe for concurrent use.
 type Handler struct {
 	// Slot finds the slot of a store on this machine.
 	Slot func(cluster.Store) (*slot.Slot, error)
 	Log  *slog.Logger
 }
 
-// Handle answers one request. The error is for octets that are no request.
+// Handle answers one request, whose octets it does not keep. The error is for
+// octets that are no request.
 func (h *Handler) Handle(ctx context.Context, b []byte) ([]byte, error) {
 	r := reader{b: b}
 	v, kind := r.u8(), r.u8()
-	switch {
-	case r.bad || v != version:
+	if r.bad || v != version {
 		return nil, errWire
-	case kind == kindDeliver:
+	}
+	var resp Response
+	switch kind {
+	case kindDeliver:
 		q := r.request()
 		if r.bad {
 			return nil, errWire
 		}
-		resp := h.Deliver(ctx, q)
-		return resp.append(nil), nil
-	case kind == kindSettle:
-		s := Settle{Store: cluster.Store(r.text())}
-		s.Confirmed, s.InDoubt = r.refs(), r.refs()
-		if r.bad || len(r.b) != 0 {
+		resp = h.Deliver(ctx, q)
+	case kindSettle:
+		s := r.settle()
+		if !r.end() {
 			return nil, errWire
 		}
-		resp := h.Settle(ctx, s)
-		return resp.append(nil), nil
+		resp = h.Settle(ctx, s)
+	case kindProbe:
+		p := r.probe()
+		if !r.end() {
+			return nil, errWire
+		}
+		resp = h.probe(p)
+	default:
+		return nil, errWire
 	}
-	return nil, errWire
+	return resp.append(nil), nil
 }
 
 // Deliver stores q if this machine's slot is the master.
 func (h *Handler) Deliver(ctx context.Context, q Request) Response {
+	if q.wait > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, q.wait)
+		defer cancel()
+	}
 	s, err := h.Slot(q.Store)
 	if err != nil {
 		return Response{Status: Moved}
 	}
-	st := s.Status()
-	if st.Epoch < q.Epoch {
+	epoch := s.Status().Epoch
+	if epoch < q.Epoch {
 		return h.response(s, cluster.ErrBehind, q.Store)
 	}
 	out, err := s.Deliver(ctx, slot.Delivery{
@@ -61,7 +74,7 @@ func (h *Handler) Deliver(ctx context.Context, q Request) Response {
 	if err != nil {
 		return h.response(s, err, q.Store)
 	}
-	return Response{Status: Done, Epoch: st.Epoch, Results: results(out)}
+	return Response{Status: Done, Epoch: epoch, Results: results(out)}
 }
 
 func results(out []state.RecipientOutcome) []Result {
@@ -84,6 +97,22 @@ func (h *Handler) Settle(ctx context.Context, q Settle) Response {
 	return h.response(s, s.Settle(ctx, q.Confirmed, q.InDoubt), q.Store)
 }
 
+// probe tells whether a delivery would reach the master here.
+func (h *Handler) probe(p probe) Response {
+	s, err := h.Slot(p.store)
+	if err != nil {
+		return Response{Status: Moved}
+	}
+	st := s.Status()
+	switch {
+	case st.Epoch < p.epoch:
+		err = cluster.ErrBehind
+	case !st.Serving:
+		err = cluster.ErrNotMaster
+	}
+	return h.response(s, err, p.store)
+}
+
 // response says what err means for a router, and who is master as far as s knows.
 func (h *Handler) response(s *slot.Slot, err error, store cluster.Store) Response {
 	rec := s.Status().Record
@@ -95,22 +124,34 @@ func (h *Handler) response(s *slot.Slot, err error, store cluster.Store) Respons
 	return resp
 }
 
-// statusOf is the one table from errors to statuses. What is not known has failed,
-// which an MTA hears as temporary.
+// statuses maps the errors of a slot, first match first.
+var statuses = []struct {
+	err    error
+	status Status
+}{
+	{mail.ErrMoved, Moved},
+	{cluster.ErrBehind, Moved},
+	{cluster.ErrNotMaster, Moved},
+	{mail.ErrBusy, Busy}, // also of chunks laid ahead, whose own fate is nothing
+	{mail.ErrUnknown, Unknown},
+	{cluster.ErrUnknown, Unknown},
+	{cluster.ErrStopped, Moved},
+	{mail.ErrFull, Full},
+	{cluster.ErrFull, Full},
+	// The router's time is over, and it knows that.
+	{context.DeadlineExceeded, Unknown},
+	{context.Canceled, Unknown},
+}
+
+// statusOf: what is not in the table has failed, which an MTA hears as temporary.
 func statusOf(err error) Status {
-	for _, m := range []struct {
-		err    error
-		status Status
-	}{
-		{mail.ErrMoved, Moved}, {cluster.ErrBehind, Moved}, {cluster.ErrNotMaster, Moved}, {cluster.ErrStopped, Moved},
-		{mail.ErrBusy, Busy}, {mail.ErrUnknown, Unknown}, {cluster.ErrUnknown, Unknown},
-	} {
+	if err == nil {
+		return Done
+	}
+	for _, m := range statuses {
 		if errors.Is(err, m.err) {
 			return m.status
 		}
-	}
-	if err == nil {
-		return Done
 	}
 	return Failed
 }
