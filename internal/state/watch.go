@@ -63,3 +63,12 @@ func (w *Watchers) signal(at watched) {
 		}
 	}
 }
+
+// NotifyAll signals everybody: the state is no longer kept here.
+func (w *Watchers) NotifyAll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for at := range w.chans {
+		w.signal(at)
+	}
+}
