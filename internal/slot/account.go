@@ -77,7 +77,9 @@ func bodiesOf(op mail.Append) []mail.Body {
 }
 
 // Watch implements mail.Account.
-func (a *account) Watch(m mail.MailboxID) (<-chan struct{}, func()) { return a.slot.hub.watch(a.id, m) }
+func (a *account) Watch(m mail.MailboxID) (<-chan struct{}, func()) {
+	return a.slot.watchers.Watch(a.id, m)
+}
 
 // Derived implements mail.Account.
 func (a *account) Derived(e mail.EmailID, version uint32) ([]byte, bool) {

@@ -145,9 +145,7 @@ func (a *applier) batchAt(lsn cluster.LSN) (journal.Batch, error) {
 }
 
 func (a *applier) publish(d *applied) {
-	for _, c := range d.outcome.Changed {
-		a.hub.changed(c.Account, c.Mailboxes)
-	}
+	a.watchers.Notify(d.outcome.Changed)
 	if d.proposal != nil {
 		d.proposal.finish(outcome{result: d.outcome})
 	}

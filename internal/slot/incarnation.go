@@ -205,7 +205,7 @@ func (inc *incarnation) unpublish() {
 	inc.now = nil
 	inc.mu.Unlock()
 	inc.serving.set(func(s *serving) { s.epoch, s.until = 0, 0 })
-	inc.hub.all()
+	inc.watchers.NotifyAll()
 	inc.setStatus(func(st *Status) {
 		st.Role, st.State, st.Serving, st.Reaches, st.PendingOps = replica.RoleIdle.String(), StateOpening, false, nil, 0
 	})

@@ -22,11 +22,11 @@ import (
 // incarnation that ends is followed by another, and only a failed one is not.
 // Every method but Run may be called from anywhere at any time.
 type Slot struct {
-	cfg     Config
-	log     *slog.Logger
-	serving *serving
-	hub     *hub
-	counts  counters
+	cfg      Config
+	log      *slog.Logger
+	serving  *serving
+	watchers *state.Watchers
+	counts   counters
 
 	cleared bool // what an earlier process left in the spool is gone; Run's
 
@@ -39,7 +39,7 @@ type Slot struct {
 // New returns a Slot that is not open. The data must exist (Create).
 func New(cfg Config) *Slot {
 	log := cfg.Log.With("store", cfg.Store, "slot", cfg.Slot.String())
-	s := &Slot{cfg: cfg, log: log, serving: newServing(cfg.Clock), hub: newHub()}
+	s := &Slot{cfg: cfg, log: log, serving: newServing(cfg.Clock), watchers: &state.Watchers{}}
 	s.status = Status{Store: cfg.Store, Slot: cfg.Slot, Role: replica.RoleIdle.String(), State: StateOpening}
 	return s
 }

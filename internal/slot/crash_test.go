@@ -1,0 +1,192 @@
+package slot
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tandemail/tandemail/internal/mail"
+	"github.com/tandemail/tandemail/internal/state"
+)
+
+// ledger is what writers were told.
+type ledger struct {
+	mu    sync.Mutex
+	acked map[string]mail.UID // subject to UID
+}
+
+func (l *ledger) note(t testing.TB, subject string, out []state.RecipientOutcome) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(out) != 1 || out[0].Code != state.Done || out[0].Result.UIDs.Len() != 1 {
+		t.Errorf("delivery of %s: %+v", subject, out)
+		return
+	}
+	l.acked[subject] = out[0].Result.UIDs[0].Lo
+}
+
+func (l *ledger) len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.acked)
+}
+
+// writer delivers messages until ctx ends, each again under its transaction until
+// it is told what became of it, by whoever is master then.
+func (l *ledger) writer(ctx context.Context, t testing.TB, w *world, number int) {
+	pause := time.NewTicker(2 * time.Millisecond)
+	defer pause.Stop()
+	for i := 0; ctx.Err() == nil; i++ {
+		subject := fmt.Sprintf("w%d-%d", number, i)
+		d := Delivery{
+			Octets:     []byte("Subject: " + subject + "\r\n\r\n" + strings.Repeat("x", i%3000) + "\r\n"),
+			Recipients: []state.Recipient{{Account: accountID}},
+		}
+		binary.BigEndian.PutUint32(d.Transaction[:], uint32(number+1))
+		binary.BigEndian.PutUint32(d.Transaction[4:], uint32(i+1))
+		for ctx.Err() == nil {
+			err := errors.New("no master")
+			if s := w.master(); s != nil {
+				var out []state.RecipientOutcome
+				if out, err = s.Deliver(ctx, d); err == nil {
+					l.note(t, subject, out)
+					break
+				}
+			}
+			<-pause.C
+		}
+	}
+}
+
+// stored reads every message of the inbox: subjects with their UIDs.
+func stored(t testing.TB, s *Slot) map[mail.UID]string {
+	t.Helper()
+	v, err := s.Account(accountID).View(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	inbox, err := v.Lookup("inbox")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[mail.UID]string{}
+	for msg, err := range v.Messages(inbox.ID, 1, inbox.UIDNext) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := v.Open(t.Context(), msg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, c.Size())
+		if _, err := c.ReadAt(b, 0); err != nil {
+			t.Fatalf("message %d: %v", msg.UID, err)
+		}
+		head, _, _ := strings.Cut(string(b), "\r\n")
+		if _, twice := got[msg.UID]; twice {
+			t.Errorf("UID %d is listed twice", msg.UID)
+		}
+		got[msg.UID] = strings.TrimPrefix(head, "Subject: ")
+	}
+	return got
+}
+
+// check: everything that was acknowledged is there once, under the UID told.
+func (l *ledger) check(t testing.TB, s *Slot) {
+	t.Helper()
+	got := stored(t, s)
+	times := map[string]int{}
+	for _, subject := range got {
+		if times[subject]++; times[subject] > 1 {
+			t.Errorf("%s is there %d times", subject, times[subject])
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for subject, uid := range l.acked {
+		if got[uid] != subject {
+			t.Errorf("acknowledged %s as UID %d, there is %q", subject, uid, got[uid])
+		}
+	}
+}
+
+func TestPowerLossLosesAndDoublesNothing(t *testing.T) {
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			rng := mathrand.New(mathrand.NewPCG(seed, 1))
+			w := newWorld(t, 2)
+			for _, n := range w.node {
+				n.start()
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			var all sync.WaitGroup
+			run := func(f func()) {
+				all.Add(1)
+				go func() {
+					defer all.Done()
+					f()
+				}()
+			}
+			run(func() { w.govern(ctx) })
+			w.eventually(func() error {
+				s := w.master()
+				if s == nil {
+					return errors.New("no master")
+				}
+				return s.CreateAccount(ctx, accountText, 0)
+			})
+			w.inSync()
+			l := &ledger{acked: map[string]mail.UID{}}
+			for i := range 4 {
+				run(func() { l.writer(ctx, t, w, i) })
+			}
+			for range 3 {
+				w.calamity(rng, l)
+			}
+			w.progress(l, 50)
+			cancel()
+			all.Wait()
+			w.sameEverywhere()
+			l.check(t, w.master())
+			t.Logf("%d deliveries", l.len())
+		})
+	}
+}
+
+// calamity takes the power of one machine or both at some moment, and gives it
+// back: one machine sometimes only after the other went on alone.
+func (w *world) calamity(rng *mathrand.Rand, l *ledger) {
+	w.t.Helper()
+	w.progress(l, 1+rng.IntN(60))
+	victims := [][]int{{0}, {1}, {0, 1}, {1, 0}}[rng.IntN(4)]
+	for _, i := range victims {
+		w.node[i].crash([]int{0, 50, 100}[rng.IntN(3)], rng)
+	}
+	if len(victims) == 1 && rng.IntN(2) == 0 {
+		w.progress(l, 20)
+	}
+	for _, i := range victims {
+		w.node[i].start()
+	}
+	w.inSync()
+}
+
+// progress waits until so many more deliveries were acknowledged.
+func (w *world) progress(l *ledger, n int) {
+	w.t.Helper()
+	goal := l.len() + n
+	w.eventually(func() error {
+		if have := l.len(); have < goal {
+			return fmt.Errorf("%d deliveries of %d", have, goal)
+		}
+		return nil
+	})
+}
