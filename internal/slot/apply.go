@@ -116,7 +116,7 @@ func (a *applier) round(at, target cluster.LSN, limit int) (cluster.LSN, error) 
 			return at, fmt.Errorf("%w: read journal to apply at %d: %w", errFailed, pos.LSN, err)
 		}
 		if err := w.batch(b); err != nil {
-			return at, fmt.Errorf("%w: %w", errFailed, err)
+			return at, err
 		}
 		pos = b.Position()
 		size += len(b.Raw)

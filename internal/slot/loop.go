@@ -3,6 +3,7 @@ package slot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/tandemail/tandemail/internal/cluster"
@@ -181,6 +182,7 @@ func answerAll(batch []*proposal, err error) {
 // breakDown: an operation cannot be applied. Another copy may do better, and if
 // this one is the serving master it goes on to show what it has; writes end.
 func (l *loop) breakDown(reason error) error {
+	reason = fmt.Errorf("%w: %w", errFailed, reason)
 	if l.serving.master() == 0 {
 		return reason
 	}

@@ -14,8 +14,8 @@ import (
 // the slot is quarantined.
 const maxDeaths = 2
 
-// errQuarantined: the process died again and again at the same place. Wraps
-// errOperation's meaning: what is before it is applied.
+// errQuarantined: the process died again and again at the same place. What is
+// before it is applied.
 var errQuarantined = fmt.Errorf("%w: quarantined", errOperation)
 
 // replay is the first part of applying after an open: what was in the journal
@@ -63,7 +63,8 @@ func (r *replay) before(lsn cluster.LSN) (alone bool, err error) {
 	}
 	if next.Deaths > maxDeaths {
 		r.stuck = true
-		return true, fmt.Errorf("%w: the process died %d times while it applied the batch at %d", errQuarantined, r.found.Deaths, lsn)
+		err := fmt.Errorf("%w: the process died %d times while it applied the batch at %d", errQuarantined, r.found.Deaths, lsn)
+		return true, errors.Join(err, r.write(r.found)) // batches before it have replaced the document
 	}
 	return true, r.write(next)
 }
