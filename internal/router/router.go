@@ -1,33 +1,36 @@
 // Package router is what the MTA delivers to: it takes mail by LMTP, finds out
 // whose it is, and brings it to the masters of their stores, holding while a store
 // changes its master. 250 for a recipient means that the message is durable on
-// every in-sync copy of the recipient's store.
+// every in-sync copy of the recipient's store, and of every user's store that an
+// alias leads to.
 //
 // It implements lmtpd.Backend. It keeps nothing: what an MTA was not answered for,
 // the MTA still has; what it was answered for, a store has. Which replies an MTA
-// has seen it tells the stores lazily (design: exactly once).
+// has seen it tells the stores lazily (design: exactly once); of those that it
+// will send again although a store has them, or may have them, it tells them too.
 //
 // Not here: the LMTP protocol (lmtpd), the way to a master (deliver), users and
 // aliases (directory).
+//
+// Concurrency: a session is called by one goroutine at a time; its transaction
+// asks all stores at once. Everything else is safe for concurrent use.
 package router
 
 import (
+	"cmp"
 	"context"
-	"crypto/sha256"
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/deliver"
 	"github.com/tandemail/tandemail/internal/directory"
 	"github.com/tandemail/tandemail/internal/lmtpd"
-	"github.com/tandemail/tandemail/internal/mail"
-	"github.com/tandemail/tandemail/internal/state"
 )
 
 // Directory resolves recipients. *directory.Directory implements it.
@@ -37,11 +40,13 @@ type Directory interface {
 
 // Deliverer brings a delivery to the master. *deliver.Client implements it.
 type Deliverer interface {
+	// Deliver: after any error but mail.ErrBusy and mail.ErrFull something may
+	// have happened.
 	Deliver(ctx context.Context, q deliver.Request) ([]deliver.Result, error)
 	Settle(ctx context.Context, s deliver.Settle) error
 }
 
-// Config of a Router. All but Hold is required.
+// Config of a Router. All but the last two are required.
 type Config struct {
 	Machine   cluster.Machine // for Received lines
 	Directory Directory
@@ -52,27 +57,51 @@ type Config struct {
 	// Hold is the longest wait for a store's master; 8 s unless set. It is below
 	// the time after which an MTA gives a connection up.
 	Hold time.Duration
+	// LargeMemory is how many octets of messages that were too large for the
+	// server's memory are under way at a time; 256 MiB unless set. Others wait for
+	// them as they would for a master.
+	LargeMemory int64
 }
 
 // Router is the backend of an LMTP server. Use New; Run settles what sessions leave.
 type Router struct {
-	cfg     Config
-	settler *settler
+	cfg      Config
+	settler  *settler
+	large    *semaphore.Weighted
+	sessions sessions
 }
 
 // New builds a router.
 func New(cfg Config) *Router {
-	if cfg.Hold == 0 {
-		cfg.Hold = 8 * time.Second
+	cfg.Hold = cmp.Or(cfg.Hold, 8*time.Second)
+	cfg.LargeMemory = cmp.Or(cfg.LargeMemory, 256<<20)
+	return &Router{
+		cfg: cfg, settler: newSettler(cfg.Deliver, cfg.Log), large: semaphore.NewWeighted(cfg.LargeMemory),
+		sessions: sessions{none: make(chan struct{}, 1)},
 	}
-	return &Router{cfg: cfg, settler: newSettler(cfg.Deliver, cfg.Log)}
 }
 
-// Run tells stores what became of replies until ctx ends, and then a last time.
-func (r *Router) Run(ctx context.Context) error { return r.settler.run(ctx) }
+// lastSessions is how long Run waits, after its end, for sessions to end: longer
+// than an LMTP server gives its deliveries.
+const lastSessions = 35 * time.Second
+
+// Run tells stores what became of replies until ctx ends, and then until all
+// sessions have ended, and a last time.
+func (r *Router) Run(ctx context.Context) error {
+	on, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var settling sync.WaitGroup
+	settling.Go(func() { r.settler.run(on) })
+	<-ctx.Done()
+	r.sessions.wait(lastSessions)
+	stop()
+	settling.Wait()
+	return ctx.Err()
+}
 
 // NewSession implements lmtpd.Backend.
 func (r *Router) NewSession(_ context.Context, info lmtpd.ConnInfo) (lmtpd.Session, error) {
+	r.sessions.add(1)
 	return &session{router: r, remote: hostOf(info.Remote)}, nil
 }
 
@@ -87,237 +116,39 @@ func hostOf(a net.Addr) string {
 	return host
 }
 
-// session is one MTA's connection. lmtpd calls it from one goroutine at a time.
-type session struct {
-	router *Router
-	remote string
-
-	from        string
-	params      lmtpd.MailParams
-	transaction mail.TransactionID
-	rcpts       []rcpt
-	done        []delivered // by the last Data, waiting for Confirm or Abandon
+// sessions counts those that have not logged out.
+type sessions struct {
+	mu   sync.Mutex
+	open int
+	none chan struct{} // buffer of one: there may be none
 }
 
-// rcpt is one accepted RCPT with the users it leads to.
-type rcpt struct {
-	address string
-	users   []directory.Recipient
-}
-
-// Mail implements lmtpd.Session. The transaction's id is drawn here.
-func (s *session) Mail(_ context.Context, from string, p lmtpd.MailParams) error {
-	s.Reset()
-	if _, err := io.ReadFull(s.router.cfg.Rand, s.transaction[:]); err != nil {
-		return fmt.Errorf("draw transaction id: %w", err)
-	}
-	s.from, s.params = from, p
-	return nil
-}
-
-// replyNoUser and its like are what an MTA is told of addresses.
-var (
-	replyNoUser     = &lmtpd.Reply{Code: 550, Enhanced: "5.1.1", Text: "no such user here"}
-	replyBadAddress = &lmtpd.Reply{Code: 553, Enhanced: "5.1.3", Text: "not a valid address"}
-)
-
-// Rcpt implements lmtpd.Session.
-func (s *session) Rcpt(ctx context.Context, to string) error {
-	users, err := s.router.cfg.Directory.Resolve(ctx, to)
-	switch {
-	case errors.Is(err, directory.ErrNoUser):
-		return replyNoUser
-	case errors.Is(err, directory.ErrBadAddress):
-		return replyBadAddress
-	case err != nil:
-		return err
-	case len(users) == 0:
-		return fmt.Errorf("recipient %q leads to nobody", to)
-	}
-	s.rcpts = append(s.rcpts, rcpt{to, users})
-	return nil
-}
-
-// Reset implements lmtpd.Session.
-func (s *session) Reset() {
-	s.from, s.params, s.rcpts = "", lmtpd.MailParams{}, s.rcpts[:0]
-}
-
-// Logout implements lmtpd.Session.
-func (s *session) Logout() {}
-
-// Confirm implements lmtpd.Session.
-func (s *session) Confirm() { s.settle(true) }
-
-// Abandon implements lmtpd.Session.
-func (s *session) Abandon() { s.settle(false) }
-
-func (s *session) settle(confirmed bool) {
-	s.router.settler.add(s.done, confirmed)
-	s.done = nil
-}
-
-// Data implements lmtpd.Session: one operation a store, all stores at once.
-func (s *session) Data(ctx context.Context, m *lmtpd.Message, answer func(int, lmtpd.Result)) {
-	defer s.Reset()
-	ctx, cancel := context.WithTimeout(ctx, s.router.cfg.Hold)
-	defer cancel()
-	octets, err := octetsOf(m)
-	if err != nil {
-		for i := range s.rcpts {
-			answer(i, lmtpd.Result{Err: err})
-		}
-		return
-	}
-	d := &transaction{session: s, message: m, octets: octets, left: make([]int, len(s.rcpts)), failed: make([]error, len(s.rcpts)), answer: answer}
-	d.plan()
-	d.run(ctx)
-}
-
-// octetsOf returns the message in one piece. A large one is read back from the
-// spool: it travels and is stored as one.
-func octetsOf(m *lmtpd.Message) ([]byte, error) {
-	if b := m.Bytes(); b != nil || m.Size == 0 {
-		return b, nil
-	}
-	b := make([]byte, m.Size)
-	if _, err := io.ReadFull(m.Reader(), b); err != nil {
-		return nil, fmt.Errorf("read spooled message: %w", err)
-	}
-	return b, nil
-}
-
-// delivered is one recipient's delivery that an MTA was answered for.
-type delivered struct {
-	store cluster.Store
-	ref   state.DeliveryRef
-}
-
-// transaction is one message on its way to several stores.
-type transaction struct {
-	*session
-	message *lmtpd.Message
-	octets  []byte
-	answer  func(int, lmtpd.Result)
-	stores  []*storeShare
-
-	mu     sync.Mutex
-	left   []int   // users of each rcpt that have no result yet
-	failed []error // first failure of each rcpt
-}
-
-// storeShare is what goes to one store.
-type storeShare struct {
-	request deliver.Request
-	rcpt    []int // of each recipient in the request: its place in rcpts
-}
-
-// plan deals the users out to their stores. A user that two RCPTs lead to gets two
-// messages, as each was asked for.
-func (t *transaction) plan() {
-	byStore := map[cluster.Store]*storeShare{}
-	number := uint32(0)
-	for i, r := range t.rcpts {
-		t.left[i] = len(r.users)
-		for _, u := range r.users {
-			share := byStore[u.User.Store]
-			if share == nil {
-				share = &storeShare{request: deliver.Request{
-					Store: u.User.Store, Transaction: t.transaction, Remote: t.remote,
-					QueueID: t.params.Forward.Ident, Octets: t.octets,
-				}}
-				byStore[u.User.Store] = share
-				t.stores = append(t.stores, share)
-			}
-			share.rcpt = append(share.rcpt, i)
-			share.request.Recipients = append(share.request.Recipients, state.Recipient{
-				Number: number, Account: u.User.Account, Prefix: t.prefix(r.address, u),
-				ContentKey: contentKey(t.from, r.address, u.User.Account, t.message.Received),
-			})
-			number++
+func (s *sessions) add(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open += n; s.open == 0 {
+		select {
+		case s.none <- struct{}{}:
+		default:
 		}
 	}
 }
 
-// contentKey is what a retry on another connection has in common with the first
-// try: return path, recipient as given, and the octets as received.
-func contentKey(from, to string, account mail.AccountID, received [sha256.Size]byte) [32]byte {
-	h := sha256.New()
-	h.Write([]byte(from))
-	h.Write([]byte{0})
-	h.Write([]byte(to))
-	h.Write([]byte{0})
-	h.Write(account[:])
-	h.Write(received[:])
-	return [32]byte(h.Sum(nil))
+func (s *sessions) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open
 }
 
-func (t *transaction) run(ctx context.Context) {
-	if len(t.stores) == 1 { // the common case needs no goroutine
-		t.deliver(ctx, t.stores[0])
-		return
-	}
-	var wg sync.WaitGroup
-	for _, share := range t.stores {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			t.deliver(ctx, share)
-		}()
-	}
-	wg.Wait()
-}
-
-func (t *transaction) deliver(ctx context.Context, share *storeShare) {
-	results, err := t.router.cfg.Deliver.Deliver(ctx, share.request)
-	if err == nil && len(results) != len(share.rcpt) {
-		err = fmt.Errorf("store %s answered for %d of %d recipients", share.request.Store, len(results), len(share.rcpt))
-	}
-	for i, rcpt := range share.rcpt {
-		o := err
-		if err == nil {
-			o = t.outcome(share, i, results[i])
+// wait returns when there is none, or after most.
+func (s *sessions) wait(most time.Duration) {
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	for s.count() > 0 {
+		select {
+		case <-s.none:
+		case <-timer.C:
+			return
 		}
-		t.finish(rcpt, o)
 	}
-}
-
-// outcome notes one user's result, and logs it: the line that answers "where did
-// my mail go?".
-func (t *transaction) outcome(share *storeShare, i int, r deliver.Result) error {
-	to := &share.request.Recipients[i]
-	status := "delivered"
-	err := r.Code.Err()
-	switch {
-	case err != nil:
-		status = "refused"
-	case r.Duplicate:
-		status = "duplicate"
-	}
-	t.router.cfg.Log.Debug("delivery", "status", status, "transaction", t.transaction.String(), "queue", share.request.QueueID,
-		"store", share.request.Store, "user", to.Account.String(), "uid", r.UID, "err", err)
-	if err == nil {
-		t.mu.Lock()
-		t.done = append(t.done, delivered{share.request.Store, state.DeliveryRef{Account: to.Account, Transaction: t.transaction, Number: to.Number}})
-		t.mu.Unlock()
-	}
-	return err
-}
-
-// finish counts one user of a RCPT off; the last one answers it. A RCPT that leads
-// to several users succeeds when all have it: what failed is asked for again, and
-// those that have it recognise the transaction or the content.
-func (t *transaction) finish(rcpt int, err error) {
-	t.mu.Lock()
-	if t.failed[rcpt] == nil {
-		t.failed[rcpt] = err
-	}
-	t.left[rcpt]--
-	last, first := t.left[rcpt] == 0, t.failed[rcpt]
-	t.mu.Unlock()
-	if !last {
-		return
-	}
-	res := lmtpd.Result{Err: first, Text: "stored, transaction " + t.transaction.String()}
-	t.answer(rcpt, res)
 }
