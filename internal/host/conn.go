@@ -1,0 +1,216 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/imapd"
+	"github.com/tandemail/tandemail/internal/imapwire"
+	"github.com/tandemail/tandemail/internal/link"
+	"github.com/tandemail/tandemail/internal/session"
+)
+
+// errViolation: the front end broke the protocol. It has been told.
+var errViolation = errors.New("front end broke the session protocol")
+
+// errRefused: the session cannot be here. The front end has been told.
+var errRefused = errors.New("session refused")
+
+// conn is one session's stream. Its fields belong to the goroutine that reads,
+// but while a command runs executor and sink belong to that.
+type conn struct {
+	host   *Host
+	log    *slog.Logger
+	store  cluster.Store
+	frames *link.Frames
+	cancel context.CancelFunc // ends a running command
+
+	slot     Slot
+	epoch    cluster.Epoch // of the session's opening here
+	open     session.Open
+	executor *imapd.Session
+	sink     *sink
+
+	collector *imapwire.Collector
+	raw       imapwire.Raw // the command that runs
+
+	number  uint64        // of the newest command
+	whole   bool          // it has come in whole
+	running chan struct{} // closed when the newest command has ended; nil: none yet
+	done    atomic.Bool   // its Done is being sent
+}
+
+func (c *conn) serve(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { _ = c.frames.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	defer c.wait()
+	defer c.cancel()
+	if err := c.begin(ctx); err != nil {
+		return err
+	}
+	for {
+		f, err := session.Receive(c.frames)
+		switch {
+		case ctx.Err() != nil:
+			return c.stop(ctx)
+		case errors.Is(err, session.ErrMalformed):
+			return c.violation(ctx, err.Error())
+		case err != nil:
+			return err
+		}
+		switch f := f.(type) {
+		case session.Command:
+			err = c.command(ctx, f)
+		case session.EndIdle:
+			c.executor.EndIdle(f.Number)
+		case session.Close:
+			c.executor.EndIdle(c.number)
+			c.wait()
+			return nil
+		default:
+			err = c.violation(ctx, fmt.Sprintf("frame of type %T from a front end", f))
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// stop ends the session since the server stops. A command that runs ends with ctx
+// and says so itself.
+func (c *conn) stop(ctx context.Context) error {
+	busy := c.running != nil && !c.done.Load()
+	c.wait()
+	if !busy {
+		c.fail(context.WithoutCancel(ctx), 0, session.Busy, "server is shutting down")
+	}
+	return context.Cause(ctx)
+}
+
+// wait returns when no command runs.
+func (c *conn) wait() {
+	if c.running != nil {
+		<-c.running
+	}
+}
+
+// command takes a piece of a command, and begins it if it is the last.
+func (c *conn) command(ctx context.Context, f session.Command) error {
+	if c.whole || c.running == nil && c.number == 0 {
+		if err := c.next(ctx, f.Number); err != nil {
+			return err
+		}
+	}
+	if f.Number != c.number {
+		return c.violation(ctx, fmt.Sprintf("piece of command %d inside command %d", f.Number, c.number))
+	}
+	raw, err := c.collect(f)
+	switch {
+	case err != nil:
+		c.log.Warn("command could not be taken in", "err", err)
+		c.fail(ctx, f.Number, reasonOf(err), err.Error())
+		return err
+	case !f.Last:
+		return nil
+	}
+	c.whole, c.raw = true, raw
+	c.running = make(chan struct{})
+	c.done.Store(false)
+	c.host.counts.commands.Add(1)
+	go c.execute(ctx, imapd.Command{Number: f.Number, Raw: raw}, c.running)
+	return nil
+}
+
+// next begins to take in command n, once the one before has ended.
+func (c *conn) next(ctx context.Context, n uint64) error {
+	switch {
+	case c.running != nil && !c.done.Load():
+		return c.violation(ctx, fmt.Sprintf("command %d while command %d runs", n, c.number))
+	case n <= c.number:
+		return c.violation(ctx, fmt.Sprintf("command %d after command %d", n, c.number))
+	}
+	c.wait()
+	c.number, c.whole = n, false
+	return nil
+}
+
+// collect feeds a piece to the collector; the last must make the command whole.
+func (c *conn) collect(f session.Command) (imapwire.Raw, error) {
+	p, step := f.Octets, imapwire.NeedMore
+	for len(p) > 0 && step != imapwire.Whole {
+		n, s, err := c.collector.Feed(p)
+		if err != nil {
+			return imapwire.Raw{}, fmt.Errorf("take in command %d: %w", f.Number, err)
+		}
+		p, step = p[n:], s
+	}
+	whole := step == imapwire.Whole && len(p) == 0
+	switch {
+	case whole && f.Last:
+		return c.collector.Take(), nil
+	case f.Last, step == imapwire.Whole:
+		return imapwire.Raw{}, fmt.Errorf("command %d has no or a second end: %w", f.Number, session.ErrMalformed)
+	}
+	return imapwire.Raw{}, nil
+}
+
+// execute runs one command beside the reader.
+func (c *conn) execute(ctx context.Context, cmd imapd.Command, ended chan<- struct{}) {
+	defer close(ended)
+	defer c.release()
+	defer func() {
+		if p := recover(); p != nil {
+			c.panicked(p)
+			c.frames.Abort()
+		}
+	}()
+	err := c.standing(c.epoch)
+	if err == nil {
+		err = c.executor.Execute(ctx, cmd)
+	}
+	if err == nil {
+		return
+	}
+	reason := reasonOf(err)
+	if reason == session.Broken {
+		c.log.Error("command failed", "err", err)
+	}
+	c.fail(context.WithoutCancel(ctx), cmd.Number, reason, err.Error())
+	_ = c.frames.Close() // the reader sees the end
+}
+
+func (c *conn) newSpool(size int64) (imapwire.Spool, error) {
+	return c.host.cfg.Spool.Create(size)
+}
+
+// release gives back the octets of the command that has ended.
+func (c *conn) release() {
+	if err := c.raw.Close(); err != nil {
+		c.log.Warn("spooled literal could not be removed", "err", err)
+	}
+	c.raw = imapwire.Raw{}
+}
+
+func (c *conn) violation(ctx context.Context, text string) error {
+	c.log.Error("front end broke the session protocol", "err", text)
+	c.fail(ctx, 0, session.Violation, text)
+	return fmt.Errorf("%w: %s", errViolation, text)
+}
+
+// fail tells the front end that the session cannot go on here.
+func (c *conn) fail(ctx context.Context, command uint64, r session.Reason, text string) {
+	if int(r) < len(c.host.counts.refused) {
+		c.host.counts.refused[r].Add(1)
+	}
+	f := session.Failed{Command: command, Reason: r, Epoch: c.knownEpoch(), Text: text}
+	err := session.Send(ctx, c.frames, f)
+	if err != nil && !errors.Is(err, io.EOF) {
+		c.log.Debug("front end could not be told why its session ends", "err", err)
+	}
+}

@@ -1,0 +1,123 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/imapd"
+	"github.com/tandemail/tandemail/internal/mail"
+	"github.com/tandemail/tandemail/internal/session"
+)
+
+// begin reads Open and answers it. An error means that the session has ended.
+func (c *conn) begin(ctx context.Context) error {
+	if err := c.frames.SetReadDeadline(time.Now().Add(openTimeout)); err != nil {
+		return err
+	}
+	f, err := session.Receive(c.frames)
+	if err != nil {
+		return err
+	}
+	if ctx.Err() == nil {
+		err = c.frames.SetReadDeadline(time.Time{})
+	}
+	if err != nil {
+		return err
+	}
+	open, ok := f.(session.Open)
+	switch {
+	case !ok:
+		return c.violation(ctx, fmt.Sprintf("session begins with %T", f))
+	case open.Version != session.Version:
+		return c.violation(ctx, fmt.Sprintf("session protocol version %d is not spoken here", open.Version))
+	case open.Protocol != session.IMAP:
+		return c.violation(ctx, fmt.Sprintf("protocol %d is not served here", open.Protocol))
+	}
+	c.log = c.log.With("user", open.User, "remote", open.Remote, sessionKey(open))
+	c.open = open
+	if err := c.enter(ctx); err != nil {
+		c.fail(ctx, 0, reasonOf(err), err.Error())
+		return fmt.Errorf("%w: %w", errRefused, err)
+	}
+	return session.Send(ctx, c.frames, session.Opened{Version: session.Version, Epoch: c.epoch})
+}
+
+// enter makes the session's executor if this slot may serve the account.
+func (c *conn) enter(ctx context.Context) error {
+	s, err := c.host.cfg.Slot(c.store)
+	if err != nil {
+		return err
+	}
+	c.slot = s
+	c.epoch = s.Standing().Epoch
+	if err := c.standing(c.epoch); err != nil {
+		return err
+	}
+	account := s.Account(c.open.Account)
+	v, err := account.View(ctx) // a master that may not read is none
+	if err != nil {
+		return fmt.Errorf("open account %s: %w", c.open.Account, err)
+	}
+	v.Close()
+	c.sink = &sink{to: session.FrameSink{W: c.frames}, done: &c.done}
+	c.executor = imapd.New(imapd.Config{
+		Account: account, Session: c.open.Session, User: c.open.User, By: c.open.By, Remote: c.open.Remote,
+		Sink: c.sink, Version: c.host.cfg.Version, Now: c.host.cfg.Now, Log: c.log,
+	})
+	if len(c.open.Token) == 0 {
+		return nil
+	}
+	if err := c.redeem(ctx, account); err != nil {
+		return err
+	}
+	c.host.counts.redeemed.Add(1)
+	return nil
+}
+
+// standing tells whether this slot is master, in the epoch given and not behind
+// the one the front end has seen.
+func (c *conn) standing(e cluster.Epoch) error {
+	st := c.slot.Standing()
+	switch {
+	case (!st.Serving || st.Epoch != e) && st.Master == "":
+		return fmt.Errorf("store %s has no known master: %w", c.store, cluster.ErrNotMaster)
+	case !st.Serving || st.Epoch != e:
+		return fmt.Errorf("store %s is served by %s in epoch %d: %w", c.store, st.Master, st.Known, cluster.ErrNotMaster)
+	case st.Epoch < c.open.Epoch:
+		return fmt.Errorf("store %s is served in epoch %d: %w", c.store, st.Epoch, cluster.ErrBehind)
+	}
+	return nil
+}
+
+// knownEpoch is the highest epoch this machine has heard of.
+func (c *conn) knownEpoch() cluster.Epoch {
+	if c.slot == nil {
+		return 0
+	}
+	st := c.slot.Standing()
+	return max(st.Epoch, st.Known)
+}
+
+// reasonOf is the one table from errors to what a front end does about them.
+func reasonOf(err error) session.Reason {
+	for _, e := range []struct {
+		err    error
+		reason session.Reason
+	}{
+		{cluster.ErrNotMaster, session.Moved},
+		{cluster.ErrBehind, session.Moved},
+		{cluster.ErrStopped, session.Moved},
+		{cluster.ErrUnknown, session.Unknown},
+		{errNotResumable, session.NotResumable},
+		{mail.ErrNoMailbox, session.Gone},
+		{session.ErrMalformed, session.Violation},
+	} {
+		if errors.Is(err, e.err) {
+			return e.reason
+		}
+	}
+	return imapd.ReasonOf(err)
+}
