@@ -61,7 +61,7 @@ func Open(fs vfs.FS, path string, limit int64) (*Dir, error) {
 // Used is how many octets the files have.
 func (d *Dir) Used() int64 { return d.used.Load() }
 
-// Create makes an empty file for about size octets. The caller removes it. ErrFull.
+// Create makes an empty file for about size octets. The caller closes it. ErrFull.
 func (d *Dir) Create(size int64) (*File, error) {
 	if d.used.Load()+size > d.limit {
 		return nil, fmt.Errorf("create spool file for %d octets: %w", size, ErrFull)
@@ -98,8 +98,7 @@ func (f *File) Write(p []byte) (int, error) {
 // Size is the number of octets written.
 func (f *File) Size() int64 { return f.size }
 
-// Open reads the file from its beginning. Nothing may be written any more, and it
-// must not be called while Remove is.
+// Open reads the file from its beginning. Nothing may be written any more.
 func (f *File) Open() (io.ReadCloser, error) {
 	r, err := f.dir.fs.Open(f.path)
 	if err != nil {
@@ -108,8 +107,8 @@ func (f *File) Open() (io.ReadCloser, error) {
 	return r, nil
 }
 
-// Remove gives the space back. Once.
-func (f *File) Remove() error {
+// Close removes the file and gives its space back. Once.
+func (f *File) Close() error {
 	f.dir.used.Add(-f.size)
 	return errors.Join(f.f.Close(), f.dir.fs.Remove(f.path))
 }

@@ -44,8 +44,8 @@ func TestFileGivesBackWhatWasWrittenMoreThanOnce(t *testing.T) {
 	if d.Used() != 6 || f.Size() != 6 {
 		t.Errorf("%d octets used, size %d", d.Used(), f.Size())
 	}
-	if err := f.Remove(); err != nil || d.Used() != 0 {
-		t.Errorf("after Remove %d octets are used, %v", d.Used(), err)
+	if err := f.Close(); err != nil || d.Used() != 0 {
+		t.Errorf("after Close %d octets are used, %v", d.Used(), err)
 	}
 }
 
@@ -61,8 +61,8 @@ func TestSpoolRefusesMoreThanItsLimit(t *testing.T) {
 	if _, err := f.Write(make([]byte, 11)); !errors.Is(err, ErrFull) {
 		t.Errorf("wrote too many: %v", err)
 	}
-	if err := f.Remove(); err != nil || d.Used() != 0 {
-		t.Errorf("after Remove %d octets are used, %v", d.Used(), err)
+	if err := f.Close(); err != nil || d.Used() != 0 {
+		t.Errorf("after Close %d octets are used, %v", d.Used(), err)
 	}
 }
 

@@ -1,0 +1,74 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/tandemail/tandemail/internal/auth"
+	"github.com/tandemail/tandemail/internal/route"
+	"github.com/tandemail/tandemail/internal/session"
+)
+
+// Outcomes of a log-in that a dialect words. Others are the authenticator's.
+var (
+	errUserLimit = errors.New("too many sessions of this user")
+	errNoMaster  = errors.New("no master of the user's store")
+)
+
+// enter logs the client in: it verifies the attempt and opens a session at the
+// master of the user's store, which it waits for. An error is for the dialect to
+// answer, but a *byeError, or one of the client's connection, ends the session.
+func (c *client) enter(ctx context.Context, a auth.Attempt) error {
+	a.Remote = c.remote
+	id, err := c.cfg.Auth.Authenticate(ctx, a)
+	if err != nil {
+		return c.refused(ctx, err)
+	}
+	if !c.srv.limits.userIn(id.User) {
+		return errUserLimit
+	}
+	before := c.log
+	c.user = id
+	err = c.newSession()
+	if err == nil {
+		c.token = session.Token{Account: id.Account, User: id.User, By: id.AuthorisedBy}
+		c.tried, c.pause = route.Route{Store: id.Store}, firstPause
+		alive := time.NewTicker(c.cfg.Alive)
+		defer alive.Stop()
+		err = c.connect(ctx, time.Now().Add(c.cfg.Hold), alive.C)
+	}
+	if err != nil {
+		c.srv.limits.userOut(id.User)
+		c.log.Info("log-in failed", "err", err)
+		c.user, c.log = auth.Identity{}, before
+		if bye, ok := errors.AsType[*byeError](err); ok && bye.why != byeShutdown {
+			err = errNoMaster
+		}
+		return err
+	}
+	c.srv.counts.logins.Add(1)
+	c.srv.counts.loggedIn.Add(1)
+	return nil
+}
+
+// refused makes guessing slow, and ends a connection that does nothing else.
+func (c *client) refused(ctx context.Context, err error) error {
+	if !errors.Is(err, auth.ErrFailed) && !errors.Is(err, auth.ErrLimited) {
+		if !errors.Is(err, auth.ErrFrozen) {
+			c.log.Warn("authentication is not possible", "err", err)
+		}
+		return err
+	}
+	c.srv.counts.failures.Add(1)
+	timer := time.NewTimer(c.cfg.FailureDelay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	if c.failures++; c.failures >= c.cfg.MaxFailures {
+		return &byeError{byeFailures, err}
+	}
+	return err
+}

@@ -1,0 +1,356 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/tandemail/tandemail/internal/auth"
+	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/host"
+	"github.com/tandemail/tandemail/internal/imapwire/imaptest"
+	"github.com/tandemail/tandemail/internal/link"
+	"github.com/tandemail/tandemail/internal/mail"
+	"github.com/tandemail/tandemail/internal/mail/mailtest"
+	"github.com/tandemail/tandemail/internal/route"
+	"github.com/tandemail/tandemail/internal/session"
+	"github.com/tandemail/tandemail/internal/spool"
+	"github.com/tandemail/tandemail/internal/state"
+)
+
+// rig is a front end and machines whose slots are copies of one store: all of them
+// see one twin, and at most one at a time is its master.
+type rig struct {
+	t      testing.TB
+	cfg    Config
+	server *Server
+	twin   *mailtest.Server
+	routes *fakeRoutes
+	conns  *pipes
+	spool  *spool.Dir
+	log    *logged
+
+	mu       sync.Mutex
+	machines map[cluster.Machine]*machine
+	epoch    cluster.Epoch
+	tamper   func(session.Frame) bool // true: the stream breaks instead of this frame
+
+	stop func()
+}
+
+const store = cluster.Store("s01")
+
+func testNow() time.Time { return time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC) }
+
+// accounts of the rig; passwords are "secret".
+var accounts = map[string]mail.AccountID{"ann": {1}, "bob": {2}}
+
+// machine is one host, and its slot.
+type machine struct {
+	rig  *rig
+	host *host.Host
+
+	mu       sync.Mutex
+	standing host.Standing
+}
+
+func (m *machine) Account(id mail.AccountID) mail.Account { return m.rig.twin.Account(id) }
+
+func (m *machine) Standing() host.Standing {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.standing
+}
+
+func newRig(t testing.TB, change func(*Config)) *rig {
+	t.Helper()
+	r := &rig{
+		t: t, twin: mailtest.NewServer(mailtest.Config{Now: testNow}), routes: newFakeRoutes(), conns: newPipes(),
+		machines: map[cluster.Machine]*machine{}, log: new(logged),
+	}
+	for _, id := range accounts {
+		if _, err := r.twin.CreateAccount(id, state.NewAccount{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.spool = openSpool(t)
+	log := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	for _, m := range []cluster.Machine{"m1", "m2"} {
+		r.addMachine(m, log)
+	}
+	r.cfg = Config{
+		Auth: passwords{}, Routes: r.routes, Dial: r.dial, Spool: r.spool, Log: log, PlaintextAuth: true,
+		FailureDelay: time.Millisecond, Alive: 8 * time.Second, // below a test client's patience
+	}
+	if change != nil {
+		change(&r.cfg)
+	}
+	var err error
+	if r.server, err = New(r.cfg); err != nil {
+		t.Fatal(err)
+	}
+	r.appoint("m1")
+	r.start()
+	return r
+}
+
+func openSpool(t testing.TB) *spool.Dir {
+	t.Helper()
+	d, err := spool.Open(vfs.NewMem(), "spool", 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func (r *rig) addMachine(name cluster.Machine, log *slog.Logger) {
+	m := &machine{rig: r}
+	var err error
+	m.host, err = host.New(host.Config{
+		Slot: func(s cluster.Store) (host.Slot, error) {
+			if s != store {
+				return nil, cluster.ErrNotMaster
+			}
+			return m, nil
+		},
+		Spool: openSpool(r.t), Now: testNow, Log: log.With("machine", string(name)),
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.machines[name] = m
+}
+
+func (r *rig) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- r.server.Serve(ctx, Listener{Listener: r.conns, Protocol: session.IMAP}) }()
+	stopped := false
+	r.stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-served; err != nil {
+			r.t.Errorf("serve: %v", err)
+		}
+	}
+	r.t.Cleanup(func() {
+		r.stop()
+		if n := r.spool.Used(); n != 0 {
+			r.t.Errorf("%d octets are left in the spool", n)
+		}
+		if s := r.log.errors(); s != "" {
+			r.t.Errorf("logged as error: %s", s)
+		}
+	})
+}
+
+// appoint makes a machine master, in a new epoch; "" nobody.
+func (r *rig) appoint(name cluster.Machine) {
+	r.mu.Lock()
+	r.epoch++
+	epoch := r.epoch
+	r.mu.Unlock()
+	for n, m := range r.machines {
+		m.mu.Lock()
+		m.standing = host.Standing{Serving: n == name, Epoch: epoch, Known: epoch, Master: name}
+		m.mu.Unlock()
+	}
+	r.routes.set(route.Route{Store: store, Master: name, Epoch: epoch})
+}
+
+// tamperWith breaks streams at frames for which f is true.
+func (r *rig) tamperWith(f func(session.Frame) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tamper = f
+}
+
+func (r *rig) dial(ctx context.Context, to route.Route) (Backend, error) {
+	a, b := net.Pipe()
+	go r.machines[to.Master].host.Serve(context.Background(), to.Store, b)
+	return &tampered{Frames: link.NewFrames(a, host.Frames()), rig: r}, nil
+}
+
+// tampered is a stream that may break at a frame from the master.
+type tampered struct {
+	*link.Frames
+	rig *rig
+}
+
+func (b *tampered) Read() (byte, []byte, error) {
+	kind, p, err := b.Frames.Read()
+	if err != nil {
+		return kind, p, err
+	}
+	f, err := session.Decode(session.Kind(kind), p)
+	if err != nil {
+		return kind, p, err
+	}
+	b.rig.mu.Lock()
+	tamper := b.rig.tamper
+	b.rig.mu.Unlock()
+	if tamper != nil && tamper(f) {
+		b.Abort()
+		return 0, nil, io.ErrUnexpectedEOF
+	}
+	return kind, p, nil
+}
+
+// client connects and reads the greeting.
+func (r *rig) client() *imaptest.Client {
+	r.t.Helper()
+	c := imaptest.NewClient(r.t, r.conns.dial())
+	if got := c.Line(); !strings.HasPrefix(got, "* OK [CAPABILITY IMAP4rev1 LITERAL- ") {
+		r.t.Fatalf("greeting: %q", got)
+	}
+	r.t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// loggedIn connects and logs ann in.
+func (r *rig) loggedIn() *imaptest.Client {
+	r.t.Helper()
+	c := r.client()
+	c.OK("LOGIN ann secret")
+	return c
+}
+
+func expect(t testing.TB, c *imaptest.Client, lines ...string) {
+	t.Helper()
+	for _, want := range lines {
+		if got := c.Line(); got != want {
+			t.Fatalf("got  %q\nwant %q", got, want)
+		}
+	}
+}
+
+// passwords lets everybody of the rig in who knows "secret".
+type passwords struct{}
+
+func (passwords) Authenticate(_ context.Context, a auth.Attempt) (auth.Identity, error) {
+	id, ok := accounts[a.User]
+	if !ok || a.Password != "secret" {
+		return auth.Identity{}, auth.ErrFailed
+	}
+	return auth.Identity{User: a.User, Account: id, Store: store}, nil
+}
+
+// fakeRoutes is the table, set by the test.
+type fakeRoutes struct {
+	mu      sync.Mutex
+	now     route.Route
+	changed chan struct{}
+}
+
+func newFakeRoutes() *fakeRoutes { return &fakeRoutes{changed: make(chan struct{})} }
+
+func (f *fakeRoutes) set(r route.Route) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.now = r
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+func (f *fakeRoutes) Lookup(s cluster.Store) (route.Route, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.now, f.now.Store == s
+}
+
+func (f *fakeRoutes) Learn(route.Route) {}
+
+func (f *fakeRoutes) Await(ctx context.Context, tried route.Route, pause time.Duration) (route.Route, error) {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	for {
+		f.mu.Lock()
+		now, changed := f.now, f.changed
+		f.mu.Unlock()
+		if now != tried && now.Master != "" {
+			return now, nil
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			return now, nil
+		case <-ctx.Done():
+			return now, ctx.Err()
+		}
+	}
+}
+
+// pipes is a listener in memory.
+type pipes struct {
+	accept chan net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+func newPipes() *pipes { return &pipes{accept: make(chan net.Conn), closed: make(chan struct{})} }
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.accept:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+func (p *pipes) dial() net.Conn { return p.dialFrom(nil) }
+
+// dialFrom connects from an address.
+func (p *pipes) dialFrom(remote net.Addr) net.Conn {
+	a, b := net.Pipe()
+	if remote != nil {
+		b = &addressed{b, remote}
+	}
+	p.accept <- b
+	return a
+}
+
+type addressed struct {
+	net.Conn
+	remote net.Addr
+}
+
+func (a *addressed) RemoteAddr() net.Addr { return a.remote }
+
+// logged keeps the log.
+type logged struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logged) errors() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []string
+	for s := range strings.Lines(l.buf.String()) {
+		if strings.Contains(s, "level=ERROR") {
+			out = append(out, s)
+		}
+	}
+	return strings.Join(out, "")
+}

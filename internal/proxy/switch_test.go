@@ -1,0 +1,331 @@
+package proxy
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tandemail/tandemail/internal/session"
+)
+
+// breakAt returns a tamper that breaks the stream once, at the nth frame for which
+// f is true, and calls then.
+func breakAt(n int, f func(session.Frame) bool, then func()) func(session.Frame) bool {
+	var seen atomic.Int64
+	return func(fr session.Frame) bool {
+		if !f(fr) || seen.Add(1) != int64(n) {
+			return false
+		}
+		then()
+		return true
+	}
+}
+
+func isDone(f session.Frame) bool { _, ok := f.(session.Done); return ok }
+func isUnit(f session.Frame) bool { _, ok := f.(session.Unit); return ok }
+func isData(f session.Frame) bool { _, ok := f.(session.Data); return ok }
+
+func TestCommandSentAgainTakesEffectOnce(t *testing.T) {
+	for _, command := range []string{
+		"APPEND INBOX {14+}\r\nSubject: two\r\n",
+		"CREATE Box",
+		"RENAME Archive Old",
+		"SUBSCRIBE Box",
+	} {
+		t.Run(strings.Fields(command)[0], func(t *testing.T) {
+			r := newRig(t, nil)
+			c := r.loggedIn()
+			c.OK("APPEND INBOX {14+}\r\nSubject: one\r\n")
+			before := len(c.OK("LIST \"\" *"))
+			// It is executed, but its answer is lost with the master.
+			r.tamperWith(breakAt(1, isDone, func() { r.appoint("m2") }))
+			c.OK("%s", command)
+			if st := r.server.Stats(); st.Resent != 1 || st.Broken != 1 || st.Resumed != 1 {
+				t.Errorf("stats: %+v", st)
+			}
+			want := map[string]string{"APPEND": "* STATUS INBOX (MESSAGES 2)"}[strings.Fields(command)[0]]
+			if got := c.OK("STATUS INBOX (MESSAGES)"); want != "" && got[0] != want {
+				t.Errorf("%s, want %s", got[0], want)
+			}
+			after := len(c.OK("LIST \"\" *"))
+			if want := before + map[string]int{"CREATE": 1}[strings.Fields(command)[0]]; after != want {
+				t.Errorf("%d mailboxes, want %d", after, want)
+			}
+		})
+	}
+}
+
+func TestStoreWhoseAnswerIsLostIsNotToldWrongly(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.loggedIn()
+	c.OK("APPEND INBOX {14+}\r\nSubject: one\r\n")
+	c.OK("SELECT INBOX")
+	// The mailbox has changed by the command itself, which no simple token can tell.
+	r.tamperWith(breakAt(1, isUnit, func() { r.appoint("m2") }))
+	c.Send("x STORE 1 +FLAGS (\\Flagged)\r\n")
+	expect(t, c, "* BYE [UNAVAILABLE] Server changed, connect again")
+	if st := r.server.Stats(); st.Byes["not resumable"] != 1 {
+		t.Errorf("stats: %+v", st)
+	}
+	c = r.loggedIn()
+	c.OK("SELECT INBOX")
+	if got := c.OK("FETCH 1 FLAGS"); got[0] != `* 1 FETCH (FLAGS (\Flagged))` {
+		t.Errorf("flags: %q", got)
+	}
+}
+
+func TestSelectedSessionGoesOnWhenNothingHasChanged(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.loggedIn()
+	c.OK("APPEND INBOX (\\Flagged) {14+}\r\nSubject: one\r\n")
+	c.OK("ENABLE CONDSTORE")
+	c.OK("SELECT INBOX")
+	r.tamperWith(breakAt(1, isDone, func() { r.appoint("m2") }))
+	for i := range 2 { // the second time without a break
+		got := strings.Join(c.OK("FETCH 1 (FLAGS MODSEQ)"), "\n")
+		if !strings.HasPrefix(got, `* 1 FETCH (FLAGS (\Flagged) MODSEQ (`) {
+			t.Errorf("fetch %d: %q", i, got)
+		}
+	}
+	got := c.OK("STORE 1 +FLAGS (\\Seen)")
+	if !strings.Contains(got[0], "MODSEQ") {
+		t.Errorf("CONDSTORE is forgotten: %q", got)
+	}
+	if st := r.server.Stats(); st.Resumed != 1 {
+		t.Errorf("stats: %+v", st)
+	}
+}
+
+func TestIdleSessionFindsItsMasterAtTheNextCommand(t *testing.T) {
+	for _, selected := range []bool{false, true} {
+		t.Run(fmt.Sprint("selected=", selected), func(t *testing.T) {
+			r := newRig(t, nil)
+			c := r.loggedIn()
+			if selected {
+				c.OK("EXAMINE INBOX")
+			}
+			r.appoint("m2")
+			r.appoint("m1")
+			r.appoint("m2")
+			c.OK("NOOP")
+			if st := r.machines["m2"].host.Stats(); st.Opened == 0 {
+				t.Error("the new master was not asked")
+			}
+		})
+	}
+}
+
+func TestSelectedSessionEndsWhenItsMailboxHasChanged(t *testing.T) {
+	r := newRig(t, nil)
+	c, other := r.loggedIn(), r.loggedIn()
+	c.OK("SELECT INBOX")
+	other.OK("APPEND INBOX {14+}\r\nSubject: one\r\n")
+	r.appoint("m2")
+	c.Send("a NOOP\r\n")
+	expect(t, c, "* BYE [UNAVAILABLE] Server changed, connect again")
+}
+
+func TestSelectedMailboxThatIsGoneEndsTheSession(t *testing.T) {
+	r := newRig(t, nil)
+	c, other := r.loggedIn(), r.loggedIn()
+	c.OK("SELECT Archive")
+	other.OK("DELETE Archive")
+	r.appoint("m2")
+	c.Send("a NOOP\r\n")
+	expect(t, c, "* BYE Selected mailbox was deleted")
+}
+
+func TestBreakInsideALiteralEndsTheSession(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.loggedIn()
+	const size = 600_000
+	c.OK("APPEND INBOX {%d+}\r\n%s", size, strings.Repeat("0123456789abcde\n", size/16))
+	nc := r.conns.dial()
+	in := bufio.NewReader(nc)
+	if _, err := in.ReadString('\n'); err != nil { // the greeting
+		t.Fatal(err)
+	}
+	for _, command := range []string{"a LOGIN ann secret\r\n", "a SELECT INBOX\r\n"} {
+		if _, err := io.WriteString(nc, command); err != nil {
+			t.Fatal(err)
+		}
+		for l := ""; !strings.HasPrefix(l, "a OK"); {
+			var err error
+			if l, err = in.ReadString('\n'); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	r.tamperWith(breakAt(2, isData, func() { r.appoint("m2") }))
+	if _, err := io.WriteString(nc, "a FETCH 1 (UID BODY.PEEK[])\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	// What is told inside a literal would be taken for its octets.
+	b, err := io.ReadAll(in)
+	if rest := string(b); err != nil || !strings.HasPrefix(rest, "* 1 FETCH (UID 1 BODY[] {") || len(rest) < 100 || len(rest) >= size || strings.Contains(rest, "BYE") {
+		t.Errorf("%d octets, ending with %q, %v", len(rest), rest[max(0, len(rest)-100):], err)
+	}
+	if st := r.server.Stats(); st.Byes["response cut"] != 1 {
+		t.Errorf("stats: %+v", st)
+	}
+}
+
+func TestFetchGoesOnAfterWholeMessages(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.loggedIn()
+	for range 3 {
+		c.OK("APPEND INBOX {14+}\r\nSubject: one\r\n")
+	}
+	c.OK("SELECT INBOX")
+	before := func(f session.Frame) bool {
+		u, ok := f.(session.Unit)
+		return ok && strings.Contains(string(u.Octets), "* 2 FETCH")
+	}
+	r.tamperWith(breakAt(1, before, func() { r.appoint("m2") }))
+	c.Send("a FETCH 1:3 (UID)\r\n")
+	seen := map[string]bool{}
+	for {
+		l := c.Line()
+		if strings.HasPrefix(l, "a ") {
+			if l != "a OK FETCH completed" {
+				t.Fatal(l)
+			}
+			break
+		}
+		seen[l] = true
+	}
+	for i := 1; i <= 3; i++ {
+		if l := fmt.Sprintf("* %d FETCH (UID %d)", i, i); !seen[l] {
+			t.Errorf("%q is missing", l)
+		}
+	}
+}
+
+func TestIdleSurvivesASwitch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		c, other := r.loggedIn(), r.loggedIn()
+		c.OK("SELECT INBOX")
+		c.Send("a IDLE\r\n")
+		expect(t, c, "+ idling")
+		r.appoint("m2")
+		synctest.Wait()
+		if st := r.server.Stats(); st.Resumed != 1 || st.Idling != 1 {
+			t.Fatalf("stats: %+v", st)
+		}
+		other.OK("APPEND INBOX {14+}\r\nSubject: one\r\n")
+		expect(t, c, "* 1 EXISTS")
+		c.Send("DONE\r\n")
+		expect(t, c, "a OK IDLE completed")
+		c.OK("NOOP")
+	})
+}
+
+func TestIdleTakesOnlyDone(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.loggedIn()
+	c.Send("a IDLE\r\n")
+	expect(t, c, "+ idling")
+	c.Send("b NOOP\r\n")
+	expect(t, c, "a BAD Expected DONE")
+	c.OK("NOOP")
+}
+
+func TestLogInIsHeldWhileThereIsNoMaster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		r.appoint("")
+		c := r.client()
+		c.Send("a LOGIN ann secret\r\n")
+		expect(t, c, "* OK Still here") // after 8 seconds
+		if st := r.server.Stats(); st.Holding != 1 || st.Held != 1 {
+			t.Errorf("stats: %+v", st)
+		}
+		r.appoint("m2")
+		if got := c.Line(); !strings.HasPrefix(got, "a OK ") {
+			t.Errorf("log-in: %q", got)
+		}
+		c.OK("NOOP")
+	})
+}
+
+func TestLogInIsRefusedAfterTheHoldAndMayBeTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		r.appoint("")
+		c := r.client()
+		start := time.Now()
+		c.Send("a LOGIN ann secret\r\n")
+		expect(t, c, "* OK Still here", "* OK Still here", "a NO [UNAVAILABLE] Mailbox is not available, try again later")
+		if d := time.Since(start); d != 20*time.Second {
+			t.Errorf("held for %v", d)
+		}
+		r.appoint("m1")
+		c.OK("LOGIN ann secret")
+	})
+}
+
+func TestCommandIsHeldAndThenEndsTheSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		c := r.loggedIn()
+		r.appoint("")
+		start := time.Now()
+		c.Send("a CREATE Box\r\n")
+		var got string
+		for got = c.Line(); got == "* OK Still here"; got = c.Line() {
+		}
+		if got != "* BYE [UNAVAILABLE] Mailbox is not available, try again later" {
+			t.Errorf("got %q", got)
+		}
+		if d := time.Since(start); d < 20*time.Second || d > 21*time.Second {
+			t.Errorf("held for %v", d)
+		}
+	})
+}
+
+// TestMasterThatRefusesForeverIsNotAskedForever: a machine that takes sessions and
+// then refuses commands counts as no master.
+func TestMasterThatRefusesForeverIsNotAskedForever(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		c := r.loggedIn()
+		r.tamperWith(func(f session.Frame) bool { return isDone(f) || isUnit(f) })
+		c.Send("a CREATE Box\r\n")
+		for got := c.Line(); !strings.HasPrefix(got, "* BYE [UNAVAILABLE] Mailbox is not"); got = c.Line() {
+			if got != "* OK Still here" {
+				t.Fatal(got)
+			}
+		}
+		if n := r.server.Stats().Resent; n > 100 {
+			t.Errorf("sent again %d times in 20 seconds", n)
+		}
+		r.tamperWith(nil)
+		c = r.loggedIn()
+		if got := c.OK("LIST \"\" Box"); len(got) != 1 {
+			t.Errorf("mailbox: %q", got)
+		}
+	})
+}
+
+func TestSilentMasterIsGivenUpWhenAnotherIsAppointed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		c := r.loggedIn()
+		silent := make(chan struct{})
+		r.tamperWith(breakAt(1, isDone, func() { <-silent })) // no frame leaves any more
+		c.Send("a CREATE Box\r\n")
+		synctest.Wait()
+		r.appoint("m2")
+		synctest.Wait()
+		close(silent)
+		if got := c.Line(); !strings.HasPrefix(got, "a OK ") {
+			t.Errorf("got %q", got)
+		}
+	})
+}
