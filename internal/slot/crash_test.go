@@ -64,15 +64,15 @@ func (l *ledger) writer(ctx context.Context, t testing.TB, w *world, number int)
 	}
 }
 
-// stored reads every message of the inbox: subjects with their UIDs.
-func stored(t testing.TB, s *Slot) map[mail.UID]string {
+// stored reads every message of a mailbox: subjects with their UIDs.
+func stored(t testing.TB, s *Slot, mailbox string) map[mail.UID]string {
 	t.Helper()
 	v, err := s.Account(accountID).View(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer v.Close()
-	inbox, err := v.Lookup("inbox")
+	inbox, err := v.Lookup(mailbox)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func stored(t testing.TB, s *Slot) map[mail.UID]string {
 // check: everything that was acknowledged is there once, under the UID told.
 func (l *ledger) check(t testing.TB, s *Slot) {
 	t.Helper()
-	got := stored(t, s)
+	got := stored(t, s, "INBOX")
 	times := map[string]int{}
 	for _, subject := range got {
 		if times[subject]++; times[subject] > 1 {
@@ -148,6 +148,8 @@ func TestPowerLossLosesAndDoublesNothing(t *testing.T) {
 			for i := range 4 {
 				run(func() { l.writer(ctx, t, w, i) })
 			}
+			c := &client{t: t, moved: map[string]bool{}}
+			run(func() { c.run(ctx, w) })
 			for range 3 {
 				w.calamity(rng, l)
 			}
@@ -156,6 +158,7 @@ func TestPowerLossLosesAndDoublesNothing(t *testing.T) {
 			all.Wait()
 			w.sameEverywhere()
 			l.check(t, w.master())
+			c.check(w.master())
 			t.Logf("%d deliveries", l.len())
 		})
 	}
@@ -189,4 +192,97 @@ func (w *world) progress(l *ledger, n int) {
 		}
 		return nil
 	})
+}
+
+// client is an IMAP-like session: it appends a message to Drafts, flags it and
+// moves it to Sent, each command again under its id until it has an answer.
+type client struct {
+	t       testing.TB
+	command uint64
+	moved   map[string]bool
+}
+
+func (c *client) run(ctx context.Context, w *world) {
+	for i := 0; ctx.Err() == nil; i++ {
+		subject := fmt.Sprint("draft ", i)
+		var drafts, sent mail.MailboxID
+		added, ok := c.do(ctx, w, func(a mail.Account) (mail.Op, error) {
+			v, err := a.View(ctx)
+			if err != nil {
+				return nil, err
+			}
+			defer v.Close()
+			d, errD := v.Lookup("Drafts")
+			t, errT := v.Lookup("Sent")
+			body, errB := a.Stage(ctx, strings.NewReader("Subject: "+subject+"\r\n\r\n"), 1000)
+			drafts, sent = d.ID, t.ID
+			return mail.Append{Mailbox: d.ID, Messages: []mail.NewMessage{{Body: body}}}, errors.Join(errD, errT, errB)
+		})
+		if !ok {
+			return
+		}
+		for _, op := range []mail.Op{
+			mail.Store{Mailbox: drafts, UIDs: added.UIDs, Mode: mail.AddFlags, Flags: mail.Seen},
+			mail.Move{From: drafts, UIDs: added.UIDs, To: sent},
+		} {
+			res, ok := c.do(ctx, w, func(mail.Account) (mail.Op, error) { return op, nil })
+			if !ok {
+				return
+			}
+			if _, move := op.(mail.Move); move {
+				c.moved[subject] = true
+			}
+			if res.UIDs.Len() != 1 {
+				c.t.Errorf("%T of %s: %+v", op, subject, res)
+			}
+		}
+	}
+}
+
+// do repeats one command until it is answered; false when ctx ended.
+func (c *client) do(ctx context.Context, w *world, op func(mail.Account) (mail.Op, error)) (mail.Result, bool) {
+	c.command++
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for ; ctx.Err() == nil; <-tick.C {
+		s := w.master()
+		if s == nil {
+			continue
+		}
+		a := s.Account(accountID)
+		o, err := op(a)
+		if err != nil {
+			continue
+		}
+		res, err := a.Do(ctx, mail.Request{ID: mail.OpID{Session: mail.SessionID{1}, Number: c.command}, Op: o})
+		switch {
+		case err == nil:
+			return res, true
+		case errors.Is(err, mail.ErrMoved), errors.Is(err, mail.ErrBusy), errors.Is(err, mail.ErrUnknown):
+		default:
+			c.t.Errorf("command %d: %v", c.command, err)
+			return res, false
+		}
+	}
+	return mail.Result{}, false
+}
+
+// check: what was moved is in Sent once, and at most the draft at hand is left.
+func (c *client) check(s *Slot) {
+	sent := map[string]int{}
+	for _, subject := range stored(c.t, s, "Sent") {
+		sent[subject]++
+	}
+	for subject := range c.moved {
+		if sent[subject] != 1 {
+			c.t.Errorf("%s is in Sent %d times", subject, sent[subject])
+		}
+	}
+	if n := len(sent); n < len(c.moved) || n > len(c.moved)+1 {
+		c.t.Errorf("%d messages in Sent, %d were moved", n, len(c.moved))
+	}
+	if left := stored(c.t, s, "Drafts"); len(left) > 1 {
+		c.t.Errorf("drafts left: %v", left)
+	}
+	c.t.Logf("%d drafts", len(c.moved))
 }

@@ -144,6 +144,7 @@ func (inc *incarnation) run(ctx context.Context, opened replica.Opened) error {
 	start(func() { inc.syncer.run(ctx) })
 	start(func() { inc.keeper.runFiles(ctx) })
 	start(func() { inc.flusher.run(ctx) })
+	start(func() { inc.prepareSegments(ctx) })
 	start(func() {
 		switch err := inc.applier.run(ctx); {
 		case errors.Is(err, errOperation):

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -16,11 +17,16 @@ type power struct {
 	vfs.FS
 	mem *vfs.MemFS
 
+	failSyncs atomic.Int32 // how many of the next syncs fail
+
 	mu  sync.RWMutex
 	off bool
 }
 
-var errPower = errors.New("no power")
+var (
+	errPower = errors.New("no power")
+	errSync  = errors.New("sync failed")
+)
 
 func newPower(mem *vfs.MemFS) *power { return &power{FS: mem, mem: mem} }
 
@@ -119,8 +125,14 @@ func (f *poweredFile) WriteAt(b []byte, off int64) (n int, err error) {
 	return n, err
 }
 
-func (f *poweredFile) Sync() error     { return f.power.do(f.File.Sync) }
-func (f *poweredFile) SyncData() error { return f.power.do(f.File.SyncData) }
+func (f *poweredFile) Sync() error { return f.power.do(f.File.Sync) }
+
+func (f *poweredFile) SyncData() error {
+	if f.power.failSyncs.Add(-1) >= 0 {
+		return errSync
+	}
+	return f.power.do(f.File.SyncData)
+}
 
 func (f *poweredFile) SyncTo(n int64) (full bool, err error) {
 	err = f.power.do(func() (err error) {
