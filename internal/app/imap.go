@@ -2,10 +2,97 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
+	"fmt"
+	"path/filepath"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/host"
 	"github.com/tandemail/tandemail/internal/link"
+	"github.com/tandemail/tandemail/internal/proxy"
+	"github.com/tandemail/tandemail/internal/route"
+	"github.com/tandemail/tandemail/internal/session"
+	"github.com/tandemail/tandemail/internal/slot"
+	"github.com/tandemail/tandemail/internal/spool"
 )
 
-func (m *machine) serveIMAP(*group) error { return nil }
+// maxSpool bounds what is on its way in or out of each kind, in octets.
+const maxSpool = 4 << 30
 
-func (m *machine) handleSession(context.Context, *link.Stream) {}
+// buildHost makes what runs clients' sessions on the machine of their master.
+func (m *machine) buildHost(*group) error {
+	if m.agent == nil {
+		return nil
+	}
+	dir, err := spool.Open(vfs.Default, filepath.Join(m.cfg.Spool, "sessions"), maxSpool)
+	if err != nil {
+		return fmt.Errorf("prepare spool of sessions: %w", err)
+	}
+	m.host, err = host.New(host.Config{Slot: m.hostSlot, Spool: dir, Log: m.log})
+	return err
+}
+
+// hostSlot finds a slot here for the host.
+func (m *machine) hostSlot(s cluster.Store) (host.Slot, error) {
+	sl, err := m.agent.Slot(s)
+	if err != nil {
+		return nil, err
+	}
+	return standing{sl}, nil
+}
+
+// standing implements host.Slot.
+type standing struct{ *slot.Slot }
+
+// Standing implements host.Slot.
+func (s standing) Standing() host.Standing {
+	st := s.Status()
+	return host.Standing{
+		Serving: st.Serving, Epoch: st.Epoch, Known: st.Record.Epoch, Master: st.Record.MachineOf(st.Record.Master),
+	}
+}
+
+func (m *machine) handleSession(ctx context.Context, s *link.Stream) { m.host.Handle(ctx, s) }
+
+// dialSession opens a session's stream to the master.
+func (m *machine) dialSession(ctx context.Context, r route.Route) (proxy.Backend, error) {
+	s, err := m.pool.Open(ctx, r.Master, host.Service, []byte(r.Store))
+	if err != nil {
+		return nil, err
+	}
+	return link.NewFrames(s, host.Frames()), nil
+}
+
+// serveIMAP serves mail clients.
+func (m *machine) serveIMAP(g *group) error {
+	dir, err := spool.Open(vfs.Default, filepath.Join(m.cfg.Spool, "clients"), maxSpool)
+	if err != nil {
+		return fmt.Errorf("prepare spool of clients: %w", err)
+	}
+	cfg := proxy.Config{
+		Auth: m.auth, Routes: m.routes, Dial: m.dialSession, Spool: dir, Log: m.log,
+		PlaintextAuth: m.cfg.Client.PlaintextAuth, MaxConns: m.cfg.Client.MaxConnections,
+		MaxMessage: m.cfg.Mail.MaxSize, Hold: m.cfg.Mail.HoldSessions.Duration(),
+	}
+	if m.cfg.Client.Certificate != "" {
+		cert, err := tls.LoadX509KeyPair(m.cfg.Client.Certificate, m.cfg.Client.Key)
+		if err != nil {
+			return fmt.Errorf("load the certificate for clients: %w", err)
+		}
+		cfg.TLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
+	}
+	srv, err := proxy.New(cfg)
+	if err != nil {
+		return err
+	}
+	ln, err := listen(g.ctx, "IMAP", m.cfg.Listen.IMAP)
+	if err != nil {
+		return err
+	}
+	g.run("IMAP", func(ctx context.Context) error {
+		return srv.Serve(ctx, proxy.Listener{Listener: ln, Protocol: session.IMAP})
+	})
+	return nil
+}

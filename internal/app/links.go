@@ -9,6 +9,7 @@ import (
 
 	"github.com/tandemail/tandemail/internal/agent"
 	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/host"
 	"github.com/tandemail/tandemail/internal/link"
 	"github.com/tandemail/tandemail/internal/pki"
 )
@@ -19,7 +20,6 @@ const (
 	serviceDeliver = "deliver" // deliveries, many at a time
 	serviceLarge   = "large"   // one large delivery a stream
 	serviceReplica = "replica" // journal streams
-	serviceSession = "session" // clients' sessions
 )
 
 // maxLarge bounds a delivery on a stream of its own.
@@ -54,7 +54,7 @@ func (m *machine) serveLink(g *group) error {
 		raw[serviceDeliver] = m.handleDeliver
 		raw[serviceReplica] = m.handleReplica
 		raw[serviceLarge] = m.handleLarge
-		mux[serviceSession] = m.handleSession
+		mux[host.Service] = m.handleSession
 	}
 	srv, err := link.NewServer(link.ServerConfig{Identity: m.identity, Allowed: m.allowed, Log: m.log, Raw: raw, Mux: mux, MaxConns: 4096})
 	if err != nil {

@@ -24,6 +24,7 @@ import (
 	"github.com/tandemail/tandemail/internal/deliver"
 	"github.com/tandemail/tandemail/internal/directory"
 	"github.com/tandemail/tandemail/internal/disk"
+	"github.com/tandemail/tandemail/internal/host"
 	"github.com/tandemail/tandemail/internal/index"
 	"github.com/tandemail/tandemail/internal/link"
 	"github.com/tandemail/tandemail/internal/pki"
@@ -52,6 +53,7 @@ type machine struct {
 	pool     *link.Pool
 	remote   *agent.Remote
 	agent    *agent.Agent // nil without role storage
+	host     *host.Host   // nil without role storage
 	handler  *deliver.Handler
 	control  *controller.Controller // nil without role control
 }
@@ -71,7 +73,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 // all are made.
 func (m *machine) build(g *group) error {
 	for _, step := range []func(*group) error{
-		m.openIdentity, m.startMember, m.connect, m.buildLinks, m.buildControl, m.buildAgent, m.buildDirectory,
+		m.openIdentity, m.startMember, m.connect, m.buildLinks, m.buildControl, m.buildAgent, m.buildHost, m.buildDirectory,
 		m.serveLink, m.register, m.serveFront, m.serveHTTP,
 	} {
 		if err := step(g); err != nil {

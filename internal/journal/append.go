@@ -70,7 +70,7 @@ func (j *Journal) write(b Batch) error {
 	j.mu.Lock()
 	s := j.segs[len(j.segs)-1]
 	j.mu.Unlock()
-	if b.Base > s.base.LSN && int64(b.End-s.base.LSN) > j.cfg.SegmentSize {
+	if b.Base > s.base.LSN && int64(b.End-s.base.LSN) > j.cfg.capacity(s.base.LSN) {
 		var err error
 		if s, err = j.rotate(); err != nil {
 			return err
@@ -142,7 +142,7 @@ func newSegment(cfg Config, h segmentHead, spare string) (*segment, error) {
 }
 
 func (s *segment) prepare(cfg Config, made string) error {
-	err := s.file.Preallocate(0, segmentHeaderLen+cfg.SegmentSize)
+	err := s.file.Preallocate(0, segmentHeaderLen+cfg.capacity(s.base.LSN))
 	if err != nil && !errors.Is(err, syscall.EOPNOTSUPP) && !errors.Is(err, syscall.ENOSYS) {
 		return fmt.Errorf("reserve %s: %w", made, err)
 	}

@@ -21,6 +21,7 @@ type Config struct {
 	Disk    *disk.Disk
 	Log     *slog.Logger // default: discard
 	// SegmentSize in octets, the header of the file not counted. Default 64 MiB.
+	// The first segments of a store are smaller: a new store takes little room.
 	SegmentSize int64
 
 	// What Open may rely on. VerifyFrom: everything below is applied and flushed;
@@ -61,19 +62,20 @@ type Journal struct {
 	mark *mark
 
 	// mu guards the rest; never held during I/O.
-	mu      sync.Mutex
-	segs    []*segment // oldest first, never empty
-	end     cluster.Position
-	commit  cluster.LSN // highest in any batch
-	durable cluster.LSN
-	epochs  []EpochStart
-	recent  []cluster.Position // ends of the latest batches, ascending
-	pins    map[*cluster.LSN]struct{}
-	spares  []string // paths of reusable files
-	spareNo int
-	cuts    int  // grows with each TruncateTo
-	busy    bool // a Trim or TruncateTo is running
-	err     error
+	mu        sync.Mutex
+	segs      []*segment // oldest first, never empty
+	end       cluster.Position
+	commit    cluster.LSN // highest in any batch
+	durable   cluster.LSN
+	epochs    []EpochStart
+	recent    []cluster.Position // ends of the latest batches, ascending
+	pins      map[*cluster.LSN]struct{}
+	spares    []string // paths of reusable files
+	spareNo   int
+	cuts      int  // grows with each TruncateTo
+	busy      bool // a Trim or TruncateTo is running
+	preparing bool // a Prepare is
+	err       error
 }
 
 func withDefaults(cfg Config) Config {

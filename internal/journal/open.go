@@ -44,7 +44,11 @@ func Create(cfg Config, start cluster.Position) (*Journal, error) {
 			return nil, fmt.Errorf("create journal %s: remove %s: %w", cfg.Dir, name, err)
 		}
 	}
-	s, err := newSegment(cfg, segmentHead{base: start, commit: start.LSN}, "")
+	spare := cfg.FS.PathJoin(cfg.Dir, sparePrefix+"0")
+	if err := cfg.makeSpare(spare, segmentHeaderLen+cfg.capacity(start.LSN), func() error { return nil }); err != nil {
+		return nil, fmt.Errorf("create journal %s: %w", cfg.Dir, err)
+	}
+	s, err := newSegment(cfg, segmentHead{base: start, commit: start.LSN}, spare)
 	if err != nil {
 		return nil, fmt.Errorf("create journal %s: %w", cfg.Dir, err)
 	}

@@ -7,8 +7,8 @@ import (
 	"github.com/tandemail/tandemail/internal/cluster"
 )
 
-// Trim gives up whole segments that end at or before an LSN; never the newest two,
-// nor what a Pin protects. Their files are reused for the next segments, since
+// Trim gives up whole segments that end at or before an LSN; never the newest two
+// of full size, which a message on its way in may span, nor what a Pin protects. Their files are reused for the next segments, since
 // overwriting written blocks syncs faster. It may do less than asked, also because
 // another Trim or a truncation is running; ask again. An error is final.
 func (j *Journal) Trim(before cluster.LSN) error {
@@ -20,8 +20,8 @@ func (j *Journal) Trim(before cluster.LSN) error {
 	for lsn := range j.pins {
 		before = min(before, *lsn)
 	}
-	n := 0
-	for n+2 < len(j.segs) && j.segs[n+1].base.LSN <= before {
+	n, most := 0, j.trimmable()
+	for n < most && j.segs[n+1].base.LSN <= before {
 		n++
 	}
 	gone := j.segs[:n]
@@ -45,6 +45,18 @@ func (j *Journal) Trim(before cluster.LSN) error {
 	j.busy = false
 	j.mu.Unlock()
 	return err
+}
+
+// trimmable is how many of the oldest segments may go at most. Called with mu held.
+func (j *Journal) trimmable() int {
+	kept := int64(0)
+	for i := len(j.segs) - 1; i >= 0; i-- {
+		if kept >= 2*j.cfg.SegmentSize {
+			return i + 1
+		}
+		kept += j.cfg.capacity(j.segs[i].base.LSN)
+	}
+	return 0
 }
 
 // retire takes the file of a segment out of the journal durably. It becomes a
