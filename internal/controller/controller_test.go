@@ -379,8 +379,13 @@ func TestTimingIsChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, bad := range []Timing{
-		{ProbeTimeout: time.Second}, {RefusedAfter: 300 * time.Millisecond}, {SilentAfter: 600 * time.Millisecond},
-		{StatusFresh: time.Second}, {ElectionTTL: time.Second}, {SilentAfter: 1900 * time.Millisecond}, {Target: time.Second},
+		{ProbeTimeout: time.Second},
+		{RefusedAfter: 300 * time.Millisecond},
+		{SilentAfter: 600 * time.Millisecond},
+		{StatusFresh: time.Second},
+		{ElectionTTL: time.Second},
+		{SilentAfter: 1900 * time.Millisecond},
+		{Target: time.Second},
 	} {
 		if bad.Check() == nil {
 			t.Errorf("%+v is accepted", bad)

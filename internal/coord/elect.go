@@ -41,7 +41,7 @@ type Term struct {
 }
 
 // Guard holds in a transaction while the term does.
-func (t Term) Guard() Compare { return Compare{Key: t.Key, Rev: t.Rev} }
+func (t Term) Guard() Compare { return Compare(t) }
 
 // Elect stands for election until ctx ends, whose error it returns. While this
 // candidate holds the key it runs lead; lead's context ends with the term, and

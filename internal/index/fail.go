@@ -59,7 +59,7 @@ func (d *DB) guard(f func() error) error {
 const retryPause = 100 * time.Millisecond
 
 func (d *DB) backgroundError(err error) {
-	d.fail(fmt.Errorf("in the background: %w", classify(err)))
+	_ = d.fail(fmt.Errorf("in the background: %w", classify(err)))
 	select {
 	case <-d.closing:
 	case <-time.After(retryPause):
@@ -80,6 +80,6 @@ func (l logger) Errorf(format string, args ...any) {
 // Fatalf never returns, as Pebble expects, and ends nothing but this DB.
 func (l logger) Fatalf(format string, args ...any) {
 	l.d.parked.Store(true)
-	l.d.fail(fmt.Errorf("fatal: %s", fmt.Sprintf(format, args...)))
+	_ = l.d.fail(fmt.Errorf("fatal: %s", fmt.Sprintf(format, args...)))
 	select {}
 }

@@ -117,7 +117,7 @@ func (d *DB) options(readOnly bool) *pebble.Options {
 		Logger:             logger{d},
 		EventListener: &pebble.EventListener{
 			BackgroundError: d.backgroundError,
-			DataCorruption:  func(i pebble.DataCorruptionInfo) { d.fail(fmt.Errorf("%w: %v", cluster.ErrDamaged, i)) },
+			DataCorruption:  func(i pebble.DataCorruptionInfo) { _ = d.fail(fmt.Errorf("%w: %v", cluster.ErrDamaged, i)) },
 		},
 		ReadOnly: readOnly,
 	}

@@ -12,8 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-type nullBackend struct{}
-type nullSession struct{}
+type (
+	nullBackend struct{}
+	nullSession struct{}
+)
 
 func (nullBackend) NewSession(context.Context, ConnInfo) (Session, error) { return nullSession{}, nil }
 

@@ -215,6 +215,7 @@ func (l *oneConn) Accept() (net.Conn, error) {
 		return nil, net.ErrClosed
 	}
 }
+
 func (l *oneConn) Close() error {
 	select {
 	case <-l.closed:

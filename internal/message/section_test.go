@@ -84,8 +84,16 @@ func TestSelectedFieldsLackTheEmptyLineThatTheHeaderLacks(t *testing.T) {
 func TestPartialsStayInsideTheSection(t *testing.T) {
 	s := Span{10, 20}
 	for _, test := range []struct{ start, count, from, to int64 }{
-		{0, 5, 10, 15}, {0, 10, 10, 20}, {3, 100, 13, 20}, {9, 1, 19, 20}, {10, 1, 20, 20}, {11, 5, 20, 20},
-		{-1, 5, 20, 20}, {0, -1, 20, 20}, {2, 1<<63 - 1, 12, 20}, {1<<63 - 1, 1<<63 - 1, 20, 20},
+		{0, 5, 10, 15},
+		{0, 10, 10, 20},
+		{3, 100, 13, 20},
+		{9, 1, 19, 20},
+		{10, 1, 20, 20},
+		{11, 5, 20, 20},
+		{-1, 5, 20, 20},
+		{0, -1, 20, 20},
+		{2, 1<<63 - 1, 12, 20},
+		{1<<63 - 1, 1<<63 - 1, 20, 20},
 		{5, 7, 15, 20},
 	} {
 		if got := s.Slice(test.start, test.count); got != (Span{test.from, test.to}) {

@@ -213,8 +213,15 @@ func TestProposerFields(t *testing.T) {
 
 func TestFoldMatchesWhatReadersCallEqual(t *testing.T) {
 	for _, pair := range [][2]string{
-		{"Hello", "hELLO"}, {"ÉCOLE", "e\u0301cole"}, {"Straße", "STRAßE"}, {"ΣΊΣΥΦΟΣ", "σίσυφος"},
-		{"ПРИВЕТ", "привет"}, {"ﬁn", "FIN"}, {"K", "k"}, {"Ǆ", "ǆ"}, {"ＦＵＬＬ", "full"},
+		{"Hello", "hELLO"},
+		{"ÉCOLE", "e\u0301cole"},
+		{"Straße", "STRAßE"},
+		{"ΣΊΣΥΦΟΣ", "σίσυφος"},
+		{"ПРИВЕТ", "привет"},
+		{"ﬁn", "FIN"},
+		{"K", "k"},
+		{"Ǆ", "ǆ"},
+		{"ＦＵＬＬ", "full"},
 	} {
 		if Fold(pair[0]) != Fold(pair[1]) {
 			t.Errorf("%q folds to %q, %q to %q", pair[0], Fold(pair[0]), pair[1], Fold(pair[1]))
@@ -244,11 +251,24 @@ func TestSearchFindsDecodedText(t *testing.T) {
 		needle     string
 		body, text bool
 	}{
-		{"GRÜSSE", false, false}, {"grüße", true, true}, {"GRÜßE AUS", true, true}, {"CAFÉ", true, true},
-		{"<B>", true, true}, {"日本語", true, true}, {"UTF SIX", true, true}, {"É è", true, true},
-		{"imagetext", false, false}, {"innertext", true, true}, {"innersubject", false, true},
-		{"betreff ä", false, true}, {"partname", false, true}, {"preamble", false, false},
-		{"hidden", true, true}, {"aglkzgvu", false, false}, {"köln\r\n<b>", false, false}, {"", true, true},
+		{"GRÜSSE", false, false},
+		{"grüße", true, true},
+		{"GRÜßE AUS", true, true},
+		{"CAFÉ", true, true},
+		{"<B>", true, true},
+		{"日本語", true, true},
+		{"UTF SIX", true, true},
+		{"É è", true, true},
+		{"imagetext", false, false},
+		{"innertext", true, true},
+		{"innersubject", false, true},
+		{"betreff ä", false, true},
+		{"partname", false, true},
+		{"preamble", false, false},
+		{"hidden", true, true},
+		{"aglkzgvu", false, false},
+		{"köln\r\n<b>", false, false},
+		{"", true, true},
 		{"utf-8?q?", false, false},
 	}
 	for _, test := range tests {
@@ -324,8 +344,12 @@ func TestHeaderContains(t *testing.T) {
 		name, needle string
 		want         bool
 	}{
-		{"subject", "CAFÉ AU", true}, {"to", "C@D", true}, {"to", "e@f", false},
-		{"x-empty", "", true}, {"x-none", "", false}, {"subject", "lait\r\n", false},
+		{"subject", "CAFÉ AU", true},
+		{"to", "C@D", true},
+		{"to", "e@f", false},
+		{"x-empty", "", true},
+		{"x-none", "", false},
+		{"subject", "lait\r\n", false},
 	} {
 		if got := h.Contains(test.name, NewNeedle(test.needle)); got != test.want {
 			t.Errorf("%s contains %q: %v", test.name, test.needle, got)

@@ -159,17 +159,25 @@ func (d *decision) machineProblems() {
 		name := m.Machine
 		switch v := d.judged[name]; {
 		case v == dead:
-			d.problem(Problem{Code: MachineDead, Severity: Critical, Machine: name, Text: fmt.Sprintf("Machine %s %s.", name, d.why[name]),
-				Next: "bring it back; its stores run on their other copies meanwhile"})
+			d.problem(Problem{
+				Code: MachineDead, Severity: Critical, Machine: name, Text: fmt.Sprintf("Machine %s %s.", name, d.why[name]),
+				Next: "bring it back; its stores run on their other copies meanwhile",
+			})
 		case v == suspect:
-			d.problem(Problem{Code: MachineSilent, Severity: Warning, Machine: name, Text: fmt.Sprintf("Machine %s %s.", name, d.why[name]),
-				Next: "wait a moment; if it stays, look at the network between it and the controller"})
+			d.problem(Problem{
+				Code: MachineSilent, Severity: Warning, Machine: name, Text: fmt.Sprintf("Machine %s %s.", name, d.why[name]),
+				Next: "wait a moment; if it stays, look at the network between it and the controller",
+			})
 		case v == alive && !m.Leased:
-			d.problem(Problem{Code: MachineNoLease, Severity: Warning, Machine: name, Text: fmt.Sprintf("Machine %s answers but holds no lease.", name),
-				Next: "look whether it reaches the coordinator"})
+			d.problem(Problem{
+				Code: MachineNoLease, Severity: Warning, Machine: name, Text: fmt.Sprintf("Machine %s answers but holds no lease.", name),
+				Next: "look whether it reaches the coordinator",
+			})
 		case v == alive && m.Storage && !m.StatusAt.IsZero() && d.now.Sub(m.StatusAt) > 5*time.Second:
-			d.problem(Problem{Code: MachineNoStatus, Severity: Warning, Machine: name, Text: fmt.Sprintf("Machine %s is up but its agent has not answered for %v.", name, d.now.Sub(m.StatusAt).Round(time.Second)),
-				Next: "look at its log and its disks"})
+			d.problem(Problem{
+				Code: MachineNoStatus, Severity: Warning, Machine: name, Text: fmt.Sprintf("Machine %s is up but its agent has not answered for %v.", name, d.now.Sub(m.StatusAt).Round(time.Second)),
+				Next: "look at its log and its disks",
+			})
 		}
 	}
 }

@@ -20,7 +20,6 @@ type checker struct {
 	commits   map[*Slot]cluster.LSN // highest commit a slot ever knew
 	checked   map[*Slot]cluster.LSN // commit checked in this incarnation
 	adopted   map[*Slot]cluster.Epoch
-	indexes   map[*Slot]map[cluster.LSN]cluster.Chain
 
 	ackedEnd   cluster.LSN // highest acknowledged
 	ackedChain cluster.Chain
