@@ -1,6 +1,7 @@
 package slot
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -14,7 +15,7 @@ import (
 type Identity struct {
 	Cluster string         `json:"cluster"`
 	Store   cluster.Store  `json:"store"`
-	StoreID [16]byte       `json:"store_id"`
+	StoreID storeMark      `json:"store_id"`
 	Slot    cluster.SlotID `json:"slot"`
 	// Opens counts how often the slot was opened. The coordinator knows it too:
 	// a slot that comes back with a lower one is an older disk or a clone.
@@ -22,6 +23,21 @@ type Identity struct {
 	// Seeding is set while a copy of another slot is being written here: the
 	// data is worthless alone until it is cleared.
 	Seeding bool `json:"seeding,omitempty"`
+}
+
+// storeMark is the store's mark in journals, in hexadecimal.
+type storeMark [16]byte
+
+// MarshalText implements encoding.TextMarshaler.
+func (m storeMark) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, m[:]), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (m *storeMark) UnmarshalText(b []byte) error {
+	if len(b) != hex.EncodedLen(len(m)) {
+		return fmt.Errorf("store id %q: want %d hexadecimal digits", b, hex.EncodedLen(len(m)))
+	}
+	_, err := hex.Decode(m[:], b)
+	return err
 }
 
 const identityFile = "slot"

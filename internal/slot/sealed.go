@@ -30,8 +30,13 @@ func sealedOctets(kind string, v any) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", kind, err)
 	}
-	head := fmt.Sprintf("tandemail %s %d %08x %d\n", kind, sealedFormat, crc32.Checksum(doc, castagnoli), len(doc))
-	return append([]byte(head), doc...), nil
+	doc = append(doc, '\n')
+	head := sealedHead(kind, sealedFormat, crc32.Checksum(doc, castagnoli), len(doc))
+	return append([]byte(head+"\n"), doc...), nil
+}
+
+func sealedHead(kind string, format int, sum uint32, length int) string {
+	return fmt.Sprintf("tandemail %s %d %08x %d", kind, format, sum, length)
 }
 
 func parseSealed(kind string, b []byte, v any) error {
@@ -40,7 +45,8 @@ func parseSealed(kind string, b []byte, v any) error {
 	var format int
 	var sum uint32
 	var length int
-	if n, err := fmt.Sscanf(string(head), "tandemail %s %d %x %d", &gotKind, &format, &sum, &length); !ok || err != nil || n != 4 {
+	_, err := fmt.Sscanf(string(head), "tandemail %s %d %x %d", &gotKind, &format, &sum, &length)
+	if !ok || err != nil || string(head) != sealedHead(gotKind, format, sum, length) {
 		return fmt.Errorf("%s: no sealed file: %w", kind, cluster.ErrDamaged)
 	}
 	switch {
@@ -48,7 +54,7 @@ func parseSealed(kind string, b []byte, v any) error {
 		return fmt.Errorf("%s: holds a %q: %w", kind, gotKind, cluster.ErrDamaged)
 	case format > sealedFormat:
 		return fmt.Errorf("%s: format %d: %w", kind, format, cluster.ErrNewer)
-	case length != len(doc) || crc32.Checksum(doc, castagnoli) != sum:
+	case format != sealedFormat || length != len(doc) || crc32.Checksum(doc, castagnoli) != sum:
 		return fmt.Errorf("%s: checksum mismatch: %w", kind, cluster.ErrDamaged)
 	}
 	if err := json.Unmarshal(doc, v); err != nil {
