@@ -29,6 +29,7 @@ type conn struct {
 	log    *slog.Logger
 	store  cluster.Store
 	frames *link.Frames
+	peer   *watchedWriter     // frames, for answers
 	cancel context.CancelFunc // ends a running command
 
 	slot     Slot
@@ -167,7 +168,7 @@ func (c *conn) execute(ctx context.Context, cmd imapd.Command, ended chan<- stru
 	defer func() {
 		if p := recover(); p != nil {
 			c.panicked(p)
-			c.frames.Abort()
+			_ = c.frames.Close() // the reader sees the end
 		}
 	}()
 	err := c.standing(c.epoch)
@@ -178,7 +179,7 @@ func (c *conn) execute(ctx context.Context, cmd imapd.Command, ended chan<- stru
 		return
 	}
 	reason := reasonOf(err)
-	if reason == session.Broken {
+	if reason == session.Broken && !c.peer.gone.Load() {
 		c.log.Error("command failed", "err", err)
 	}
 	c.fail(context.WithoutCancel(ctx), cmd.Number, reason, err.Error())

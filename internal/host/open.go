@@ -62,7 +62,8 @@ func (c *conn) enter(ctx context.Context) error {
 		return fmt.Errorf("open account %s: %w", c.open.Account, err)
 	}
 	v.Close()
-	c.sink = &sink{to: session.FrameSink{W: c.frames}, done: &c.done}
+	c.peer = &watchedWriter{FrameWriter: c.frames}
+	c.sink = &sink{to: session.FrameSink{W: c.peer}, done: &c.done}
 	c.executor = imapd.New(imapd.Config{
 		Account: account, Session: c.open.Session, User: c.open.User, By: c.open.By, Remote: c.open.Remote,
 		Sink: c.sink, Version: c.host.cfg.Version, Now: c.host.cfg.Now, Log: c.log,

@@ -16,6 +16,21 @@ type sink struct {
 	kept *kept        // not nil: nothing leaves
 }
 
+// watchedWriter remembers that the front end could not be reached.
+type watchedWriter struct {
+	session.FrameWriter
+	gone atomic.Bool
+}
+
+// Write implements session.FrameWriter.
+func (w *watchedWriter) Write(ctx context.Context, kind byte, parts ...[]byte) error {
+	err := w.FrameWriter.Write(ctx, kind, parts...)
+	if err != nil {
+		w.gone.Store(true)
+	}
+	return err
+}
+
 // kept is what the executor answered while a token was redeemed.
 type kept struct {
 	delta session.Delta
