@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net"
 	"path/filepath"
 	"strings"
@@ -87,22 +88,33 @@ func BenchmarkDeliver(b *testing.B) {
 
 func deliverMany(b *testing.B, w *world, callers int) {
 	n := w.node[0]
-	octets := []byte("Subject: bench\r\nMessage-ID: <1@example>\r\n\r\n" + strings.Repeat(strings.Repeat("x", 70)+"\r\n", 57))
 	syncs := func() (total float64) {
 		for _, n := range w.node {
 			total += float64(n.cfg.Disk.Stats().Syncs)
 		}
 		return total
 	}
-	var next atomic.Uint64
-	var wg sync.WaitGroup
 	syncsBefore, cpuBefore, countsBefore := syncs(), cpu(b), n.Counts()
 	b.ResetTimer()
+	deliverSome(b, n, callers, b.N)
+	b.StopTimer()
+	ops := float64(b.N)
+	b.ReportMetric(ops/b.Elapsed().Seconds(), "op/s")
+	b.ReportMetric((syncs()-syncsBefore)/ops, "syncs/op")
+	b.ReportMetric(float64((cpu(b)-cpuBefore).Microseconds())/ops, "cpu-µs/op")
+	b.ReportMetric(ops/float64(max(1, n.Counts().Batches-countsBefore.Batches)), "op/batch")
+}
+
+// deliverSome delivers so many messages from so many callers.
+func deliverSome(b *testing.B, n *node, callers, messages int) {
+	octets := []byte("Subject: bench\r\nMessage-ID: <1@example>\r\n\r\n" + strings.Repeat(strings.Repeat("x", 70)+"\r\n", 57))
+	var next atomic.Uint64
+	var wg sync.WaitGroup
 	for range callers {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			for i := next.Add(1); i <= uint64(b.N); i = next.Add(1) {
+			for i := next.Add(1); i <= uint64(messages); i = next.Add(1) {
 				d := Delivery{Octets: octets, Recipients: []state.Recipient{
 					{Account: benchAccount(int(i % benchAccounts)), Prefix: []byte("Delivered-To: x@example\r\n")},
 				}}
@@ -115,12 +127,6 @@ func deliverMany(b *testing.B, w *world, callers int) {
 		}()
 	}
 	wg.Wait()
-	b.StopTimer()
-	ops := float64(b.N)
-	b.ReportMetric(ops/b.Elapsed().Seconds(), "op/s")
-	b.ReportMetric((syncs()-syncsBefore)/ops, "syncs/op")
-	b.ReportMetric(float64((cpu(b)-cpuBefore).Microseconds())/ops, "cpu-µs/op")
-	b.ReportMetric(ops/float64(max(1, n.Counts().Batches-countsBefore.Batches)), "op/batch")
 }
 
 // cpu is the time this process has computed, kernel included.
@@ -130,4 +136,45 @@ func cpu(b *testing.B) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+// BenchmarkReopenAfterKill opens a slot whose process was killed after so many
+// deliveries of 4 KiB: its index is as it was when Pebble last flushed.
+func BenchmarkReopenAfterKill(b *testing.B) {
+	const messages = 20_000
+	w := newWorld(b, 1)
+	n := w.node[0]
+	n.cfg.SegmentSize = 0
+	n.start()
+	w.lead(0)
+	for i := range benchAccounts {
+		if err := n.CreateAccount(b.Context(), benchAccount(i).String(), 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+	deliverSome(b, n, 64, messages)
+	killed := n.cfg.FS.(*power).cut(100, mathrand.New(mathrand.NewPCG(1, 1)))
+	n.stop()
+	for b.Loop() {
+		b.StopTimer()
+		n.cfg.FS = newPower(killed.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: mathrand.New(mathrand.NewPCG(1, 1))}))
+		s := New(n.cfg)
+		b.StartTimer()
+		inc, opened, err := s.open()
+		if err != nil {
+			b.Fatal(err)
+		}
+		at := inc.index.Applied().LSN
+		for at < opened.Commit {
+			if at, err = inc.applier.advance(at, opened.Commit); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.StopTimer()
+		b.ReportMetric(float64(opened.Commit-opened.Applied)/1e6, "MB-replayed")
+		if err := inc.close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
 }
