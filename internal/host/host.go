@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 
 	"github.com/tandemail/tandemail/internal/cluster"
@@ -17,6 +18,7 @@ import (
 // Host serves sessions. Any goroutine may call its methods.
 type Host struct {
 	cfg      Config
+	piped    sync.WaitGroup
 	sessions atomic.Int64
 	counts   counters
 }
@@ -69,6 +71,17 @@ func (h *Host) Serve(ctx context.Context, store cluster.Store, nc net.Conn) {
 		c.log.Debug("session ended", "err", err)
 	}
 }
+
+// Pipe opens a stream to a session in this process, for a front end beside the
+// slots. It ends like any other; Wait waits for all of them.
+func (h *Host) Pipe(ctx context.Context, store cluster.Store) *link.Frames {
+	ours, theirs := net.Pipe()
+	h.piped.Go(func() { h.Serve(ctx, store, theirs) })
+	return link.NewFrames(ours, Frames())
+}
+
+// Wait returns when the sessions begun with Pipe have ended.
+func (h *Host) Wait() { h.piped.Wait() }
 
 // panicked ends the session that p happened in.
 func (c *conn) panicked(p any) {

@@ -75,7 +75,7 @@ func (c *client) lose(f *flight, lost *lostError) error {
 	c.upstream = nil
 	up.abort()
 	c.srv.counts.broken.Add(1)
-	c.log.Info("session lost its master", "machine", string(up.to.Master), "epoch", uint64(up.to.Epoch), "err", lost)
+	c.log.Debug("session lost its master", "machine", string(up.to.Master), "epoch", uint64(up.to.Epoch), "err", lost)
 	if err := c.mayGoOn(f, lost); err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func (c *client) joined(up *upstream) {
 	c.upstream, c.tried = up, route.Route{Store: up.to.Store}
 	if c.began {
 		c.srv.counts.resumed.Add(1)
-		c.log.Info("session goes on at another master", "machine", string(up.to.Master), "epoch", uint64(up.to.Epoch))
+		c.log.Debug("session goes on at another master", "machine", string(up.to.Master), "epoch", uint64(up.to.Epoch))
 	}
 	c.began = true
 }

@@ -55,8 +55,9 @@ var accounts = map[string]mail.AccountID{"ann": {1}, "bob": {2}}
 
 // machine is one host, and its slot.
 type machine struct {
-	rig  *rig
-	host *host.Host
+	rig   *rig
+	host  *host.Host
+	spool *spool.Dir
 
 	mu       sync.Mutex
 	standing host.Standing
@@ -112,7 +113,7 @@ func openSpool(t testing.TB) *spool.Dir {
 }
 
 func (r *rig) addMachine(name cluster.Machine, log *slog.Logger) {
-	m := &machine{rig: r}
+	m := &machine{rig: r, spool: openSpool(r.t)}
 	var err error
 	m.host, err = host.New(host.Config{
 		Slot: func(s cluster.Store) (host.Slot, error) {
@@ -121,7 +122,7 @@ func (r *rig) addMachine(name cluster.Machine, log *slog.Logger) {
 			}
 			return m, nil
 		},
-		Spool: openSpool(r.t), Now: testNow, Log: log.With("machine", string(name)),
+		Spool: m.spool, Now: testNow, Log: log.With("machine", string(name)),
 	})
 	if err != nil {
 		r.t.Fatal(err)
@@ -146,6 +147,12 @@ func (r *rig) start() {
 	}
 	r.t.Cleanup(func() {
 		r.stop()
+		for _, m := range r.machines {
+			m.host.Wait()
+			if n := m.spool.Used(); n != 0 {
+				r.t.Errorf("%d octets are left in a master's spool", n)
+			}
+		}
 		if n := r.spool.Used(); n != 0 {
 			r.t.Errorf("%d octets are left in the spool", n)
 		}
@@ -177,9 +184,7 @@ func (r *rig) tamperWith(f func(session.Frame) bool) {
 }
 
 func (r *rig) dial(ctx context.Context, to route.Route) (Backend, error) {
-	a, b := net.Pipe()
-	go r.machines[to.Master].host.Serve(context.Background(), to.Store, b)
-	return &tampered{Frames: link.NewFrames(a, host.Frames()), rig: r}, nil
+	return &tampered{Frames: r.machines[to.Master].host.Pipe(context.Background(), to.Store), rig: r}, nil
 }
 
 // tampered is a stream that may break at a frame from the master.
