@@ -1,24 +1,42 @@
 // Package slot is one data set with a role: journal, index, state machine and
 // replication protocol put together. It is what implements mail.Account for
 // everybody above, and what a store's copies are made of.
+// docs/format/slot.md describes its files.
 //
-// A Slot runs these goroutines, all owned by Run:
+// A Slot lives through incarnations, one an open. An incarnation runs these
+// goroutines, all owned by Run:
 //
 //   - the loop, the only one that drives replica.Core and appends to the
 //     journal. It gathers the proposals that wait into one batch (group commit);
 //   - the syncer, which makes the journal durable through the disk's scheduler;
 //   - the applier, the only writer of the index: it applies committed batches
 //     and hands each proposer its outcome;
+//   - the flusher, which flushes the index now and then;
 //   - one reader and one writer for each replication session;
-//   - the keeper, which reads, watches and swaps the store's record.
+//   - the keeper, which writes the epoch file and asks the coordinator.
 //
-// Views read snapshots of the index and never wait for any of them.
+// The loop waits for nobody: what others post to it is bounded, and what it tells
+// them is one value that the newest replaces.
 //
-// Invariants: nothing is acknowledged before the applier has applied it, and
-// nothing is applied before the protocol has committed it; a panic in Apply is
-// recovered in the applier and fails this slot alone; a failed write or sync
-// ends this incarnation and is never retried.
+// Invariants:
+//
+//   - Nothing is acknowledged before the applier has applied it, and nothing is
+//     applied before the protocol has committed it.
+//   - A proposal is answered exactly once, at every kind of end; the table at
+//     proposal says with what.
+//   - A failed write or sync ends the incarnation and is never retried.
+//   - An operation that cannot be applied, panics included, fails this slot alone.
+//     The batches before its own are applied. A serving master goes on to serve
+//     reads, refuses writes and says that it failed, so that a copy that fares
+//     better may take over.
+//   - A View ends with its incarnation: nobody who holds one can keep a slot from
+//     closing. It answers mail.ErrMoved from then on.
+//   - New octets are refused while this slot's disks or those of a required copy
+//     are above the watermark; what removes or moves is not.
+//
+// Views read snapshots of the index and never wait for a writer.
 //
 // Not here: the directory of users, who should be master (controller), and
-// opening slots according to the cluster's record (agent).
+// opening slots according to the cluster's record (agent). Bodies stay in the
+// journal, which is therefore never trimmed.
 package slot
