@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -22,6 +23,7 @@ func (r *rig) awaitOpen(n int) {
 		if time.Now().After(deadline) {
 			r.t.Fatalf("%d connections are open, want %d", r.server.Stats().Open, n)
 		}
+		runtime.Gosched()
 	}
 }
 
