@@ -72,10 +72,8 @@ func (a *Agent) HandleReplica(ctx context.Context, peer cluster.Machine, hello [
 	if err := json.Unmarshal(hello, &h); err != nil {
 		return errors.Join(fmt.Errorf("stream hello from %s: %w", peer, err), conn.Close())
 	}
-	a.mu.Lock()
-	r := a.slots[h.To]
-	a.mu.Unlock()
-	if r == nil || r.store != h.Store {
+	r := a.stream(h)
+	if r == nil {
 		return errors.Join(fmt.Errorf("stream from %s for slot %v of store %s, which is not here", peer, h.To, h.Store), conn.Close())
 	}
 	// The certificate names the machine; the record names the machine's slots.
@@ -83,4 +81,14 @@ func (a *Agent) HandleReplica(ctx context.Context, peer cluster.Machine, hello [
 		return errors.Join(fmt.Errorf("stream from %s claims slot %v, which is not that machine's", peer, h.From), conn.Close())
 	}
 	return r.Accept(ctx, h.From, conn)
+}
+
+// stream finds the slot that a connection is for, nil if it is not here.
+func (a *Agent) stream(h streamHello) *running {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r := a.slots[h.To]; r != nil && r.found && r.store == h.Store {
+		return r
+	}
+	return nil
 }

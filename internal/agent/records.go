@@ -23,7 +23,9 @@ func (r records) Read(ctx context.Context) (rec cluster.StoreRecord, rev, coordR
 	}
 	for _, kv := range kvs {
 		if kv.Key == key {
-			rec, err = cluster.DecodeStoreRecord(kv.Value)
+			if rec, err = cluster.DecodeStoreRecord(kv.Value); err != nil {
+				err = fmt.Errorf("read record of store %s: %w", r.store, err)
+			}
 			return rec, kv.Rev, coordRev, err
 		}
 	}

@@ -1,0 +1,93 @@
+package agent
+
+import (
+	"bytes"
+	"cmp"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/replica"
+	"github.com/tandemail/tandemail/internal/slot"
+)
+
+// Status is what this machine's agent reports. Its JSON form is read by machines
+// of the release before and after: fields are added, never renamed.
+type Status struct {
+	Machine cluster.Machine `json:"machine"`
+	PID     int             `json:"pid"`
+	Slots   []SlotStatus    `json:"slots"` // by store and slot
+	Lost    []Lost          `json:"lost,omitempty"`
+	// Accuses are machines that something here cannot reach now.
+	Accuses []cluster.Machine `json:"accuses,omitempty"`
+	// SyncAge is how long the oldest sync has been waited for, in nanoseconds: a
+	// hanging disk shows here.
+	SyncAge time.Duration `json:"sync_age"`
+}
+
+// SlotStatus is what a slot says of itself; the fields are those of slot.Status.
+type SlotStatus struct {
+	Store       cluster.Store       `json:"store"`
+	Slot        cluster.SlotID      `json:"slot"`
+	Role        string              `json:"role"`
+	State       string              `json:"state"`
+	Reason      string              `json:"reason,omitempty"`
+	Incarnation cluster.Incarnation `json:"incarnation"`
+	Counter     uint64              `json:"counter"`
+	Epoch       cluster.Epoch       `json:"epoch"`
+	Serving     bool                `json:"serving"`
+	End         cluster.LSN         `json:"end"`
+	Durable     cluster.LSN         `json:"durable"`
+	Commit      cluster.LSN         `json:"commit"`
+	Applied     cluster.LSN         `json:"applied"`
+	Record      cluster.StoreRecord `json:"record"`
+	Rev         cluster.Rev         `json:"rev"`
+	Reaches     []cluster.SlotID    `json:"reaches,omitempty"`
+	PendingOps  int                 `json:"pending_ops"`
+}
+
+// Lost is a slot that the record says is here and that cannot be opened.
+type Lost struct {
+	Store cluster.Store  `json:"store"`
+	Slot  cluster.SlotID `json:"slot"`
+	Why   string         `json:"why"`
+}
+
+// Status never waits for a disk or another machine.
+func (a *Agent) Status() Status {
+	st := Status{Machine: a.cfg.Machine, PID: os.Getpid(), Slots: []SlotStatus{}, SyncAge: a.cfg.Disk.Outstanding()}
+	if a.cfg.Suspects != nil {
+		st.Accuses = a.cfg.Suspects()
+	}
+	a.mu.Lock()
+	for id, r := range a.slots {
+		if r.lost != "" {
+			st.Lost = append(st.Lost, Lost{r.store, id, r.lost})
+			continue
+		}
+		st.Slots = append(st.Slots, SlotStatus(r.Slot.Status()))
+	}
+	a.mu.Unlock()
+	slices.SortFunc(st.Slots, func(x, y SlotStatus) int {
+		return cmp.Or(cmp.Compare(x.Store, y.Store), bytes.Compare(x.Slot[:], y.Slot[:]))
+	})
+	slices.SortFunc(st.Lost, func(x, y Lost) int {
+		return cmp.Or(cmp.Compare(x.Store, y.Store), bytes.Compare(x.Slot[:], y.Slot[:]))
+	})
+	return st
+}
+
+// hangs is how old a sync may be on a disk that is at work.
+const hangs = time.Second
+
+// follows reports whether slot id runs there and could become master.
+func (s Status) follows(id cluster.SlotID) bool {
+	for _, x := range s.Slots {
+		if x.Slot == id {
+			return s.SyncAge < hangs && x.Role == replica.RoleReplica.String() &&
+				x.State != slot.StateFailed && x.State != slot.StateFrozen
+		}
+	}
+	return false
+}
