@@ -30,7 +30,7 @@ func (m *machine) startMember(g *group) error {
 	}
 	member, err := etcd.NewMember(etcd.MemberConfig{
 		Name: m.cfg.Machine, Dir: c.Dir, ClientURL: c.Client, PeerURL: c.Peer,
-		InitialCluster: c.Initial, Token: "tandemail-" + m.cfg.Cluster, Log: m.log,
+		InitialCluster: c.Initial, Endpoints: m.cfg.Control.Endpoints, Token: "tandemail-" + m.cfg.Cluster, Log: m.log,
 	})
 	if err != nil {
 		return err

@@ -56,8 +56,12 @@ func (s standing) Standing() host.Standing {
 
 func (m *machine) handleSession(ctx context.Context, s *link.Stream) { m.host.Handle(ctx, s) }
 
-// dialSession opens a session's stream to the master.
-func (m *machine) dialSession(ctx context.Context, r route.Route) (proxy.Backend, error) {
+// dialSession opens a session's stream to the master, which may be this machine's
+// own. serving is for the session's life, ctx for the dial.
+func (m *machine) dialSession(serving, ctx context.Context, r route.Route) (proxy.Backend, error) {
+	if r.Master == m.name && m.host != nil {
+		return m.host.Pipe(serving, r.Store), nil
+	}
 	s, err := m.pool.Open(ctx, r.Master, host.Service, []byte(r.Store))
 	if err != nil {
 		return nil, err
@@ -71,8 +75,9 @@ func (m *machine) serveIMAP(g *group) error {
 	if err != nil {
 		return fmt.Errorf("prepare spool of clients: %w", err)
 	}
+	dial := func(ctx context.Context, r route.Route) (proxy.Backend, error) { return m.dialSession(g.ctx, ctx, r) }
 	cfg := proxy.Config{
-		Auth: m.auth, Routes: m.routes, Dial: m.dialSession, Spool: dir, Log: m.log,
+		Auth: m.auth, Routes: m.routes, Dial: dial, Spool: dir, Log: m.log,
 		PlaintextAuth: m.cfg.Client.PlaintextAuth, MaxConns: m.cfg.Client.MaxConnections,
 		MaxMessage: m.cfg.Mail.MaxSize, Hold: m.cfg.Mail.HoldSessions.Duration(),
 	}
