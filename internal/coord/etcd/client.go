@@ -35,8 +35,9 @@ const (
 	// readAttempt bounds one attempt of a read, so that a member which went
 	// silent costs a second and not the call.
 	readAttempt = time.Second
-	// dialKeepAlive finds a dead member behind an idle connection; gRPC allows no
-	// less than 10 s. unackedTimeout is when one with requests under way is given up.
+	// dialKeepAlive finds a dead member behind a watch that is silent; gRPC allows
+	// no less than 10 s, and etcd hangs up on who pings without a stream.
+	// unackedTimeout is when a connection with requests under way is given up.
 	dialKeepAlive  = 10 * time.Second
 	unackedTimeout = 2 * time.Second
 )
@@ -78,7 +79,6 @@ func Connect(cfg Config) (*Client, error) {
 		DialTimeout:          callTimeout,
 		DialKeepAliveTime:    dialKeepAlive,
 		DialKeepAliveTimeout: unackedTimeout,
-		PermitWithoutStream:  true,
 		Logger:               zapLogger(cfg.Log, quiet, nil),
 	})
 	if err != nil {

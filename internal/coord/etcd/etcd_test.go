@@ -32,6 +32,7 @@ func freeURL(t *testing.T) string {
 type running struct {
 	*etcd.Member
 	stop func() error
+	done <-chan struct{} // Run has returned
 }
 
 func start(t *testing.T, cfg etcd.MemberConfig) running {
@@ -41,23 +42,34 @@ func start(t *testing.T, cfg etcd.MemberConfig) running {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- m.Run(ctx) }()
-	stopped := false
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err = m.Run(ctx)
+	}()
 	stop := func() error {
-		if stopped {
-			return nil
-		}
-		stopped = true
 		cancel()
-		return <-done
+		<-done
+		return err
 	}
 	t.Cleanup(func() {
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
 	})
-	return running{m, stop}
+	return running{m, stop, done}
+}
+
+// await waits until m serves.
+func await(t *testing.T, m running) {
+	t.Helper()
+	select {
+	case <-m.Ready():
+	case <-m.done:
+		t.Fatal(m.stop())
+	case <-time.After(time.Minute):
+		t.Fatalf("the member at %s is not ready after a minute", m.ClientURL())
+	}
 }
 
 func connect(t *testing.T, urls ...string) *etcd.Client {
@@ -75,7 +87,7 @@ func TestEtcdConforms(t *testing.T) {
 		Name: "m1", Dir: filepath.Join(t.TempDir(), "etcd"),
 		ClientURL: freeURL(t), PeerURL: freeURL(t), Quick: true, Unsafe: true,
 	})
-	<-m.Ready()
+	await(t, m)
 	raw, err := clientv3.New(clientv3.Config{Endpoints: []string{m.ClientURL()}, Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +129,7 @@ func TestQuorumLossIsUnknownAndRecovers(t *testing.T) {
 		members = append(members, start(t, cfg))
 	}
 	for _, m := range members {
-		<-m.Ready()
+		await(t, m)
 	}
 	c := connect(t, cfgs[0].ClientURL)
 	write := func(value string) error {
@@ -143,7 +155,7 @@ func TestQuorumLossIsUnknownAndRecovers(t *testing.T) {
 		t.Fatalf("read without a quorum: %v", err)
 	}
 	again := start(t, cfgs[1])
-	<-again.Ready()
+	await(t, again)
 	deadline := time.Now().Add(10 * time.Second)
 	for err := write("3"); err != nil; err = write("3") {
 		if time.Now().After(deadline) {

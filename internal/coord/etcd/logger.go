@@ -20,9 +20,9 @@ type bridge struct {
 }
 
 // zapLogger returns a logger for etcd. fatal, if not nil, is told of a message
-// that etcd means to be the end of the process; only that goroutine ends.
+// with which etcd would end the process, by exit or panic; only that goroutine ends.
 func zapLogger(log *slog.Logger, level func(message string) slog.Level, fatal func(message string)) *zap.Logger {
-	return zap.New(&bridge{log: log, level: level}, zap.WithFatalHook(fatalHook(fatal)))
+	return zap.New(&bridge{log: log, level: level}, zap.WithFatalHook(fatalHook(fatal)), zap.WithPanicHook(fatalHook(fatal)))
 }
 
 // quiet is for a client: its caller gets the error.
@@ -32,6 +32,8 @@ func quiet(string) slog.Level { return slog.LevelDebug }
 var expected = map[string]bool{
 	"Running http and grpc server on single port. This is not recommended for production.": true,
 	"simple token is not cryptographically signed":                                         true,
+	"rejecting promote learner: learner is not ready":                                      true,
+	"failed to promote a member":                                                           true,
 }
 
 func (b *bridge) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -34,12 +33,19 @@ type MemberConfig struct {
 	// ClientURL and PeerURL are where it listens and what it tells others, e.g.
 	// "https://10.0.0.1:2379". https needs TLS.
 	ClientURL, PeerURL string
-	// InitialCluster maps the names of all first members to their peer URLs; nil
-	// means that this is the only one. Ignored once Dir has data.
+	// InitialCluster maps the names of all first members to their peer URLs, alike
+	// on every machine; nil means that this is the only one. Ignored once Dir has
+	// data.
 	InitialCluster map[string]string
+	// Endpoints are client URLs of the cluster's members, this one's too or not. A
+	// member without data that learns of no cluster from InitialCluster asks them
+	// for admission.
+	Endpoints []string
 	// Token tells clusters apart that start on the same network.
 	Token string
-	// Join: the cluster exists, and this member was added to it.
+	// Join: the cluster exists. Without data this member waits until it is admitted
+	// and founds nothing, whoever is silent. True is right for a machine that was
+	// added later, and for one that knows by other means that it has met the cluster.
 	Join bool
 	TLS  *Files
 	// Quick halves ticks and election timeout, for quiet disks and trials: a lost
@@ -57,22 +63,36 @@ const (
 	catchUpEntries   = 5_000
 	backendQuota     = 1 << 30
 	compactRetention = "10m"
-	closeTimeout     = 10 * time.Second
+	// defragThreshold in MB: what a start gives back to the file system if it is
+	// at least that much.
+	defragThreshold = 64
+	// maxLearners is how many members may be on their way into the cluster. It must
+	// be the same everywhere. etcd's own limit of 1 would let one machine that never
+	// came back keep out the next.
+	maxLearners = 4
 )
 
 // Member is one member of the cluster.
 type Member struct {
+	own   MemberConfig
 	cfg   *embed.Config
-	url   string
+	log   *slog.Logger
 	fatal chan string
 	ready chan struct{}
+	// clients are the servers of the client port, to be stopped before the rest.
+	clients servers
 	// stopping: what etcd says of its own end is nobody's concern.
 	stopping atomic.Bool
+	// removed: the others said that this member is none of them any more.
+	removed atomic.Bool
 }
 
 // NewMember checks cfg and starts nothing.
 func NewMember(cfg MemberConfig) (*Member, error) {
-	m := &Member{url: cfg.ClientURL, fatal: make(chan string, 1), ready: make(chan struct{})}
+	m := &Member{own: cfg, log: cfg.Log, fatal: make(chan string, 1), ready: make(chan struct{})}
+	if m.log == nil {
+		m.log = slog.New(slog.DiscardHandler)
+	}
 	e := embed.NewConfig()
 	client, err := parseURL(cfg.ClientURL, cfg.TLS)
 	if err != nil {
@@ -85,26 +105,23 @@ func NewMember(cfg MemberConfig) (*Member, error) {
 	e.Name, e.Dir, e.InitialClusterToken = cfg.Name, cfg.Dir, cfg.Token
 	e.ListenClientUrls, e.AdvertiseClientUrls = client, client
 	e.ListenPeerUrls, e.AdvertisePeerUrls = peer, peer
-	e.InitialCluster = initialCluster(cfg)
-	if cfg.Join {
-		e.ClusterState = embed.ClusterStateFlagExisting
+	if listed, ok := cfg.InitialCluster[cfg.Name]; ok && listed != cfg.PeerURL {
+		return nil, fmt.Errorf("etcd member %s: peer URL %s, but %s among the first members", cfg.Name, cfg.PeerURL, listed)
 	}
+	e.InitialCluster = initialCluster(cfg)
 	if cfg.Quick {
 		e.TickMs, e.ElectionMs = 50, 500
 	}
 	e.SnapshotCount, e.SnapshotCatchUpEntries = snapshotCount, catchUpEntries
 	e.QuotaBackendBytes = backendQuota
 	e.AutoCompactionMode, e.AutoCompactionRetention = embed.CompactorModePeriodic, compactRetention
-	e.EnableGRPCGateway = false
+	e.BootstrapDefragThresholdMegabytes, e.MaxLearners = defragThreshold, maxLearners
+	e.EnableGRPCGateway, e.ServiceRegister = false, m.clients.add
 	e.UnsafeNoFsync = cfg.Unsafe
 	if cfg.TLS != nil {
 		e.ClientTLSInfo, e.PeerTLSInfo = cfg.TLS.info(), cfg.TLS.info()
 	}
-	log := cfg.Log
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	e.ZapLoggerBuilder = embed.NewZapLoggerBuilder(m.logger(log.With("machine", cfg.Name)))
+	e.ZapLoggerBuilder = embed.NewZapLoggerBuilder(m.logger(m.log.With("machine", cfg.Name)))
 	if err := e.Validate(); err != nil {
 		return nil, fmt.Errorf("etcd member %s: %w", cfg.Name, err)
 	}
@@ -112,8 +129,15 @@ func NewMember(cfg MemberConfig) (*Member, error) {
 	return m, nil
 }
 
+// removedMessage is all that etcd tells of the reason for which it stops by itself
+// in good order.
+const removedMessage = "data-dir used by this member must be removed"
+
 func (m *Member) logger(log *slog.Logger) *zap.Logger {
 	level := func(message string) slog.Level {
+		if message == removedMessage {
+			m.removed.Store(true)
+		}
 		if expected[message] || m.stopping.Load() {
 			return slog.LevelDebug
 		}
@@ -163,53 +187,135 @@ func (f Files) info() transport.TLSInfo {
 }
 
 // ClientURL is what Connect's endpoints take.
-func (m *Member) ClientURL() string { return m.url }
+func (m *Member) ClientURL() string { return m.own.ClientURL }
 
-// Ready is closed when the member has joined a quorum and serves.
+// Ready is closed when the member has joined a quorum, has a vote and serves.
 func (m *Member) Ready() <-chan struct{} { return m.ready }
 
 // Run starts the member, and stops it when ctx ends, after it has handed its
 // leadership on. It returns nil then, or why the member could not start or go on.
-// A member runs once.
+// A member whose directory is empty waits until it is safe to start. A member runs
+// once.
 func (m *Member) Run(ctx context.Context) error {
-	if err := os.MkdirAll(filepath.Dir(m.cfg.Dir), 0o700); err != nil {
+	if err := os.MkdirAll(m.cfg.Dir, 0o700); err != nil {
 		return fmt.Errorf("etcd member %s: %w", m.cfg.Name, err)
 	}
-	e, err := embed.StartEtcd(m.cfg)
+	e, err := m.enter(ctx)
+	if ctx.Err() != nil && e == nil {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("start etcd member %s in %s: %w", m.cfg.Name, m.cfg.Dir, err)
 	}
-	err = m.serve(ctx, e)
-	m.stopping.Store(true)
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
-		e.Close()
-	}()
-	select {
-	case <-closed:
-	case <-time.After(closeTimeout):
-		// What etcd called fatal ended one of its goroutines, and others wait for it.
-		err = errors.Join(err, fmt.Errorf("etcd member %s did not stop in %v", m.cfg.Name, closeTimeout))
+	return errors.Join(m.serve(ctx, e), m.stop(e))
+}
+
+// enter starts a member with data as what it is, and one without as what it may be.
+func (m *Member) enter(ctx context.Context) (*embed.Etcd, error) {
+	if m.hasData() {
+		return m.launch()
 	}
-	return err
+	if err := m.setAside(); err != nil {
+		return nil, err
+	}
+	if err := m.admit(ctx); err != nil {
+		return nil, err
+	}
+	for attempt := 1; ; attempt++ {
+		e, err := m.launch()
+		// The peer that etcd asks for the list of members may not have heard yet of
+		// this one. Nothing was started then.
+		if err == nil || m.hasData() || attempt == launchAttempts || m.cfg.IsNewCluster() {
+			return e, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(waitInterval):
+		}
+	}
+}
+
+// launchAttempts bounds how often a joining member starts.
+const launchAttempts = 10
+
+// launch starts etcd on a goroutine that it may end.
+func (m *Member) launch() (*embed.Etcd, error) {
+	type result struct {
+		e   *embed.Etcd
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		defer close(done)
+		e, err := embed.StartEtcd(m.cfg)
+		done <- result{e, err}
+	}()
+	r, ok := <-done
+	if !ok {
+		return nil, errors.New(<-m.fatal)
+	}
+	return r.e, r.err
 }
 
 func (m *Member) serve(ctx context.Context, e *embed.Etcd) error {
-	ready := e.Server.ReadyNotify()
+	ctx, cancel := context.WithCancel(ctx)
+	voting := make(chan struct{})
+	go func() {
+		defer close(voting)
+		m.becomeVoter(ctx, e)
+	}()
+	defer func() {
+		cancel()
+		<-voting
+	}()
 	for {
 		select {
-		case <-ready:
-			close(m.ready)
-			ready = nil
 		case <-ctx.Done():
 			return nil
 		case err := <-e.Err():
-			return fmt.Errorf("etcd member %s: %w", m.cfg.Name, err)
+			return m.ended(err)
 		case message := <-m.fatal:
 			return fmt.Errorf("etcd member %s failed: %s", m.cfg.Name, message)
 		case <-e.Server.StopNotify():
-			return fmt.Errorf("etcd member %s stopped by itself", m.cfg.Name)
+			return m.ended(errors.New("stopped by itself"))
 		}
 	}
+}
+
+// becomeVoter waits until the member has its place, and closes ready when it has
+// a vote: a learner asks for one until it is in sync and gets it, also after a
+// restart in between.
+func (m *Member) becomeVoter(ctx context.Context, e *embed.Etcd) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-e.Server.ReadyNotify():
+	}
+	id := e.Server.MemberID()
+	for {
+		if self := e.Server.Cluster().Member(id); self != nil && !self.IsLearner {
+			close(m.ready)
+			return
+		}
+		attempt, cancel := context.WithTimeout(ctx, joinTimeout)
+		_, err := e.Server.PromoteMember(attempt, uint64(id))
+		cancel()
+		m.log.Debug("coordinator member asked for its vote", "member", id.String(), "err", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(promoteInterval):
+		}
+	}
+}
+
+// promoteInterval is between two requests for a vote.
+const promoteInterval = 100 * time.Millisecond
+
+func (m *Member) ended(err error) error {
+	if m.removed.Load() {
+		err = errors.New("it was removed from the cluster; empty its directory to have it join as a new one")
+	}
+	return fmt.Errorf("etcd member %s: %w", m.cfg.Name, err)
 }
