@@ -194,7 +194,7 @@ func TestOutageNeverMakesAUserUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memory.NewServer(memory.Config{})
 		c := s.Client()
-		ctx, cancel := context.WithCancel(t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer synctest.Wait()
 		defer cancel()
 		down := memory.Faults{Down: errors.New("cable")}
@@ -208,6 +208,9 @@ func TestOutageNeverMakesAUserUnknown(t *testing.T) {
 		}
 		c.SetFaults(memory.Faults{})
 		if _, err := d.Add(ctx, directory.User{Name: "anna@example.org", Store: "s01"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Wait(ctx); err != nil { // for the aliases too
 			t.Fatal(err)
 		}
 		c.SetFaults(down)
