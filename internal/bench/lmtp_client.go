@@ -35,6 +35,7 @@ type LMTP struct {
 	nc      net.Conn
 	r       *bufio.Reader
 	out     []byte
+	open    bool // a transaction was begun and no message taken: RSET comes first
 	replies []Reply
 
 	Pipelining bool // announced by the server
@@ -94,7 +95,7 @@ func (c *LMTP) Data(from string, to []string, msg []byte) ([]Reply, error) {
 	}
 	if r.Code != 354 {
 		c.settle(r)
-		return c.replies, nil
+		return c.replies, nil // the transaction stays open: see envelope
 	}
 	c.out = AppendDotStuffed(c.out[:0], msg)
 	if err := c.flush(); err != nil {
@@ -129,7 +130,11 @@ func (c *LMTP) Quit() error {
 }
 
 func (c *LMTP) envelope(from string, to []string) {
-	c.out = append(c.out[:0], "MAIL FROM:<"...)
+	c.out = c.out[:0]
+	if c.open {
+		c.out = append(c.out, "RSET\r\n"...)
+	}
+	c.out = append(c.out, "MAIL FROM:<"...)
 	c.out = append(c.out, from...)
 	c.out = append(c.out, '>')
 	if c.EightBit {
@@ -150,10 +155,16 @@ func (c *LMTP) sendEnvelope(recipients int) (accepted int, err error) {
 	if err := c.flush(); err != nil {
 		return 0, err
 	}
+	if c.open {
+		if r, err := c.readReply(nil); err != nil || !r.OK() {
+			return 0, fmt.Errorf("answer to RSET: %v, %w", r, err)
+		}
+	}
 	mail, err := c.readReply(nil)
 	if err != nil {
 		return 0, fmt.Errorf("answer to MAIL: %w", err)
 	}
+	c.open = true
 	c.replies = c.replies[:0]
 	for range recipients {
 		r, err := c.readReply(nil)
@@ -188,6 +199,7 @@ func (c *LMTP) results(accepted int) ([]Reply, error) {
 		}
 		c.replies[i] = r
 	}
+	c.open = false
 	return c.replies, nil
 }
 
