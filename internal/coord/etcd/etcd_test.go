@@ -3,7 +3,6 @@ package etcd_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"path/filepath"
 	"testing"
@@ -18,16 +17,22 @@ import (
 	"github.com/tandemail/tandemail/internal/coord/etcd"
 )
 
-// freeURL finds a port nobody has now.
-func freeURL(t *testing.T) string {
+// freeURLs finds n ports nobody has now.
+func freeURLs(t *testing.T, n int) []string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	out := make([]string, n)
+	for i := range out {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		out[i] = "http://" + l.Addr().String()
 	}
-	defer l.Close()
-	return "http://" + l.Addr().String()
+	return out
 }
+
+func freeURL(t *testing.T) string { return freeURLs(t, 1)[0] }
 
 type running struct {
 	*etcd.Member
@@ -83,6 +88,7 @@ func connect(t *testing.T, urls ...string) *etcd.Client {
 }
 
 func TestEtcdConforms(t *testing.T) {
+	t.Parallel()
 	m := start(t, etcd.MemberConfig{
 		Name: "m1", Dir: filepath.Join(t.TempDir(), "etcd"),
 		ClientURL: freeURL(t), PeerURL: freeURL(t), Quick: true, Unsafe: true,
@@ -113,24 +119,9 @@ func TestEtcdConforms(t *testing.T) {
 // of unknown outcome and a read fails; with one back both work, and what was
 // acknowledged before is there.
 func TestQuorumLossIsUnknownAndRecovers(t *testing.T) {
-	cfgs := make([]etcd.MemberConfig, 3)
-	peers := map[string]string{}
-	dir := t.TempDir()
-	for i := range cfgs {
-		name := fmt.Sprint("m", i+1)
-		cfgs[i] = etcd.MemberConfig{
-			Name: name, Dir: filepath.Join(dir, name), ClientURL: freeURL(t), PeerURL: freeURL(t),
-			InitialCluster: peers, Quick: true, Unsafe: true, Token: "three",
-		}
-		peers[name] = cfgs[i].PeerURL
-	}
-	var members []running
-	for _, cfg := range cfgs {
-		members = append(members, start(t, cfg))
-	}
-	for _, m := range members {
-		await(t, m)
-	}
+	t.Parallel()
+	cfgs := trio(t)
+	members := startAll(t, cfgs...)
 	c := connect(t, cfgs[0].ClientURL)
 	write := func(value string) error {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -141,11 +132,7 @@ func TestQuorumLossIsUnknownAndRecovers(t *testing.T) {
 	if err := write("1"); err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range members[1:] {
-		if err := m.stop(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	stopAll(t, members[1:]...)
 	if err := write("2"); !errors.Is(err, coord.ErrUnknown) {
 		t.Fatalf("write without a quorum: %v", err)
 	}
@@ -162,9 +149,9 @@ func TestQuorumLossIsUnknownAndRecovers(t *testing.T) {
 			t.Fatalf("no write after the quorum came back: %v", err)
 		}
 	}
-	if v, _, err := connect(t, cfgs[1].ClientURL).Get(t.Context(), "k"); string(v) != "3" || err != nil {
-		t.Fatalf("%q, %v", v, err)
-	}
+	wantValue(t, cfgs[1], "k", "3")
+	start(t, cfgs[2]) // nobody is added while one is down
+	addLater(t, cfgs, "3")
 }
 
 func TestMemberRefusesPlainURLsWithTLSAndTheReverse(t *testing.T) {

@@ -78,6 +78,7 @@ func newIdentity(t *testing.T) identity {
 // TestMembersAndClientsOfOneCAMeetByName: the certificates name no address, and
 // who has none is not let in.
 func TestMembersAndClientsOfOneCAMeetByName(t *testing.T) {
+	t.Parallel()
 	id, stranger := newIdentity(t), newIdentity(t)
 	https := func() string { return strings.Replace(freeURL(t), "http:", "https:", 1) }
 	peers := map[string]string{"m1": https(), "m2": https()}
