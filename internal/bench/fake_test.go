@@ -60,6 +60,7 @@ func (s *fakeServer) serve(c *line.Conn) {
 	say := func(format string, args ...any) { fmt.Fprintf(c, format+"\r\n", args...) }
 	say("220 fake")
 	var to []string
+	inMail := false
 	for {
 		b, err := c.ReadLine()
 		if err != nil {
@@ -69,7 +70,15 @@ func (s *fakeServer) serve(c *line.Conn) {
 		switch verb {
 		case "LHLO":
 			say("250-fake\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 8BITMIME")
+		case "RSET":
+			inMail = false
+			say("250 2.0.0 flushed")
 		case "MAIL":
+			if inMail {
+				say("503 5.5.1 a transaction is open")
+				continue
+			}
+			inMail = true
 			to = to[:0]
 			say("250 2.1.0 ok")
 		case "RCPT":
@@ -93,6 +102,7 @@ func (s *fakeServer) serve(c *line.Conn) {
 				_ = c.Flush()
 				return
 			}
+			inMail = false
 		case "BDAT":
 			n, _ := strconv.Atoi(strings.TrimSuffix(arg, " LAST"))
 			msg, err := io.ReadAll(c.Literal(int64(n)))
@@ -104,6 +114,7 @@ func (s *fakeServer) serve(c *line.Conn) {
 				_ = c.Flush()
 				return
 			}
+			inMail = false
 		case "QUIT":
 			say("221 bye")
 			_ = c.Flush()
