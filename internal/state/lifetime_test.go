@@ -337,9 +337,13 @@ func TestEveryFailureOfTheDatabaseIsReported(t *testing.T) {
 	inbox := h.box(a, "INBOX").ID
 	for _, op := range []mail.Op{
 		mail.Append{Mailbox: inbox, Messages: []mail.NewMessage{{Body: h.body("x"), Keywords: []string{"k"}}}},
-		mail.Store{Mailbox: inbox, UIDs: everyUID, Flags: mail.Seen}, mail.Expunge{Mailbox: inbox, UIDs: everyUID},
-		mail.Move{From: inbox, UIDs: everyUID, To: h.box(a, "Sent").ID}, mail.Create{Name: "q"},
-		mail.Rename{From: "x", To: "z"}, mail.Rename{From: "INBOX", To: "old"}, mail.Delete{Name: "x/y"},
+		mail.Store{Mailbox: inbox, UIDs: everyUID, Flags: mail.Seen},
+		mail.Expunge{Mailbox: inbox, UIDs: everyUID},
+		mail.Move{From: inbox, UIDs: everyUID, To: h.box(a, "Sent").ID},
+		mail.Create{Name: "q"},
+		mail.Rename{From: "x", To: "z"},
+		mail.Rename{From: "INBOX", To: "old"},
+		mail.Delete{Name: "x/y"},
 	} {
 		p, err := h.build.Propose(a, mail.Request{ID: mail.OpID{Session: mail.SessionID{1}, Number: 2}, Op: op})
 		if err != nil {
