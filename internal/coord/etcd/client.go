@@ -7,7 +7,9 @@
 // member that lost its quorum ends instead of falling silent.
 //
 // A member started here must not be able to take mail with it: what etcd calls
-// fatal ends the member, not the process.
+// fatal ends the member, not the process. Nor must it forget what it promised: a
+// member that starts without data founds a cluster only together with others that
+// have none (founding.go), and is otherwise replaced by a new one (admit.go).
 package etcd
 
 import (
