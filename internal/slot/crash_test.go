@@ -51,10 +51,8 @@ func (l *ledger) writer(ctx context.Context, t testing.TB, w *world, number int)
 		binary.BigEndian.PutUint32(d.Transaction[:], uint32(number+1))
 		binary.BigEndian.PutUint32(d.Transaction[4:], uint32(i+1))
 		for ctx.Err() == nil {
-			err := errors.New("no master")
 			if s := w.master(); s != nil {
-				var out []state.RecipientOutcome
-				if out, err = s.Deliver(ctx, d); err == nil {
+				if out, err := s.Deliver(ctx, d); err == nil {
 					l.note(t, subject, out)
 					break
 				}

@@ -122,7 +122,7 @@ func (l *loop) serve(epoch cluster.Epoch) {
 		l.queue.open()
 	}
 	l.serving.set(func(s *serving) { s.epoch = epoch })
-	l.handing.end(handoverGivenUp)
+	l.handing.end(errHandoverGivenUp)
 	l.handing = nil
 }
 

@@ -33,9 +33,9 @@ func (h *handover) end(err error) {
 	}
 }
 
-// handoverGivenUp is what a Serve during a handover means; the protocol's reason
+// errHandoverGivenUp is what a Serve during a handover means; the protocol's reason
 // comes with it in the log.
-var handoverGivenUp = fmt.Errorf("%w; the log says why", ErrGivenUp)
+var errHandoverGivenUp = fmt.Errorf("%w; the log says why", ErrGivenUp)
 
 // handOver steps a caller's wish. A switchover that begins holds the writes; one
 // that is refused is told.

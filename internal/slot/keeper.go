@@ -128,7 +128,7 @@ func (k *keeper) read(ctx context.Context, e replica.ReadRecord) {
 	k.start(ctx, func(ctx context.Context) replica.Event {
 		rec, rev, coordRev, err := k.cfg.Records.Read(ctx)
 		if err != nil {
-			return replica.ReadFailed{Read: e.Read}
+			return replica.ReadFailed(e)
 		}
 		return replica.RecordSeen{Read: e.Read, Record: rec, Rev: rev, CoordRev: coordRev}
 	})

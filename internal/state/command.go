@@ -18,8 +18,7 @@ type command struct {
 	session mail.SessionID
 	number  uint64
 	top     uint32 // the highest chunk seen
-	time    mail.Instant
-	known   bool // there is such a record
+	known   bool   // there is such a record
 
 	chunk uint32 // of the operation at hand
 	next  bool   // the operation at hand begins a new number

@@ -48,11 +48,10 @@ func mailboxKey(dst key, a mail.AccountID, kind byte, m mail.MailboxID) key {
 	return append(accountKey(dst, a, kind), m[:]...)
 }
 
-func (k key) uint32(v uint32) key    { return binary.BigEndian.AppendUint32(k, v) }
-func (k key) uint64(v uint64) key    { return binary.BigEndian.AppendUint64(k, v) }
-func (k key) octets(b ...byte) key   { return append(k, b...) }
-func (k key) string(s string) key    { return append(k, s...) }
-func (k key) tail(prefix int) []byte { return k[prefix:] }
+func (k key) uint32(v uint32) key  { return binary.BigEndian.AppendUint32(k, v) }
+func (k key) uint64(v uint64) key  { return binary.BigEndian.AppendUint64(k, v) }
+func (k key) octets(b ...byte) key { return append(k, b...) }
+func (k key) string(s string) key  { return append(k, s...) }
 
 func messageKey(dst key, a mail.AccountID, m mail.MailboxID, u mail.UID) key {
 	return mailboxKey(dst, a, kindMessage, m).uint32(uint32(u))

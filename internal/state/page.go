@@ -33,8 +33,6 @@ type keywordPlane struct {
 
 func pageOf(u mail.UID) (no uint32, bit int) { return uint32(u) / pageSize, int(u % pageSize) }
 
-func (p *page) has(bit int) bool { return p.present>>bit&1 != 0 }
-
 // flags returns what message bit of the page carries.
 func (p *page) flags(bit int) (f mail.Flags, k mail.Keywords) {
 	for i, plane := range p.system {
