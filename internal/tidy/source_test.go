@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -45,12 +46,24 @@ func (f file) at(n ast.Node) string {
 	return f.path + ":" + strconv.Itoa(f.fset.Position(n.Pos()).Line)
 }
 
-// source parses every Go file of the module, in the order of their paths.
+// source returns every Go file of the module, in the order of their paths.
 func source(t *testing.T) []file {
 	t.Helper()
-	root, err := filepath.Abs("../..")
+	files, err := parsed()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(files) < 10 {
+		t.Fatalf("only %d Go files: this test does not see the module", len(files))
+	}
+	return files
+}
+
+// parsed parses the module, once for all tests.
+var parsed = sync.OnceValues(func() ([]file, error) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		return nil, err
 	}
 	var files []file
 	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -70,14 +83,8 @@ func source(t *testing.T) []file {
 		files = append(files, f)
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(files) < 10 {
-		t.Fatalf("only %d Go files below %s: this test does not see the module", len(files), root)
-	}
-	return files
-}
+	return files, err
+})
 
 // isModule reports whether dir is a module of its own.
 func isModule(dir string) bool {
