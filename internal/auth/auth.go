@@ -15,6 +15,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -107,10 +108,10 @@ func New(cfg Config) (*Authenticator, error) {
 	if cfg.Hasher == nil {
 		cfg.Hasher = NewHasher(Params{}, cfg.Rand, 0)
 	}
-	orDefault(&cfg.Remember, 5*time.Minute)
-	orDefault(&cfg.UserFailures, 10)
-	orDefault(&cfg.AddressFailures, 50)
-	orDefault(&cfg.FailureEvery, 30*time.Second)
+	cfg.Remember = cmp.Or(cfg.Remember, 5*time.Minute)
+	cfg.UserFailures = cmp.Or(cfg.UserFailures, 10)
+	cfg.AddressFailures = cmp.Or(cfg.AddressFailures, 50)
+	cfg.FailureEvery = cmp.Or(cfg.FailureEvery, 30*time.Second)
 	a := &Authenticator{
 		cfg:       cfg,
 		success:   newMemory(maxRemembered),
@@ -126,13 +127,6 @@ func New(cfg Config) (*Authenticator, error) {
 	}
 	a.dummy = dummy
 	return a, nil
-}
-
-func orDefault[T comparable](v *T, d T) {
-	var zero T
-	if *v == zero {
-		*v = d
-	}
 }
 
 // Authenticate verifies an attempt. It may block in the directory and for a slot

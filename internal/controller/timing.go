@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -22,23 +23,18 @@ type Timing struct {
 }
 
 func (t Timing) withDefaults() Timing {
-	set := func(d *time.Duration, v time.Duration) {
-		if *d == 0 {
-			*d = v
-		}
-	}
-	set(&t.ProbeEvery, 250*time.Millisecond)
-	set(&t.ProbeTimeout, 200*time.Millisecond)
-	set(&t.RefusedAfter, 500*time.Millisecond)
-	set(&t.SilentAfter, time.Second)
-	set(&t.Tick, time.Second)
-	set(&t.AlertTick, 250*time.Millisecond)
-	set(&t.StatusTime, 500*time.Millisecond)
-	set(&t.StatusFresh, 2*time.Second)
-	set(&t.NominateTime, 2*time.Second)
-	set(&t.ActionTime, 30*time.Second)
-	set(&t.ElectionTTL, 2*time.Second)
-	set(&t.Target, 2500*time.Millisecond)
+	t.ProbeEvery = cmp.Or(t.ProbeEvery, 250*time.Millisecond)
+	t.ProbeTimeout = cmp.Or(t.ProbeTimeout, 200*time.Millisecond)
+	t.RefusedAfter = cmp.Or(t.RefusedAfter, 500*time.Millisecond)
+	t.SilentAfter = cmp.Or(t.SilentAfter, time.Second)
+	t.Tick = cmp.Or(t.Tick, time.Second)
+	t.AlertTick = cmp.Or(t.AlertTick, 250*time.Millisecond)
+	t.StatusTime = cmp.Or(t.StatusTime, 500*time.Millisecond)
+	t.StatusFresh = cmp.Or(t.StatusFresh, 2*time.Second)
+	t.NominateTime = cmp.Or(t.NominateTime, 2*time.Second)
+	t.ActionTime = cmp.Or(t.ActionTime, 30*time.Second)
+	t.ElectionTTL = cmp.Or(t.ElectionTTL, 2*time.Second)
+	t.Target = cmp.Or(t.Target, 2500*time.Millisecond)
 	return t
 }
 

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/tandemail/tandemail/internal/cluster"
@@ -52,20 +53,15 @@ type Timing struct {
 }
 
 func (t Timing) withDefaults() Timing {
-	set := func(d *time.Duration, v time.Duration) {
-		if *d == 0 {
-			*d = v
-		}
-	}
-	set(&t.Heartbeat, 100*time.Millisecond)
-	set(&t.Lease, time.Second)
-	set(&t.LeaseWait, 1100*time.Millisecond)
-	set(&t.Stall, 5*time.Second)
-	set(&t.Gone, time.Second)
-	set(&t.Alone, 10*time.Second)
-	set(&t.Handshake, 2*time.Second)
-	set(&t.Retry, 500*time.Millisecond)
-	set(&t.Switchover, 2*time.Second)
+	t.Heartbeat = cmp.Or(t.Heartbeat, 100*time.Millisecond)
+	t.Lease = cmp.Or(t.Lease, time.Second)
+	t.LeaseWait = cmp.Or(t.LeaseWait, 1100*time.Millisecond)
+	t.Stall = cmp.Or(t.Stall, 5*time.Second)
+	t.Gone = cmp.Or(t.Gone, time.Second)
+	t.Alone = cmp.Or(t.Alone, 10*time.Second)
+	t.Handshake = cmp.Or(t.Handshake, 2*time.Second)
+	t.Retry = cmp.Or(t.Retry, 500*time.Millisecond)
+	t.Switchover = cmp.Or(t.Switchover, 2*time.Second)
 	return t
 }
 
