@@ -410,4 +410,3 @@ func (w *walk) quota() {
 	w.effect(mail.SetQuota{LimitMessages: limit}, Done, limit != w.m.limit)
 	w.m.limit = limit
 }
-
