@@ -47,7 +47,7 @@ func (p *collector) check(c *Config) {
 			p.add("mail.trusted", `a network such as "192.0.2.0/24"`, "%v", err)
 		}
 	}
-	if c.Mail.HoldLMTP < 0 || c.Mail.HoldSessions < 0 || c.Mail.RetainDelete < 0 {
+	if c.Mail.HoldLMTP < 0 || c.Mail.HoldSessions < 0 {
 		p.add("mail", "", "times cannot be negative")
 	}
 }
@@ -79,9 +79,6 @@ func (p *collector) checkControl(c *Config) {
 	}
 	m := c.Control.Member
 	if m == nil {
-		if c.Has(RoleControl) && len(c.Control.Endpoints) == 0 {
-			p.add("control.member", "or name the endpoints of a cluster of yours", "role control without a member")
-		}
 		return
 	}
 	p.checkURL("control.member.client", m.Client)
@@ -110,7 +107,7 @@ func nearest(key string) string {
 		}
 	}
 	if best == "" {
-		return "see the reference of configuration keys"
+		return "docs/configuration.md has all keys"
 	}
 	return "did you mean " + best + "?"
 }

@@ -5,7 +5,9 @@
 package config
 
 import (
+	"cmp"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -37,12 +39,12 @@ type Listen struct {
 	Internal string `toml:"internal"` // mutual TLS between machines
 	LMTP     string `toml:"lmtp"`
 	IMAP     string `toml:"imap"`
-	HTTP     string `toml:"http"` // API, metrics
+	HTTP     string `toml:"http"` // the API: see docs/http.md
 }
 
 // PKI says where the cluster's certificates are.
 type PKI struct {
-	Dir string `toml:"dir"` // ca.pem, machine.pem, machine.key
+	Dir string `toml:"dir"` // see package pki; default: meta directory + "/pki"
 }
 
 // Control is the coordinator: a member in this process, or a cluster of the site's own.
@@ -76,11 +78,10 @@ type Client struct {
 
 // Mail is policy about messages.
 type Mail struct {
-	MaxSize      int64    `toml:"max_size"`       // octets of one message
-	Trusted      []string `toml:"trusted"`        // networks that may use XFORWARD
-	HoldLMTP     duration `toml:"hold_lmtp"`      // longest wait for a master before 451
-	HoldSessions duration `toml:"hold_sessions"`  // longest wait of a log-in or a session
-	RetainDelete duration `toml:"retain_deleted"` // deleted mailboxes and messages stay restorable
+	MaxSize      int64    `toml:"max_size"`      // octets of one message
+	Trusted      []string `toml:"trusted"`       // networks that may use XFORWARD
+	HoldLMTP     duration `toml:"hold_lmtp"`     // longest wait for a master before 451
+	HoldSessions duration `toml:"hold_sessions"` // longest wait of a log-in or a session
 }
 
 // duration is a time.Duration written as "8s".
@@ -108,43 +109,24 @@ const (
 
 // Has reports whether this machine runs role.
 func (c *Config) Has(role string) bool {
-	for _, r := range c.Roles {
-		if r == role {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(c.Roles, role)
 }
 
 func (c *Config) setDefaults() {
 	if len(c.Roles) == 0 {
 		c.Roles = []string{RoleStorage, RoleFront, RoleControl}
 	}
-	if c.Zone == "" {
-		c.Zone = c.Machine
+	c.Zone = cmp.Or(c.Zone, c.Machine)
+	if c.Meta != "" { // without it nothing has a place, which is reported
+		c.Spool = cmp.Or(c.Spool, filepath.Join(filepath.Dir(c.Meta), "spool"))
+		c.PKI.Dir = cmp.Or(c.PKI.Dir, filepath.Join(c.Meta, "pki"))
+		if m := c.Control.Member; m != nil {
+			m.Dir = cmp.Or(m.Dir, filepath.Join(c.Meta, "etcd"))
+		}
 	}
-	if c.Spool == "" && c.Meta != "" {
-		c.Spool = filepath.Join(filepath.Dir(c.Meta), "spool")
-	}
-	if c.PKI.Dir == "" && c.Meta != "" {
-		c.PKI.Dir = filepath.Join(c.Meta, "pki")
-	}
-	if m := c.Control.Member; m != nil && m.Dir == "" && c.Meta != "" {
-		m.Dir = filepath.Join(c.Meta, "etcd")
-	}
-	if c.Degrade == "" {
-		c.Degrade = "accept"
-	}
-	setDefault(&c.Mail.MaxSize, 100<<20)
-	setDefault(&c.Client.MaxConnections, 20_000)
-	setDefault(&c.Mail.HoldLMTP, duration(8*time.Second))
-	setDefault(&c.Mail.HoldSessions, duration(20*time.Second))
-	setDefault(&c.Mail.RetainDelete, duration(7*24*time.Hour))
-}
-
-func setDefault[T comparable](v *T, def T) {
-	var zero T
-	if *v == zero {
-		*v = def
-	}
+	c.Degrade = cmp.Or(c.Degrade, "accept")
+	c.Client.MaxConnections = cmp.Or(c.Client.MaxConnections, 20_000)
+	c.Mail.MaxSize = cmp.Or(c.Mail.MaxSize, 100<<20)
+	c.Mail.HoldLMTP = cmp.Or(c.Mail.HoldLMTP, duration(8*time.Second))
+	c.Mail.HoldSessions = cmp.Or(c.Mail.HoldSessions, duration(20*time.Second))
 }
