@@ -3,7 +3,7 @@
 // roles. It is what `tandemail dev` shows and what the end-to-end tests drive.
 //
 // The layout of a dev directory: dev.json (what was chosen, who runs where),
-// control.sock (requests to the owner of the processes), ca/ (the cluster's CA),
+// lock and control.sock (of the owner of the processes), ca/ (the cluster's CA),
 // and for each machine NAME/tandemail.toml, NAME/meta, NAME/spool, NAME/log.
 //
 // It knows nothing that an operator could not do by hand: it writes
@@ -94,3 +94,5 @@ func (l Layout) index(name cluster.Machine) int {
 }
 
 func (l Layout) machineDir(m Machine) string { return filepath.Join(l.Dir, string(m.Name)) }
+
+func (l Layout) logOf(name cluster.Machine) string { return filepath.Join(l.Dir, string(name), "log") }

@@ -5,117 +5,112 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/emersion/go-smtp"
 )
 
 // importers deliver at once; more than a few gain nothing on a small machine.
 const importers = 8
 
+// An import is as patient as an MTA: a message that is refused for now, or whose
+// connection is lost, is sent again to the next machine.
+const (
+	importTries = 20
+	firstRetry  = 100 * time.Millisecond
+	lastRetry   = 2 * time.Second
+)
+
 // deliverMail sends every message of path through the routers, each to one user
 // in turn, and says how many arrived.
 func (r *runner) deliverMail(ctx context.Context, path string) error {
-	p := progress{out: r.opt.Err, start: time.Now()}
+	files, err := messageFiles(path)
+	if err != nil {
+		return err
+	}
+	p := newProgress(r.opt.Err, totalSize(files))
 	work := make(chan message)
 	var wg sync.WaitGroup
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	for i := range importers {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			r.importWork(ctx, r.layout.Machines[i%machineCount].LMTP, work, &p)
-		}()
+		wg.Go(func() {
+			m := importer{runner: r, at: i, progress: p}
+			defer m.hangUp()
+			for msg := range work {
+				m.deliver(ctx, msg)
+			}
+		})
 	}
-	var failed error
-	for m, err := range messages(path) {
+	for m, err := range messagesIn(files) {
 		if err != nil {
-			failed = err
 			p.failed(err)
 			continue
 		}
 		select {
 		case work <- m:
+			continue
 		case <-ctx.Done():
 		}
-		if ctx.Err() != nil {
-			break
-		}
+		break
 	}
 	close(work)
 	wg.Wait()
-	p.done()
-	if n := p.errors.Load(); n > 0 {
-		return errors.Join(fmt.Errorf("%d messages were not delivered", n), failed)
+	if n := p.done(); n > 0 {
+		return fmt.Errorf("%d messages did not arrive", n)
 	}
 	return ctx.Err()
 }
 
-// importWork delivers what comes; a broken connection is made anew for the next.
-func (r *runner) importWork(ctx context.Context, addr string, work <-chan message, p *progress) {
-	var d *delivery
-	defer func() {
-		if d != nil {
-			d.close()
-		}
-	}()
-	for m := range work {
-		var err error
-		if d == nil {
-			d, err = dialLMTP(ctx, addr)
-		}
+// importer delivers one message at a time over a connection that it keeps.
+type importer struct {
+	*runner
+	*progress
+	at   int // which machine
+	conn *delivery
+}
+
+func (m *importer) deliver(ctx context.Context, msg message) {
+	user := m.layout.Users[m.turn()%len(m.layout.Users)].User
+	pause := firstRetry
+	for try := 1; ; try++ {
+		err := m.once(ctx, user, msg)
 		if err == nil {
-			user := r.layout.Users[int(p.next.Add(1)-1)%len(r.layout.Users)].User
-			err = d.send("import@example.test", []string{user}, bytes.NewReader(m.octets))
+			m.arrived(len(msg.octets))
+			return
 		}
-		if err != nil {
-			p.failed(fmt.Errorf("%s: %w", m.name, err))
-			if d != nil {
-				d.close()
-				d = nil
-			}
-			continue
+		if refusedForGood(err) || try == importTries || ctx.Err() != nil {
+			m.failed(fmt.Errorf("%s: %w", msg.name, err))
+			return
 		}
-		p.delivered()
+		m.hangUp()
+		m.at++
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+		pause = min(2*pause, lastRetry)
 	}
 }
 
-// progress is a line on stderr that counts.
-type progress struct {
-	out    io.Writer
-	start  time.Time
-	next   atomic.Int64
-	ok     atomic.Int64
-	errors atomic.Int64
-	mu     sync.Mutex
-	shown  time.Time
+func (m *importer) once(ctx context.Context, user string, msg message) error {
+	if m.conn == nil {
+		var err error
+		if m.conn, err = dialLMTP(ctx, m.machines()[m.at%machineCount].LMTP); err != nil {
+			return err
+		}
+	}
+	return m.conn.send("import@example.test", []string{user}, bytes.NewReader(msg.octets))
 }
 
-func (p *progress) delivered() {
-	p.ok.Add(1)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if now := time.Now(); now.Sub(p.shown) > 100*time.Millisecond {
-		p.shown = now
-		bar := strings.Repeat("#", int(p.ok.Load()/200)%40)
-		fmt.Fprintf(p.out, "\rdelivered %7d  %-40s", p.ok.Load(), bar)
+func (m *importer) hangUp() {
+	if m.conn != nil {
+		m.conn.close()
+		m.conn = nil
 	}
 }
 
-func (p *progress) failed(err error) {
-	if p.errors.Add(1) > 10 {
-		return // the first ones say enough; the end tells how many
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	fmt.Fprintf(p.out, "\rnot delivered: %v\n", err)
-}
-
-func (p *progress) done() {
-	took := time.Since(p.start)
-	n := p.ok.Load()
-	fmt.Fprintf(p.out, "\r%d messages arrived, %d did not, in %.1f s (%.0f/s)%s\n", n, p.errors.Load(), took.Seconds(), float64(n)/took.Seconds(), strings.Repeat(" ", 20))
+// refusedForGood: a 5xx reply. Everything else may pass.
+func refusedForGood(err error) bool {
+	var reply *smtp.SMTPError
+	return errors.As(err, &reply) && reply.Code >= 500
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // maxImport is the largest message that is read from a file.
@@ -22,16 +23,20 @@ type message struct {
 	octets []byte
 }
 
-// messages yields what path holds: one message file, an mbox, a Maildir, or a
-// directory of message files. A leading "From " line is no part of a message.
-// Duplicates are kept. An unreadable file is yielded as an error; the rest goes on.
+// messages yields what path holds: one message file, an mbox, a Maildir with its
+// folders, or a directory of message files. A leading "From " line is no part of a
+// message. Duplicates are kept, empty files are no messages. An unreadable file is
+// yielded as an error; the rest goes on.
 func messages(path string) iter.Seq2[message, error] {
+	files, err := messageFiles(path)
+	if err != nil {
+		return func(yield func(message, error) bool) { yield(message{}, err) }
+	}
+	return messagesIn(files)
+}
+
+func messagesIn(files []string) iter.Seq2[message, error] {
 	return func(yield func(message, error) bool) {
-		files, err := messageFiles(path)
-		if err != nil {
-			yield(message{}, err)
-			return
-		}
 		for _, f := range files {
 			for m, err := range messagesOf(f) {
 				if !yield(m, err) {
@@ -42,16 +47,26 @@ func messages(path string) iter.Seq2[message, error] {
 	}
 }
 
-// messageFiles lists the regular files below path, in order; of a Maildir those
-// in cur and new.
+// messageFiles lists the files below path that hold messages, in order. Hidden
+// ones do not; in a Maildir only cur and new do, also of its folders (.Name).
 func messageFiles(path string) ([]string, error) {
 	var files []string
 	err := filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
+		parent, name := filepath.Dir(p), filepath.Base(p)
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && d.Name() == "tmp" && isMaildir(filepath.Dir(p)):
+		case p == path && !d.IsDir():
+			files = append(files, p) // what was named is meant
+		case p == path:
+		case isMaildir(parent) && d.IsDir() && name != "cur" && name != "new" && !isMaildir(p):
 			return fs.SkipDir
+		case isMaildir(parent) && !d.IsDir():
+			// An index, a list of UIDs, a subscription.
+		case strings.HasPrefix(name, ".") && !isMaildir(p):
+			if d.IsDir() {
+				return fs.SkipDir
+			}
 		case d.Type().IsRegular():
 			files = append(files, p)
 		}
@@ -71,6 +86,17 @@ func isMaildir(dir string) bool {
 		}
 	}
 	return true
+}
+
+// totalSize is the size of what can be looked at, for a progress bar.
+func totalSize(files []string) int64 {
+	var n int64
+	for _, f := range files {
+		if info, err := os.Stat(f); err == nil {
+			n += info.Size()
+		}
+	}
+	return n
 }
 
 // messagesOf splits a file: an mbox at its "From " lines that follow an empty
@@ -123,7 +149,7 @@ func (s *splitter) run(r *bufio.Reader) {
 		s.empty = len(bytes.TrimRight(line, "\r\n")) == 0
 		switch {
 		case errors.Is(err, io.EOF):
-			if s.buf.Len() > 0 || s.count == 0 {
+			if s.buf.Len() > 0 {
 				s.emit()
 			}
 			return
@@ -148,9 +174,21 @@ func (s *splitter) emit() bool {
 		name = fmt.Sprintf("%s#%d", s.name, s.count)
 	}
 	octets := bytes.Clone(s.buf.Bytes())
+	if s.mbox {
+		octets = withoutLastEmptyLine(octets)
+	}
 	s.buf.Reset()
 	if len(octets) > maxImport {
 		return s.yield(message{}, fmt.Errorf("%s: larger than %d octets", name, maxImport))
 	}
 	return s.yield(message{name, octets}, nil)
+}
+
+func withoutLastEmptyLine(b []byte) []byte {
+	for _, end := range []string{"\r\n", "\n"} {
+		if before, ok := bytes.CutSuffix(b, []byte(end)); ok && bytes.HasSuffix(before, []byte("\n")) {
+			return before
+		}
+	}
+	return b
 }

@@ -34,7 +34,7 @@ func write(t *testing.T, path, text string) string {
 func TestMboxIsSplitAtFromLines(t *testing.T) {
 	mbox := "From a@b Mon\nSubject: 1\n\nbody\nFrom here on it is text\n\nFrom a@b Tue\nSubject: 2\n\n\nFrom a@b Wed\nSubject: 2\n\n"
 	got := gather(t, write(t, filepath.Join(t.TempDir(), "mbox"), mbox))
-	want := []string{"Subject: 1\n\nbody\nFrom here on it is text\n\n", "Subject: 2\n\n\n", "Subject: 2\n\n"}
+	want := []string{"Subject: 1\n\nbody\nFrom here on it is text\n", "Subject: 2\n\n", "Subject: 2\n"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)
 	}
@@ -48,6 +48,40 @@ func TestOtherFilesAreOneMessageEach(t *testing.T) {
 	got := gather(t, dir)
 	if len(got) != 2 || got[0] != "A: 1\n\nx\nFrom y\n" || len(got[1]) != 6+200<<10 {
 		t.Errorf("%d messages, first %q", len(got), got[:min(1, len(got))])
+	}
+}
+
+func TestOnlyMessagesOfAMaildirAreTaken(t *testing.T) {
+	dir := t.TempDir()
+	for _, sub := range []string{"", ".Sent"} {
+		for _, d := range []string{"cur", "new", "tmp"} {
+			if err := os.MkdirAll(filepath.Join(dir, sub, d), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	write(t, filepath.Join(dir, "cur", "1"), "A: 1\n")
+	write(t, filepath.Join(dir, ".Sent", "new", "2"), "A: 2\n")
+	write(t, filepath.Join(dir, "cur", "3"), "")
+	for _, no := range []string{"tmp/4", "dovecot-uidlist", "maildirfolder", ".Sent/tmp/5", "courierimapkeywords/6", ".hidden", ".git/7"} {
+		write(t, filepath.Join(dir, no), "A: no\n")
+	}
+	if got, want := gather(t, dir), []string{"A: 2\n", "A: 1\n"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestPlainDirectoryLeavesHiddenFilesOut(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "a.eml"), "A: 1\n")
+	write(t, filepath.Join(dir, "sub", "b"), "A: 2\n")
+	write(t, filepath.Join(dir, ".DS_Store"), "no")
+	write(t, filepath.Join(dir, ".git", "c"), "no")
+	if got, want := gather(t, dir), []string{"A: 1\n", "A: 2\n"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := gather(t, write(t, filepath.Join(dir, ".named"), "A: 3\n")); len(got) != 1 {
+		t.Errorf("a hidden file that was named: %q", got)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"text/template"
@@ -59,33 +58,22 @@ func exists(path string) bool {
 
 func (l Layout) caDir() string { return filepath.Join(l.Dir, "ca") }
 
-// chooseMachines draws free ports. They are kept, so that a cluster started again
-// is found at the same addresses.
+// chooseMachines gives the machines names and addresses. They are kept, so that a
+// cluster started again is found where it was.
 func chooseMachines() ([]Machine, error) {
-	var open []net.Listener
-	defer func() {
-		for _, ln := range open {
-			ln.Close()
-		}
-	}()
-	port := func() (string, error) {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", fmt.Errorf("find a free port: %w", err)
-		}
-		open = append(open, ln) // kept until all are drawn, so that none comes twice
-		return ln.Addr().String(), nil
-	}
 	var machines []Machine
 	for i := range machineCount {
-		m := Machine{Name: cluster.Machine(fmt.Sprintf("m%d", i+1))}
-		for _, addr := range []*string{&m.LMTP, &m.IMAP, &m.HTTP, &m.Internal, &m.EtcdC, &m.EtcdP} {
-			var err error
-			if *addr, err = port(); err != nil {
-				return nil, err
-			}
+		machines = append(machines, Machine{Name: cluster.Machine(fmt.Sprintf("m%d", i+1))})
+	}
+	perMachine := len(machines[0].addresses())
+	addrs, err := ports(machineCount * perMachine)
+	if err != nil {
+		return nil, err
+	}
+	for i := range machines {
+		for j, a := range machines[i].addresses() {
+			*a.addr = addrs[i*perMachine+j]
 		}
-		machines = append(machines, m)
 	}
 	return machines, nil
 }

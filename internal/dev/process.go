@@ -42,12 +42,11 @@ func (p *processes) launch(binary string, l Layout, m Machine, exited func(error
 	if p.running[m.Name] != nil {
 		return 0, fmt.Errorf("%s %w", m.Name, errRunning)
 	}
-	dir := l.machineDir(m)
-	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(l.logOf(m.Name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return 0, fmt.Errorf("open log of %s: %w", m.Name, err)
 	}
-	cmd := exec.Command(binary, "serve", "--until-eof", "--config", filepath.Join(dir, configFile))
+	cmd := exec.Command(binary, "serve", "--until-eof", "--config", filepath.Join(l.machineDir(m), configFile))
 	cmd.Stdout, cmd.Stderr = log, log
 	// A group of its own: Ctrl-C reaches only the owner. The pipe: when the owner
 	// is gone, however it ended, the machine reads its end and stops.

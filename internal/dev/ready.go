@@ -23,6 +23,15 @@ const (
 func (r *runner) ready(ctx context.Context, fresh bool) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTime, fmt.Errorf("not ready after %v; the machines' logs are in %s/*/log", readyTime, r.layout.Dir))
 	defer cancel()
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	go func() {
+		select {
+		case err := <-r.died:
+			fail(err)
+		case <-ctx.Done():
+		}
+	}()
 	c, err := r.anyMachine(ctx)
 	if err != nil {
 		return err
@@ -56,12 +65,12 @@ func (r *runner) ready(ctx context.Context, fresh bool) error {
 
 // anyMachine waits until every machine answers, and returns the first.
 func (r *runner) anyMachine(ctx context.Context) (*api.Client, error) {
-	for _, m := range r.layout.Machines {
+	for _, m := range r.machines() {
 		if err := retry(ctx, func() error { return healthz(ctx, m) }); err != nil {
 			return nil, fmt.Errorf("wait for %s: %w", m.Name, err)
 		}
 	}
-	return &api.Client{Base: "http://" + r.layout.Machines[0].HTTP, HTTP: http.DefaultClient}, nil
+	return &api.Client{Base: "http://" + r.machines()[0].HTTP, HTTP: http.DefaultClient}, nil
 }
 
 func healthz(ctx context.Context, m Machine) error {
@@ -118,7 +127,11 @@ func retry(ctx context.Context, f func() error) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+			cause := context.Cause(ctx)
+			if errors.Is(err, cause) {
+				return err
+			}
+			return fmt.Errorf("%w: %w", err, cause)
 		}
 	}
 }

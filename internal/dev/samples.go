@@ -31,7 +31,7 @@ func (r *runner) deliverSamples(ctx context.Context) error {
 	for i, u := range r.layout.Users {
 		to[i] = u.User
 	}
-	d, err := dialLMTP(ctx, r.layout.Machines[0].LMTP)
+	d, err := dialLMTP(ctx, r.machines()[0].LMTP)
 	if err != nil {
 		return err
 	}
