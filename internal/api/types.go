@@ -34,13 +34,15 @@ type StoreStatus struct {
 type SlotStatus struct {
 	Slot    cluster.SlotID  `json:"slot"`
 	Machine cluster.Machine `json:"machine"`
-	// Role: "master", "replica", "idle"; "unknown" when its machine does not answer.
+	// Role: "master", "candidate", "replica", "seeding", "idle", "failed"; "unknown"
+	// when its machine does not answer.
 	Role string `json:"role"`
 	// LSN is the end of what is on its disk.
 	LSN cluster.LSN `json:"lsn"`
 	// LagBytes is how far that is behind the master's end.
 	LagBytes uint64 `json:"lag_bytes"`
-	// State: "ok", "catching up", "seeding", "failed", "unreachable", with a reason.
+	// State: "opening", "ok", "catching up", "frozen", "failed", "unreachable".
+	// Reason says why it is frozen or failed.
 	State  string `json:"state"`
 	Reason string `json:"reason,omitempty"`
 }

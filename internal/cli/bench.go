@@ -20,9 +20,9 @@ type benchLMTPCmd struct {
 	To          []string      `help:"Recipients. Default: the dev cluster's users." placeholder:"USER"`
 	Connections int           `help:"Connections." default:"64"`
 	Duration    time.Duration `help:"How long." default:"10s"`
-	Messages    int64         `help:"End after so many messages; 0 is no limit."`
+	Messages    int64         `help:"End after so many messages. Default: no limit." placeholder:"N"`
 	Size        int           `help:"Octets of a message." default:"4096"`
-	Rate        float64       `help:"Messages a second; 0 is as fast as it goes."`
+	Rate        float64       `help:"Messages a second. Default: as fast as it goes." placeholder:"N"`
 	Hot         bool          `help:"Everything to one recipient."`
 	Progress    bool          `help:"A line a second on stderr."`
 }
@@ -41,11 +41,15 @@ func (c benchLMTPCmd) Run(e *env) error {
 		if err != nil {
 			return err
 		}
-		for _, m := range l.Machines {
-			cfg.Addresses = append(cfg.Addresses, m.LMTP)
+		if len(c.Address) == 0 {
+			for _, m := range l.Machines {
+				cfg.Addresses = append(cfg.Addresses, m.LMTP)
+			}
 		}
-		for _, u := range l.Users {
-			cfg.Recipients = append(cfg.Recipients, u.User)
+		if len(c.To) == 0 {
+			for _, u := range l.Users {
+				cfg.Recipients = append(cfg.Recipients, u.User)
+			}
 		}
 	}
 	r, err := bench.RunLMTP(e.ctx, cfg)
@@ -54,8 +58,8 @@ func (c benchLMTPCmd) Run(e *env) error {
 
 type benchIMAPCmd struct {
 	Address     []string      `help:"IMAP servers, host:port. Default: those of the dev cluster." placeholder:"HOST:PORT"`
-	User        string        `help:"Log in as this user. Default: the dev cluster's users in turn."`
-	Password    string        `help:"The user's password." env:"TANDEMAIL_PASSWORD"`
+	User        string        `help:"Log in as this user. Default: the dev cluster's users in turn." placeholder:"USER"`
+	Password    string        `help:"The user's password." placeholder:"WORD" env:"TANDEMAIL_PASSWORD"`
 	Mailbox     string        `help:"The mailbox." default:"INBOX"`
 	Connections int           `help:"Connections." default:"16"`
 	Duration    time.Duration `help:"How long." default:"10s"`

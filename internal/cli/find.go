@@ -39,6 +39,15 @@ func (e *env) cluster() (*api.Client, error) {
 	return nil, hinted{fmt.Errorf("no machine of the dev cluster in %s answers", e.dir), "start it again: tandemail dev --dir " + e.dir}
 }
 
+// status asks for the whole cluster.
+func (e *env) status() (api.Status, error) {
+	c, err := e.cluster()
+	if err != nil {
+		return api.Status{}, err
+	}
+	return c.Status(e.ctx)
+}
+
 func answers(ctx context.Context, base string) bool {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()

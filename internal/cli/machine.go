@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"io"
-	"text/tabwriter"
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/dev"
@@ -20,22 +19,11 @@ type machineListCmd struct{}
 
 // Run prints a line a machine.
 func (machineListCmd) Run(e *env) error {
-	c, err := e.cluster()
+	s, err := e.status()
 	if err != nil {
 		return err
 	}
-	s, err := c.Status(e.ctx)
-	if err != nil {
-		return err
-	}
-	return e.print(s.Machines, func(w io.Writer) {
-		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(t, "MACHINE\tSTATE\tPID\tMASTERS\tREPLICAS\tADDRESS")
-		for _, m := range s.Machines {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%s\n", m.Name, m.State, dash(m.PID), m.Masters, m.Replicas, m.Address)
-		}
-		t.Flush()
-	})
+	return e.print(s.Machines, func(w io.Writer) { printMachines(w, s.Machines) })
 }
 
 type machineStartCmd struct {

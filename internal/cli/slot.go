@@ -17,7 +17,7 @@ type slotCmd struct {
 
 type slotInspectCmd struct {
 	Meta  string      `arg:"" help:"The slot's meta directory." type:"existingdir"`
-	From  cluster.LSN `help:"Begin at this batch."`
+	From  cluster.LSN `help:"Begin at this batch. Default: the first." placeholder:"LSN"`
 	Batch int         `help:"Print at most so many batches." default:"100"`
 	Body  bool        `help:"Print operations in full."`
 }

@@ -15,11 +15,7 @@ type statusCmd struct{}
 
 // Run prints the cluster; exit code 3 when there are critical problems.
 func (statusCmd) Run(e *env) error {
-	c, err := e.cluster()
-	if err != nil {
-		return err
-	}
-	s, err := c.Status(e.ctx)
+	s, err := e.status()
 	if err != nil {
 		return err
 	}
@@ -33,17 +29,9 @@ func (statusCmd) Run(e *env) error {
 }
 
 func printStatus(w io.Writer, s api.Status) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "MACHINE\tSTATE\tPID\tMASTERS\tREPLICAS\tADDRESS")
-	for _, m := range s.Machines {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%s\n", m.Name, m.State, dash(m.PID), m.Masters, m.Replicas, m.Address)
-	}
-	fmt.Fprintln(t)
-	fmt.Fprintln(t, "STORE\tEPOCH\tMASTER\tCOPIES\tLSN\tLAG\tSTATE")
-	for _, st := range s.Stores {
-		printStore(t, st)
-	}
-	t.Flush()
+	printMachines(w, s.Machines)
+	fmt.Fprintln(w)
+	printStores(w, s.Stores...)
 	if s.Paused != "" {
 		fmt.Fprintf(w, "\nAutomatic action is paused: %s\n", s.Paused)
 	}
@@ -58,6 +46,24 @@ func printStatus(w io.Writer, s api.Status) {
 			fmt.Fprintf(w, "    next: %s\n", p.Next)
 		}
 	}
+}
+
+func printMachines(w io.Writer, list []api.MachineStatus) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "MACHINE\tSTATE\tPID\tMASTERS\tREPLICAS\tADDRESS")
+	for _, m := range list {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%s\n", m.Name, m.State, dash(m.PID), m.Masters, m.Replicas, m.Address)
+	}
+	t.Flush()
+}
+
+func printStores(w io.Writer, list ...api.StoreStatus) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "STORE\tEPOCH\tMASTER\tCOPIES\tLSN\tLAG\tSTATE")
+	for _, s := range list {
+		printStore(t, s)
+	}
+	t.Flush()
 }
 
 // printStore writes a line for each copy, the master first.

@@ -21,11 +21,7 @@ type storeListCmd struct{}
 
 // Run prints a line a store.
 func (storeListCmd) Run(e *env) error {
-	c, err := e.cluster()
-	if err != nil {
-		return err
-	}
-	s, err := c.Status(e.ctx)
+	s, err := e.status()
 	if err != nil {
 		return err
 	}
@@ -45,22 +41,13 @@ type storeShowCmd struct {
 
 // Run prints one store.
 func (c storeShowCmd) Run(e *env) error {
-	cl, err := e.cluster()
-	if err != nil {
-		return err
-	}
-	s, err := cl.Status(e.ctx)
+	s, err := e.status()
 	if err != nil {
 		return err
 	}
 	for _, st := range s.Stores {
 		if st.Name == cluster.Store(c.Store) {
-			return e.print(st, func(w io.Writer) {
-				t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-				fmt.Fprintln(t, "STORE\tEPOCH\tMASTER\tCOPIES\tLSN\tLAG\tSTATE")
-				printStore(t, st)
-				t.Flush()
-			})
+			return e.print(st, func(w io.Writer) { printStores(w, st) })
 		}
 	}
 	return hinted{fmt.Errorf("no store %q", c.Store), "tandemail store list"}

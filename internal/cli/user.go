@@ -22,7 +22,7 @@ type userCmd struct {
 type userAddCmd struct {
 	Address  string `arg:"" help:"user@domain"`
 	Password string `help:"The password, or '-' to read it from standard input." placeholder:"WORD" env:"TANDEMAIL_PASSWORD"`
-	Store    string `help:"The store to live on. Default: the one with the fewest users."`
+	Store    string `help:"The store to live on. Default: the one with the fewest users." placeholder:"STORE"`
 }
 
 // Run adds the user and prints the entry.
