@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,33 +15,42 @@ const maxRequest = 1 << 20
 
 // NewHandler serves b under /v1/. log gets what callers must not see.
 func NewHandler(b Backend, log *slog.Logger) http.Handler {
-	s := &server{b, log}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", answer(s, func(r *http.Request) (Status, error) { return b.Status(r.Context()) }))
-	mux.HandleFunc("GET /v1/users", answer(s, func(r *http.Request) ([]User, error) { return b.Users(r.Context()) }))
-	mux.HandleFunc("POST /v1/users", with(s, func(ctx context.Context, _ *http.Request, u NewUser) (User, error) { return b.AddUser(ctx, u) }))
-	mux.HandleFunc("GET /v1/users/{user}", answer(s, func(r *http.Request) (User, error) {
-		return b.WhereUser(r.Context(), r.PathValue("user"))
-	}))
-	mux.HandleFunc("DELETE /v1/users/{user}", answer(s, func(r *http.Request) (struct{}, error) {
-		return struct{}{}, b.DeleteUser(r.Context(), r.PathValue("user"))
-	}))
-	mux.HandleFunc("POST /v1/stores/{store}/switchover", with(s, func(ctx context.Context, r *http.Request, req SwitchRequest) (SwitchReport, error) {
-		return b.Switchover(ctx, cluster.Store(r.PathValue("store")), req)
-	}))
-	mux.HandleFunc("GET /v1/stores/{store}/digest", answer(s, func(r *http.Request) (DigestReport, error) {
-		return b.Digest(r.Context(), cluster.Store(r.PathValue("store")))
-	}))
-	mux.HandleFunc("POST /v1/machines/{machine}/drain", answer(s, func(r *http.Request) (DrainReport, error) {
-		return b.Drain(r.Context(), cluster.Machine(r.PathValue("machine")))
-	}))
-	mux.HandleFunc("POST /v1/machines/{machine}/undrain", answer(s, func(r *http.Request) (struct{}, error) {
-		return struct{}{}, b.Undrain(r.Context(), cluster.Machine(r.PathValue("machine")))
-	}))
-	mux.HandleFunc("POST /v1/found", with(s, func(ctx context.Context, _ *http.Request, req FoundRequest) (struct{}, error) {
-		return struct{}{}, b.Found(ctx, req)
-	}))
+	for pattern, h := range (&server{b, log}).routes() {
+		mux.HandleFunc(pattern, h)
+	}
 	return mux
+}
+
+// routes is the whole interface; a test keeps docs/http.md in step with it.
+func (s *server) routes() map[string]http.HandlerFunc {
+	b := s.backend
+	return map[string]http.HandlerFunc{
+		"GET /v1/status": answer(s, func(r *http.Request) (Status, error) { return b.Status(r.Context()) }),
+		"GET /v1/users":  answer(s, func(r *http.Request) ([]User, error) { return b.Users(r.Context()) }),
+		"POST /v1/users": with(s, func(r *http.Request, u NewUser) (User, error) { return b.AddUser(r.Context(), u) }),
+		"GET /v1/users/{user}": answer(s, func(r *http.Request) (User, error) {
+			return b.WhereUser(r.Context(), r.PathValue("user"))
+		}),
+		"DELETE /v1/users/{user}": answer(s, func(r *http.Request) (struct{}, error) {
+			return struct{}{}, b.DeleteUser(r.Context(), r.PathValue("user"))
+		}),
+		"POST /v1/stores/{store}/switchover": with(s, func(r *http.Request, req SwitchRequest) (SwitchReport, error) {
+			return b.Switchover(r.Context(), cluster.Store(r.PathValue("store")), req)
+		}),
+		"GET /v1/stores/{store}/digest": answer(s, func(r *http.Request) (DigestReport, error) {
+			return b.Digest(r.Context(), cluster.Store(r.PathValue("store")))
+		}),
+		"POST /v1/machines/{machine}/drain": answer(s, func(r *http.Request) (DrainReport, error) {
+			return b.Drain(r.Context(), cluster.Machine(r.PathValue("machine")))
+		}),
+		"POST /v1/machines/{machine}/undrain": answer(s, func(r *http.Request) (struct{}, error) {
+			return struct{}{}, b.Undrain(r.Context(), cluster.Machine(r.PathValue("machine")))
+		}),
+		"POST /v1/found": with(s, func(r *http.Request, req FoundRequest) (struct{}, error) {
+			return struct{}{}, b.Found(r.Context(), req)
+		}),
+	}
 }
 
 type server struct {
@@ -59,7 +67,7 @@ func answer[Out any](s *server, call func(*http.Request) (Out, error)) http.Hand
 }
 
 // with serves a call that takes a JSON document; an absent one is its zero value.
-func with[In, Out any](s *server, call func(context.Context, *http.Request, In) (Out, error)) http.HandlerFunc {
+func with[In, Out any](s *server, call func(*http.Request, In) (Out, error)) http.HandlerFunc {
 	return answer(s, func(r *http.Request) (Out, error) {
 		var in In
 		if r.ContentLength != 0 {
@@ -70,7 +78,7 @@ func with[In, Out any](s *server, call func(context.Context, *http.Request, In) 
 				return none, &Error{Status: http.StatusBadRequest, Message: fmt.Sprintf("request is no valid document: %v", err)}
 			}
 		}
-		return call(r.Context(), r, in)
+		return call(r, in)
 	})
 }
 
