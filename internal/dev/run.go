@@ -219,5 +219,5 @@ func (r *runner) show() error {
 		_, err = fmt.Fprintf(r.opt.Out, "%s\n", b)
 		return err
 	}
-	return printScreen(r.opt.Out, r.layout)
+	return printScreen(r.opt.Out, r.layout, programName(r.opt.Binary))
 }
