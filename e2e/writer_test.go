@@ -150,7 +150,21 @@ func (w *writer) pick(box string) []uint32 {
 	}
 	slices.Sort(uids)
 	w.rng.Shuffle(len(uids), func(i, j int) { uids[i], uids[j] = uids[j], uids[i] })
-	return slices.Clone(uids[:min(len(uids), 1+w.rng.IntN(5))]) // events keep it
+	return w.distinct(box, uids, 1+w.rng.IntN(5)) // events keep it
+}
+
+// distinct returns at most n of uids, no two with the same content: if the answer
+// to a COPY of such two is lost, nobody can tell which copy is whose.
+func (w *writer) distinct(box string, uids []uint32, n int) []uint32 {
+	var out []uint32
+	seen := map[ledger.Token]bool{}
+	for _, u := range uids {
+		if t := w.mail[box][u].token; len(out) < n && !seen[t] {
+			seen[t] = true
+			out = append(out, u)
+		}
+	}
+	return out
 }
 
 func (w *writer) box(name string) ledger.Box { return ledger.Box{User: w.user.User, Name: name} }
