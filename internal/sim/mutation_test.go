@@ -62,6 +62,7 @@ func (r ruleTest) story(seed uint64, mutate replica.Mutation) *World {
 }
 
 func TestEachSafetyRuleIsNeeded(t *testing.T) {
+	t.Parallel()
 	for _, r := range rules {
 		t.Run(strings.ReplaceAll(r.rule, " ", "-"), func(t *testing.T) {
 			seed, err := r.violation(r.mutate)
@@ -77,6 +78,7 @@ func TestEachSafetyRuleIsNeeded(t *testing.T) {
 // TestRulesHoldUnderTheSameFaults is the control: with every rule on, the runs
 // above break nothing.
 func TestRulesHoldUnderTheSameFaults(t *testing.T) {
+	t.Parallel()
 	for _, r := range rules {
 		for seed := uint64(1); seed <= orFewer(8); seed++ {
 			if err := r.story(seed, 0).Err(); err != nil {

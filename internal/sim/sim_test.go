@@ -39,6 +39,7 @@ func story(t *testing.T, cfg Config) *World {
 }
 
 func TestASeedIsAWholeRun(t *testing.T) {
+	t.Parallel()
 	for seed := uint64(1); seed <= orFewer(5); seed++ {
 		var runs [2]string
 		for i := range runs {
@@ -57,6 +58,7 @@ func TestASeedIsAWholeRun(t *testing.T) {
 }
 
 func TestSeeds(t *testing.T) {
+	t.Parallel()
 	if *oneSeed != 0 {
 		story(t, RandomConfig(*oneSeed))
 		return
