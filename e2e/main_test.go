@@ -52,13 +52,10 @@ func build(to string) error {
 	return nil
 }
 
-// needDev skips the test when the program has no dev command to test.
+// needDev fails the test when there is no program to test.
 func needDev(t *testing.T) {
 	t.Helper()
 	if noBinary != nil {
-		t.Skipf("lacks the program: %v", noBinary)
-	}
-	if out, err := exec.CommandContext(t.Context(), binary, "dev", "--help").CombinedOutput(); err != nil {
-		t.Skipf("lacks the command dev: %v: %.200s", err, out)
+		t.Fatalf("the program does not build: %v", noBinary)
 	}
 }

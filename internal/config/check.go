@@ -32,6 +32,7 @@ func (p *collector) check(c *Config) {
 	p.checkAddress("listen.lmtp", c.Listen.LMTP, false)
 	p.checkAddress("listen.imap", c.Listen.IMAP, false)
 	p.checkAddress("listen.http", c.Listen.HTTP, false)
+	p.checkLoopback("listen.http", c.Listen.HTTP)
 	p.checkControl(c)
 	if (c.Client.Certificate == "") != (c.Client.Key == "") {
 		p.add("client.certificate", "give both or none", "certificate and key belong together")
@@ -67,6 +68,17 @@ func (p *collector) checkAddress(key, v string, required bool) {
 	}
 	if _, port, err := net.SplitHostPort(v); err != nil || port == "" {
 		p.add(key, `an address such as "192.0.2.1:143"`, "%q is no host:port", v)
+	}
+}
+
+// checkLoopback: who reaches the API may do everything, so only this host may.
+func (p *collector) checkLoopback(key, v string) {
+	host, _, err := net.SplitHostPort(v)
+	if err != nil {
+		return // nothing, or reported already
+	}
+	if ip, err := netip.ParseAddr(host); err != nil || !ip.IsLoopback() {
+		p.add(key, `such as "127.0.0.1:8025"; reach it from elsewhere through ssh`, "%q is no loopback address, and the API asks nobody who they are", v)
 	}
 }
 

@@ -48,6 +48,7 @@ func TestEveryErrorIsReportedWithItsLine(t *testing.T) {
 		{"wrong type", `machine = "m1"`, `machine = 1`, []string{`x:2: `}},
 		{"syntax", `[control]`, `[control`, []string{`x:11: `}},
 		{"no address", `imap = "192.0.2.1:143"`, `imap = "143"`, []string{`x:8: listen.imap: "143" is no host:port`}},
+		{"API for everybody", `http = "127.0.0.1:8025"`, `http = "192.0.2.1:8025"`, []string{`x:9: listen.http: "192.0.2.1:8025" is no loopback address`}},
 		{"missing", `meta = "/var/lib/tandemail/meta"`, ``, []string{`x: meta: is missing`}},
 		{"bad time", `[listen]`, "[mail]\nhold_lmtp = \"soon\"\n[listen]", []string{`x:6: `}},
 		{"bad policy", `meta =`, "degraded = \"maybe\"\nmeta =", []string{`x:3: degraded: unknown policy "maybe" (accept or refuse)`}},
