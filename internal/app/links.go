@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"time"
 
 	"github.com/tandemail/tandemail/internal/agent"
 	"github.com/tandemail/tandemail/internal/cluster"
@@ -22,14 +23,21 @@ const (
 	serviceReplica = "replica" // journal streams
 )
 
-// maxLarge bounds a delivery on a stream of its own.
-const maxLarge = 110 << 20
+const (
+	// maxLarge bounds a delivery on a stream of its own, in octets.
+	maxLarge = 110 << 20
+	// largeAtOnce is how many are taken at a time; others wait on their streams.
+	largeAtOnce = 4
+	// largeTime bounds how long one may take to arrive once it is its turn.
+	largeTime = time.Minute
+)
 
 func (m *machine) buildLinks(*group) error {
 	m.dialer = &link.Dialer{Identity: m.identity, Allowed: m.allowed, Address: m.address, Log: m.log}
 	m.pool = link.NewPool(m.dialer)
 	m.remote = &agent.Remote{Call: m.callAgent}
 	m.calls = map[string]*link.Calls{}
+	m.large = make(chan struct{}, largeAtOnce)
 	for _, service := range []string{serviceAgent, serviceDeliver} {
 		m.calls[service] = link.NewCalls(link.CallsConfig{Dialer: m.dialer, Service: service, Caller: link.CallerConfig{MaxInFlight: 1024}})
 	}
@@ -97,8 +105,15 @@ func (m *machine) dialReplica(ctx context.Context, to cluster.Machine, hello []b
 // handleLarge answers one request that is a frame in itself: its octets until the
 // length in the header, then the answer's.
 func (m *machine) handleLarge(ctx context.Context, s *link.Stream) {
+	select {
+	case m.large <- struct{}{}:
+		defer func() { <-m.large }()
+	case <-ctx.Done():
+		return
+	}
 	f := link.NewFrames(s, link.FramesConfig{MaxFrame: maxLarge})
 	defer f.Close()
+	_ = f.SetReadDeadline(time.Now().Add(largeTime)) // fails only if the stream is closed
 	_, req, err := f.Read()
 	if err == nil {
 		var resp []byte
