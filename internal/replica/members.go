@@ -7,7 +7,7 @@ import (
 	"github.com/tandemail/tandemail/internal/cluster"
 )
 
-// aloneAsk is the question to the controller that precedes going alone.
+// aloneAsk is the question to the other machines that precedes going alone.
 type aloneAsk struct {
 	peer    cluster.SlotID
 	asked   time.Duration
@@ -16,7 +16,7 @@ type aloneAsk struct {
 	yield   time.Duration // handed over: hold until then
 }
 
-// yielding: the controller reaches the replica and will let it take over.
+// yielding: others reach the replica, and the controller will let it take over.
 func (m *master) yielding(now time.Duration) bool {
 	return m.ask != nil && now < m.ask.yield
 }
@@ -91,7 +91,7 @@ func (c *Core) withoutStalled(stalled []cluster.SlotID) *cluster.StoreRecord {
 	return &r
 }
 
-// mayGoAlone asks the controller first: if others reach the replica, this
+// mayGoAlone asks the other machines first: if they reach the replica, this
 // machine is the limping one. A copy that lost octets is no question.
 func (c *Core) mayGoAlone(id cluster.SlotID) bool {
 	m := c.master
