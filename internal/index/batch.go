@@ -2,6 +2,7 @@ package index
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -17,10 +18,11 @@ type Batch struct {
 	writes map[string][]byte // nil is a deletion
 	sorted []string          // keys of writes, ascending, but for those in fresh
 	fresh  []string          // keys of writes since the last Scan
+	seek   *pebble.Iterator  // what Get looks keys up with, once it had to
 	err    error
 }
 
-// NewBatch returns an empty batch. Drop it without Commit to undo it.
+// NewBatch returns an empty batch. Close it, with or without a Commit before.
 func (d *DB) NewBatch() *Batch {
 	return &Batch{db: d, writes: make(map[string][]byte)}
 }
@@ -36,12 +38,56 @@ func (b *Batch) Get(key []byte) ([]byte, error) {
 	if err := b.db.Err(); err != nil {
 		return nil, err
 	}
-	v, err := get(b.db.pebble, key)
+	v, err := b.lookUp(key)
 	if err != nil {
-		return nil, b.db.fail(err)
+		return nil, b.db.fail(fmt.Errorf("get from index: %w", classify(err)))
 	}
 	b.db.hot.put(string(key), v)
 	return v, nil
+}
+
+// lookUp asks Pebble. Most keys that get here are new ids, which are nowhere: an
+// iterator that heeds the filters of the last level, as Pebble's Get does not,
+// finds that out without reading a block. One serves the whole batch, since nobody
+// else writes.
+func (b *Batch) lookUp(key []byte) ([]byte, error) {
+	if b.seek == nil {
+		it, err := b.db.pebble.NewIter(&pebble.IterOptions{UseL6Filters: true})
+		if err != nil {
+			return nil, err
+		}
+		b.seek = it
+	}
+	if !b.seek.SeekPrefixGE(key) {
+		return nil, b.seek.Error()
+	}
+	v, err := b.seek.ValueAndErr()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]byte, len(v)) // never nil
+	copy(out, v)
+	return out, nil
+}
+
+// Close undoes what was not committed and lets go of what the batch held.
+func (b *Batch) Close() error {
+	if b.seek == nil {
+		return nil
+	}
+	if err := b.db.guard(b.closeSeek); err != nil {
+		return b.db.fail(fmt.Errorf("close batch: %w", classify(err)))
+	}
+	return nil
+}
+
+func (b *Batch) closeSeek() error {
+	it := b.seek
+	if it == nil {
+		return nil
+	}
+	b.seek = nil
+	return it.Close()
 }
 
 // Set copies key and value.
@@ -161,7 +207,7 @@ func (b *Batch) Commit(pos cluster.Position) error {
 		}
 	}
 	if err == nil {
-		err = d.guard(func() error { return out.Commit(pebble.NoSync) })
+		err = d.guard(func() error { return errors.Join(b.closeSeek(), out.Commit(pebble.NoSync)) })
 	}
 	if err != nil {
 		return d.fail(fmt.Errorf("commit at %d: %w", pos.LSN, err))

@@ -37,21 +37,55 @@ func (d *DB) guard(f func() error) error {
 	if err := d.Err(); err != nil {
 		return err
 	}
-	done := make(chan error, 1)
-	go func() {
-		defer func() {
-			if p := recover(); p != nil {
-				done <- fmt.Errorf("panic in the index: %v", p)
-			}
-		}()
-		done <- f()
-	}()
+	g := guarded{f, make(chan error, 1)}
+	select {
+	case d.idle <- g: // the goroutine of an earlier call
+	default:
+		go d.work(g)
+	}
+	done := g.done
 	select {
 	case err := <-done:
 		return err
 	case <-d.failed:
 		return d.Err()
 	}
+}
+
+// guarded is a call on its way to a goroutine that makes it.
+type guarded struct {
+	f    func() error
+	done chan error // buffer of one
+}
+
+// work makes g's call, and then others until nobody has one for a while: commits
+// come in a row, and a goroutine that is used again keeps its grown stack.
+func (d *DB) work(g guarded) {
+	lull := time.NewTimer(workerLull)
+	defer lull.Stop()
+	for {
+		g.done <- g.call()
+		lull.Reset(workerLull)
+		select {
+		case g = <-d.idle:
+		case <-lull.C:
+			return
+		case <-d.closing:
+			return
+		}
+	}
+}
+
+// workerLull is how long a goroutine waits for its next call.
+const workerLull = time.Second
+
+func (g guarded) call() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic in the index: %v", p)
+		}
+	}()
+	return g.f()
 }
 
 // retryPause slows Pebble down, which tries a failed flush again at once and for

@@ -73,6 +73,7 @@ type DB struct {
 	pebble *pebble.DB
 	hot    *hot // the applier's
 
+	idle    chan guarded  // to a goroutine that waits for a call
 	failed  chan struct{} // closed when err is set
 	parked  atomic.Bool   // a goroutine of Pebble's will never come back
 	closing chan struct{}
@@ -93,7 +94,7 @@ func Open(cfg Config) (*DB, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &DB{cfg: cfg, hot: newHot(), failed: make(chan struct{}), closing: make(chan struct{})}
+	d := &DB{cfg: cfg, hot: newHot(), idle: make(chan guarded), failed: make(chan struct{}), closing: make(chan struct{})}
 	if err := d.guard(func() (err error) {
 		d.pebble, err = pebble.Open(cfg.Dir, d.options(false))
 		return err

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,7 +31,7 @@ func Respond(ctx context.Context, f *Frames, cfg ResponderConfig, h RequestHandl
 	cfg.MaxInFlight = cmp.Or(cfg.MaxInFlight, 256)
 	stop := context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	r := &responder{f: f, h: h, log: cfg.Log, places: make(chan struct{}, cfg.MaxInFlight)}
+	r := &responder{f: f, h: h, log: cfg.Log, places: make(chan struct{}, cfg.MaxInFlight), idle: make(chan request)}
 	beating, stopBeating := context.WithCancel(ctx)
 	var beat sync.WaitGroup
 	beat.Go(func() { r.beat(beating) })
@@ -74,9 +75,39 @@ type responder struct {
 	places  chan struct{}
 	wg      sync.WaitGroup
 	buffers sync.Pool
+	idle    chan request // to a worker that waits for its next request
+}
+
+// request is one request on its way to a worker.
+type request struct {
+	id     uint64
+	ms     uint32
+	octets *[]byte
+}
+
+// maxIdle is how many workers wait for their next request: they keep the stacks
+// that handlers have grown.
+const maxIdle = 8
+
+// work handles q and then whatever it is given, until serve ends or enough others
+// wait already.
+func (r *responder) work(ctx context.Context, q request, waiting *atomic.Int32) {
+	for ok := true; ok; {
+		r.handle(ctx, q.id, q.ms, q.octets)
+		r.buffers.Put(q.octets)
+		<-r.places
+		if waiting.Add(1) > maxIdle {
+			waiting.Add(-1)
+			return
+		}
+		q, ok = <-r.idle
+		waiting.Add(-1)
+	}
 }
 
 func (r *responder) serve(ctx context.Context) error {
+	var waiting atomic.Int32
+	defer close(r.idle)
 	for {
 		kind, p, err := r.f.Read()
 		if err != nil {
@@ -91,12 +122,12 @@ func (r *responder) serve(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		request := r.copy(p[requestHeader:])
-		r.wg.Go(func() {
-			defer func() { <-r.places }()
-			r.handle(ctx, id, ms, request)
-			r.buffers.Put(request)
-		})
+		q := request{id, ms, r.copy(p[requestHeader:])}
+		select {
+		case r.idle <- q:
+		default:
+			r.wg.Go(func() { r.work(ctx, q, &waiting) })
+		}
 	}
 }
 

@@ -48,7 +48,7 @@ func (c *conn) answer(to string, res Result) {
 // they are known without a gap. It returns when Data has returned and all are sent.
 func (c *conn) runData(ctx context.Context, m *Message) {
 	a := newAnswers(len(m.Rcpts))
-	go func() {
+	data := func() {
 		defer a.finish()
 		defer func() {
 			if p := recover(); p != nil {
@@ -56,7 +56,12 @@ func (c *conn) runData(ctx context.Context, m *Message) {
 			}
 		}()
 		c.be.Data(ctx, m, a.give)
-	}()
+	}
+	if len(m.Rcpts) == 1 { // the common case: there is nothing to send while Data runs
+		data()
+	} else {
+		go data()
+	}
 	for n := 0; n < len(m.Rcpts); {
 		ready := a.wait(n)
 		for _, res := range ready {

@@ -153,6 +153,14 @@ func (c *Core) Space() Space {
 	return worst
 }
 
+// InFlight counts the batches of a master that are not committed yet.
+func (c *Core) InFlight() int {
+	if c.master == nil {
+		return 0
+	}
+	return len(c.master.inFlight)
+}
+
 // CanAppend reports whether the runner may append a batch of proposals now, and
 // if not, why: cluster.ErrNotMaster or one of this package's reasons.
 func (c *Core) CanAppend(now time.Duration) error {

@@ -106,8 +106,9 @@ type work struct {
 
 // round applies whole journal batches from at on, at least one and about limit
 // octets, in one batch of the index.
-func (a *applier) round(at, target cluster.LSN, limit int) (cluster.LSN, error) {
+func (a *applier) round(at, target cluster.LSN, limit int) (_ cluster.LSN, err error) {
 	kv := a.index.NewBatch()
+	defer func() { err = errors.Join(err, kv.Close()) }()
 	w := &work{kv: kv, waiting: a.pending.upTo(target), done: a.scratch[:0]}
 	pos := cluster.Position{LSN: at}
 	for size := 0; pos.LSN < target && size < limit; {

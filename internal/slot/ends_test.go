@@ -65,8 +65,8 @@ func TestQueueAnswersEverybodyItLetsGo(t *testing.T) {
 	if err := answer(t, c); !errors.Is(err, mail.ErrMoved) {
 		t.Errorf("when the master goes: %v", err)
 	}
-	if q.len() != 0 || q.bytes != 0 {
-		t.Errorf("%d proposals, %d octets are left", q.len(), q.bytes)
+	if n, octets := q.waits(); n != 0 || octets != 0 {
+		t.Errorf("%d proposals, %d octets are left", n, octets)
 	}
 }
 
@@ -87,8 +87,8 @@ func TestGivingUpTakesAProposalBackUnlessItWasTaken(t *testing.T) {
 	if _, err := a.await(ctx, q); !errors.Is(err, mail.ErrUnknown) {
 		t.Errorf("in the journal, perhaps: %v", err)
 	}
-	if _, err := b.await(ctx, q); !errors.Is(err, mail.ErrBusy) || q.len() != 0 {
-		t.Errorf("still in the queue: %v, %d left", err, q.len())
+	if _, err := b.await(ctx, q); !errors.Is(err, mail.ErrBusy) || len(q.items) != 0 {
+		t.Errorf("still in the queue: %v, %d left", err, len(q.items))
 	}
 }
 

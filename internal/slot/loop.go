@@ -32,12 +32,17 @@ type loop struct {
 	space   replica.Space    // last told to the protocol
 	handing *handover
 	told    string // the newest fact the protocol told
+
+	company  company
+	patience *time.Timer // fires when company need not be waited for any more
 }
 
 // run steps the Core until ctx ends or the incarnation does.
 func (l *loop) run(ctx context.Context, opened replica.Opened) error {
 	tick := time.NewTicker(replica.TickEvery)
 	defer tick.Stop()
+	l.patience = time.NewTimer(0)
+	defer l.patience.Stop()
 	if err := l.step(ctx, opened); err != nil {
 		return err
 	}
@@ -48,6 +53,7 @@ func (l *loop) run(ctx context.Context, opened replica.Opened) error {
 		case e := <-l.events:
 			err = l.step(ctx, e)
 		case <-l.queue.wake:
+		case <-l.patience.C:
 		case <-tick.C:
 			err = l.tick(ctx)
 		case <-l.seenNews:
@@ -117,13 +123,27 @@ func (l *loop) stepOne(ctx context.Context, e replica.Event) (answers []replica.
 
 // gather appends what waits, one batch at a time, while the protocol lets it.
 func (l *loop) gather(ctx context.Context) error {
-	for l.queue.len() > 0 && l.fault.Load() == nil {
-		switch err := l.core.CanAppend(l.cfg.Clock()); {
+	for l.fault.Load() == nil {
+		n, octets := l.queue.waits()
+		if n == 0 {
+			return nil
+		}
+		now, inFlight := l.cfg.Clock(), l.core.InFlight()
+		switch err := l.core.CanAppend(now); {
 		case errors.Is(err, replica.ErrDegraded):
 			l.queue.refuse(mail.ErrBusy)
 			return nil
 		case err != nil:
 			return nil
+		}
+		if octets < batchWorth {
+			if inFlight > 0 {
+				return nil
+			}
+			if wait := l.company.wait(now, inFlight, n); wait > 0 {
+				l.patience.Reset(wait)
+				return nil
+			}
 		}
 		l.taken = l.current(l.queue.take(l.taken[:0], batchTarget))
 		if len(l.taken) == 0 {
@@ -168,6 +188,7 @@ func (l *loop) appendBatch(ctx context.Context, batch []*proposal) error {
 		return l.step(ctx, replica.DiskFailed{Reason: err.Error()})
 	}
 	l.counts.batches.Add(1)
+	l.company.left(l.cfg.Clock(), len(batch))
 	l.pending.add(b, batch)
 	l.recent.add(b)
 	return l.step(ctx, replica.Appended{Base: b.Base, End: b.Position()})

@@ -86,7 +86,8 @@ func (l *loop) noteStatus() {
 	st.End, st.Durable, st.Commit, st.Applied = v.End.LSN, v.Durable, v.Commit, v.Applied
 	st.Record, st.Rev = v.Record, v.Rev
 	st.State, st.Reason = StateOK, ""
-	st.Reaches, st.PendingOps = l.sessions.reaches(), l.queue.len()+l.pending.len()
+	waiting, _ := l.queue.waits()
+	st.Reaches, st.PendingOps = l.sessions.reaches(), waiting+l.pending.len()
 	switch fault := l.fault.Load(); {
 	case fault != nil:
 		st.State, st.Reason = StateFailed, (*fault).Error()

@@ -52,7 +52,7 @@ func decodeDelivery(b []byte) (d delivery, err error) {
 // deliver adds one body for several recipients, each decided on its own.
 func (s *store) deliver(at cluster.LSN, op *operation.Operation, d *operation.Deliver) Outcome {
 	out := Outcome{Recipients: make([]RecipientOutcome, 0, len(d.Recipients))}
-	body := mail.BodyID(chunkLSN(at, d.Body.Chunks[0]))
+	body := bodyOf(at, d.Body)
 	var txs []*tx
 	stored := uint64(0)
 	for _, r := range d.Recipients {
@@ -68,7 +68,7 @@ func (s *store) deliver(at cluster.LSN, op *operation.Operation, d *operation.De
 		out.Recipients = append(out.Recipients, o)
 	}
 	if stored > 0 {
-		s.retain(at, d.Body, stored)
+		s.retainOnly(at, d.Body, stored)
 	}
 	for _, t := range txs {
 		t.expire(expirePerOperation)

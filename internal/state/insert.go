@@ -143,26 +143,49 @@ const referenceSize = 16
 
 // retain adds references to a body, which is recorded when these are its first.
 func (s *store) retain(at cluster.LSN, b *operation.Body, n uint64) mail.BodyID {
-	id := mail.BodyID(chunkLSN(at, b.Chunks[0]))
-	k := bodyKey(s.key, spaceBody, id)
-	rec := BodyRecord{Length: b.Size, SHA256: [32]byte(b.Sha256)}
-	if octets := s.get(k); octets != nil {
-		var err error
-		if rec, err = decodeBody(octets); err != nil {
-			s.fail(bodyErr(err, id))
-		}
-	} else {
-		loc := Location{Chunks: make([]Placed, 0, len(b.Chunks))}
-		for _, c := range b.Chunks {
-			loc.Chunks = append(loc.Chunks, Placed{chunkLSN(at, c), c.Length})
-		}
-		loc.encode(&s.buf)
-		s.set(bodyKey(s.key, spaceLocation, id), s.buf)
+	id := bodyOf(at, b)
+	octets := s.get(bodyKey(s.key, spaceBody, id))
+	if octets == nil {
+		s.record(at, b, n)
+		return id
+	}
+	rec, err := decodeBody(octets)
+	if err != nil {
+		s.fail(bodyErr(err, id))
 	}
 	rec.References += n
 	rec.encode(&s.buf)
 	s.set(bodyKey(s.key, spaceBody, id), s.buf)
 	return id
+}
+
+// retainOnly is retain for an operation with one body. If that stands directly
+// before the operation, no other can have referred to it, and nothing is read.
+func (s *store) retainOnly(at cluster.LSN, b *operation.Body, n uint64) {
+	if b.Chunks[0].Back != 0 {
+		s.record(at, b, n)
+	} else {
+		s.retain(at, b, n)
+	}
+}
+
+// record notes a body that was unknown, with its first n references.
+func (s *store) record(at cluster.LSN, b *operation.Body, n uint64) {
+	id := bodyOf(at, b)
+	loc := Location{Chunks: make([]Placed, 0, len(b.Chunks))}
+	for _, c := range b.Chunks {
+		loc.Chunks = append(loc.Chunks, Placed{chunkLSN(at, c), c.Length})
+	}
+	loc.encode(&s.buf)
+	s.set(bodyKey(s.key, spaceLocation, id), s.buf)
+	rec := BodyRecord{Length: b.Size, SHA256: [32]byte(b.Sha256), References: n}
+	rec.encode(&s.buf)
+	s.set(bodyKey(s.key, spaceBody, id), s.buf)
+}
+
+// bodyOf is the id of a body that an operation at some LSN brings: where it begins.
+func bodyOf(at cluster.LSN, b *operation.Body) mail.BodyID {
+	return mail.BodyID(chunkLSN(at, b.Chunks[0]))
 }
 
 func chunkLSN(at cluster.LSN, c *operation.Chunk) cluster.LSN {

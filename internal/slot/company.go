@@ -1,0 +1,43 @@
+package slot
+
+import "time"
+
+// company decides whether a batch waits for more proposals before it is appended.
+// A batch costs the same journeys and syncs on both machines however many share
+// it. Whoever was answered with the last two batches is likely to be back soon, for
+// an MTA sends one message after the other on each connection: so many are worth
+// waiting for, for as long as a batch was just under way, which is what the first
+// of them would have waited had it come a moment later. A few are not: then nobody
+// waits. It is pure; times are the slot's clock.
+type company struct {
+	last     int           // proposals in the last batch
+	expected int           // at the next; sinks slowly, since batches vary
+	flying   bool          // the last one is not committed yet
+	begun    time.Duration // when it was appended
+	until    time.Duration // nobody waits for company after that
+}
+
+const (
+	fewest      = 6                    // proposals of two batches that are worth waiting for
+	maxPatience = 4 * time.Millisecond // however slow the last batch was
+)
+
+// left notes a batch of n that was appended.
+func (c *company) left(now time.Duration, n int) {
+	c.expected = max(c.last+n, c.expected-(c.expected+7)/8)
+	c.last = n
+	c.begun, c.flying = now, true
+}
+
+// wait returns how long the n that wait should wait for others. inFlight is how
+// many batches are not committed.
+func (c *company) wait(now time.Duration, inFlight, n int) time.Duration {
+	if c.flying && inFlight == 0 {
+		c.flying = false
+		c.until = now + min(now-c.begun, maxPatience)
+	}
+	if c.expected < fewest || n >= c.expected {
+		return 0
+	}
+	return max(c.until-now, 0)
+}
