@@ -75,6 +75,8 @@ type Journal struct {
 	cuts      int  // grows with each TruncateTo
 	busy      bool // a Trim or TruncateTo is running
 	preparing bool // a Prepare is
+	batches   int  // appended
+	looked    look // by the last Prepare
 	err       error
 }
 
@@ -166,6 +168,7 @@ func (j *Journal) fail(err error) error {
 func (j *Journal) noteBatch(s *segment, b Batch) {
 	s.starts = append(s.starts, uint32(b.Base-s.base.LSN))
 	s.end = b.End
+	j.batches++
 	j.noteEpoch(b.Epoch, cluster.Position{LSN: b.Base, Chain: j.end.Chain})
 	j.end = b.Position()
 	j.commit = max(j.commit, b.Commit)

@@ -22,17 +22,38 @@ func (cfg Config) capacity(base cluster.LSN) int64 {
 	return min(cfg.SegmentSize, max(firstSegment, int64(base)))
 }
 
+// zerosWorth is the size of batches up to which written blocks are worth while: zeros
+// cost by the octet, what they save is by the sync. Measured on ext4, a sync of new
+// blocks takes 0.03 ms of processor time more, as much as writing 16 KiB of zeros.
+const zerosWorth = 16 << 10
+
+// look is what Prepare has seen of the journal's growth.
+type look struct {
+	end     cluster.LSN
+	batches int
+}
+
+// dense reports whether what was appended since the last look came in batches too
+// large for zeros to pay. Called with mu held.
+func (j *Journal) dense() bool {
+	was := j.looked
+	j.looked = look{j.end.LSN, j.batches}
+	n := j.batches - was.batches
+	return n > 0 && j.end.LSN > was.end && int64(j.end.LSN-was.end)/int64(n) > zerosWorth
+}
+
 // Prepare makes a file of written blocks for the next segment, once the present one
 // is half full and no trimmed file is there to be reused: a sync of an append to
 // blocks that were never written costs twice as much, since the file system has to
-// note that they are in use. It is for a goroutine beside the appending one, and
-// does nothing most of the time. Without it the journal is only slower. An error
-// is not final, except that of a failed sync.
+// note that they are in use. Not while large batches come: then it waits for a lull.
+// It is for a goroutine beside the appending one, and does nothing most of the
+// time. Without it the journal is only slower. An error is not final, except that
+// of a failed sync.
 func (j *Journal) Prepare() error {
 	j.mu.Lock()
 	s := j.segs[len(j.segs)-1]
 	size := j.cfg.capacity(s.base.LSN)
-	if j.err != nil || j.preparing || len(j.spares) > 0 || int64(j.end.LSN-s.base.LSN) < size/2 {
+	if j.dense() || j.err != nil || j.preparing || len(j.spares) > 0 || int64(j.end.LSN-s.base.LSN) < size/2 {
 		j.mu.Unlock()
 		return nil
 	}

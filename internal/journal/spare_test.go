@@ -52,6 +52,28 @@ func TestPreparedFileBecomesTheNextSegment(t *testing.T) {
 	}
 }
 
+func TestNothingIsPreparedWhileLargeBatchesCome(t *testing.T) {
+	cfg := Config{FS: vfs.NewMem(), Dir: "j", StoreID: [16]byte{7}, Disk: disk.New(disk.Config{}), SegmentSize: 1 << 20}
+	j, err := Create(cfg, cluster.Position{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 40 {
+		if _, err := j.Append(Head{Epoch: 1}, []Record{{Kind: KindOperation, Payload: make([]byte, zerosWorth)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := j.Prepare(); err != nil || len(j.spares) != 0 {
+		t.Fatalf("in a burst: spares %v, %v", j.spares, err)
+	}
+	if err := j.Prepare(); err != nil || len(j.spares) != 1 {
+		t.Errorf("in the lull after it: spares %v, %v", j.spares, err)
+	}
+	if err := j.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestFirstSegmentsAreSmall(t *testing.T) {
 	cfg := withDefaults(Config{})
 	for _, tc := range []struct {

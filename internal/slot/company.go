@@ -19,7 +19,7 @@ type company struct {
 
 const (
 	fewest      = 6                    // proposals of two batches that are worth waiting for
-	maxPatience = 4 * time.Millisecond // however slow the last batch was
+	maxPatience = 10 * time.Millisecond // however slow the last batch was
 )
 
 // left notes a batch of n that was appended.
