@@ -117,7 +117,10 @@ var errNoAnswer = errors.New("the backend gave no answer for the recipient")
 
 // finish fills what was never given.
 func (a *answers) finish() {
-	for i := range a.given {
+	a.mu.Lock()
+	all := a.known == len(a.given)
+	a.mu.Unlock()
+	for i := 0; !all && i < len(a.given); i++ {
 		a.give(i, Result{Err: fmt.Errorf("recipient %d: %w", i, errNoAnswer)})
 	}
 	close(a.finished)

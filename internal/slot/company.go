@@ -18,7 +18,7 @@ type company struct {
 }
 
 const (
-	fewest      = 6                    // proposals of two batches that are worth waiting for
+	fewest      = 8                    // proposals of two batches that are worth waiting for
 	maxPatience = 10 * time.Millisecond // however slow the last batch was
 )
 
@@ -29,13 +29,16 @@ func (c *company) left(now time.Duration, n int) {
 	c.begun, c.flying = now, true
 }
 
-// wait returns how long the n that wait should wait for others. inFlight is how
-// many batches are not committed.
-func (c *company) wait(now time.Duration, inFlight, n int) time.Duration {
-	if c.flying && inFlight == 0 {
+// landed notes that all batches are committed.
+func (c *company) landed(now time.Duration) {
+	if c.flying {
 		c.flying = false
-		c.until = now + min(now-c.begun, maxPatience)
+		c.until = now + min(2*(now-c.begun), maxPatience)
 	}
+}
+
+// wait returns how long the n that wait should wait for others.
+func (c *company) wait(now time.Duration, n int) time.Duration {
 	if c.expected < fewest || n >= c.expected {
 		return 0
 	}

@@ -7,55 +7,59 @@ import (
 
 const ms = time.Millisecond
 
+// fly lets a batch of n be under way from one time to another.
+func (c *company) fly(from, to time.Duration, n int) {
+	c.left(from, n)
+	c.landed(to)
+}
+
 func TestFewWaitForNobody(t *testing.T) {
 	var c company
 	for now := time.Duration(0); now < 100*ms; now += 10 * ms {
 		for n := 1; n <= 2; n++ {
-			if d := c.wait(now, 0, n); d != 0 {
+			if d := c.wait(now, n); d != 0 {
 				t.Fatalf("%d proposals wait %v at %v", n, d, now)
 			}
 		}
-		c.left(now, 2)
+		c.fly(now, now+2*ms, 2)
 	}
 }
 
 func TestManyWaitForAsManyAsCameWithTheLastTwoBatches(t *testing.T) {
 	var c company
-	c.left(0, 5)
-	c.left(10*ms, 7)
-	if d := c.wait(11*ms, 1, 4); d != 0 {
-		t.Errorf("waits %v although the batch is under way: that is the loop's to know", d)
-	}
-	if d := c.wait(12*ms, 0, 4); d != 2*ms {
+	c.fly(0, ms, 5)
+	c.fly(10*ms, 12*ms, 7)
+	if d := c.wait(12*ms, 4); d != 2*ms {
 		t.Errorf("waits %v, the batch was under way for 2ms", d)
 	}
-	if d := c.wait(13*ms, 0, 11); d != ms {
+	c.landed(13 * ms) // nothing was: no news
+	if d := c.wait(13*ms, 11); d != ms {
 		t.Errorf("a millisecond later %v", d)
 	}
-	if d := c.wait(13*ms, 0, 12); d != 0 {
+	if d := c.wait(13*ms, 12); d != 0 {
 		t.Errorf("all are there, and it waits %v", d)
 	}
-	if d := c.wait(14*ms, 0, 4); d != 0 {
+	if d := c.wait(14*ms, 4); d != 0 {
 		t.Errorf("its time is over, and it waits %v", d)
 	}
 }
 
 func TestPatienceHasAnEnd(t *testing.T) {
 	var c company
-	c.left(0, 50)
-	c.left(0, 50)
-	if d := c.wait(time.Second, 0, 1); d != maxPatience {
+	c.fly(0, 0, 50)
+	c.fly(0, time.Second, 50)
+	if d := c.wait(time.Second, 1); d != maxPatience {
 		t.Errorf("waits %v after a batch that took a second", d)
 	}
 }
 
 func TestExpectationsSinkWhenTheCrowdHasGone(t *testing.T) {
 	var c company
-	c.left(0, 64)
-	c.left(0, 64)
+	c.fly(0, ms, 64)
+	c.fly(0, ms, 64)
 	batches := 0
-	for now := ms; c.wait(now, 0, 1) > 0; now += ms {
-		c.left(now, 1)
+	for now := ms; c.wait(now, 1) > 0; now += ms {
+		c.fly(now, now+ms, 1)
 		if batches++; batches > 40 {
 			t.Fatal("a lone client waits for a crowd that has gone")
 		}

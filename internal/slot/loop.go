@@ -107,8 +107,12 @@ func (l *loop) step(ctx context.Context, e replica.Event) error {
 }
 
 func (l *loop) stepOne(ctx context.Context, e replica.Event) (answers []replica.Event, err error) {
-	effects := l.core.Step(l.cfg.Clock(), e)
+	now := l.cfg.Clock()
+	effects := l.core.Step(now, e)
 	l.commit.Store(uint64(l.core.Commit()))
+	if l.core.InFlight() == 0 {
+		l.company.landed(now)
+	}
 	for _, f := range effects {
 		answer, err := l.do(ctx, f)
 		if err != nil {
@@ -128,7 +132,7 @@ func (l *loop) gather(ctx context.Context) error {
 		if n == 0 {
 			return nil
 		}
-		now, inFlight := l.cfg.Clock(), l.core.InFlight()
+		now := l.cfg.Clock()
 		switch err := l.core.CanAppend(now); {
 		case errors.Is(err, replica.ErrDegraded):
 			l.queue.refuse(mail.ErrBusy)
@@ -137,10 +141,10 @@ func (l *loop) gather(ctx context.Context) error {
 			return nil
 		}
 		if octets < batchWorth {
-			if inFlight > 0 {
+			if l.core.InFlight() > 0 {
 				return nil
 			}
-			if wait := l.company.wait(now, inFlight, n); wait > 0 {
+			if wait := l.company.wait(now, n); wait > 0 {
 				l.patience.Reset(wait)
 				return nil
 			}
