@@ -65,6 +65,9 @@ func (t Timing) withDefaults() Timing {
 	return t
 }
 
+// newsEvery is the least time between two heartbeats that only tell a new commit.
+const newsEvery = TickEvery / 2
+
 const (
 	lateBy       = 10 * TickEvery // a Core stepped later than this accuses nobody
 	maxInFlight  = 2              // uncommitted batches a master may have appended

@@ -232,15 +232,17 @@ func (c *Core) unhold() {
 	}
 }
 
-// settleHeartbeat tells the replicas the commit: at once when nothing else is
-// on its way to them, with the next batch otherwise, and now and then anyway.
+// settleHeartbeat tells the replicas the commit: with the next batch if one comes
+// soon, by itself when nothing else is on its way to them, and now and then anyway.
+// Nobody waits for a replica to know: it is for what it would have to do first if it
+// were promoted.
 func (c *Core) settleHeartbeat() {
 	m := c.master
 	if m == nil {
 		return
 	}
 	due := c.now >= m.heartbeat+c.cfg.Timing.Heartbeat
-	news := c.log.commit > m.told && c.log.commit == c.log.end.LSN
+	news := c.log.commit > m.told && c.log.commit == c.log.end.LSN && c.now >= m.heartbeat+newsEvery
 	if !due && !news {
 		return
 	}
