@@ -66,6 +66,8 @@ const (
 	// defragThreshold in MB: what a start gives back to the file system if it is
 	// at least that much.
 	defragThreshold = 64
+	// slowRequest is worth a warning; an election or a start-up takes less.
+	slowRequest = 2 * time.Second
 	// maxLearners is how many members may be on their way into the cluster. It must
 	// be the same everywhere. etcd's own limit of 1 would let one machine that never
 	// came back keep out the next.
@@ -83,6 +85,8 @@ type Member struct {
 	clients servers
 	// stopping: what etcd says of its own end is nobody's concern.
 	stopping atomic.Bool
+	// near is what the log says of peers and clients.
+	near neighbours
 	// removed: the others said that this member is none of them any more.
 	removed atomic.Bool
 }
@@ -93,6 +97,7 @@ func NewMember(cfg MemberConfig) (*Member, error) {
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
+	m.near.log = m.log
 	e := embed.NewConfig()
 	client, err := parseURL(cfg.ClientURL, cfg.TLS)
 	if err != nil {
@@ -116,12 +121,13 @@ func NewMember(cfg MemberConfig) (*Member, error) {
 	e.QuotaBackendBytes = backendQuota
 	e.AutoCompactionMode, e.AutoCompactionRetention = embed.CompactorModePeriodic, compactRetention
 	e.BootstrapDefragThresholdMegabytes, e.MaxLearners = defragThreshold, maxLearners
+	e.WarningApplyDuration, e.WarningUnaryRequestDuration = slowRequest, slowRequest
 	e.EnableGRPCGateway, e.ServiceRegister = false, m.clients.add
 	e.UnsafeNoFsync = cfg.Unsafe
 	if cfg.TLS != nil {
 		e.ClientTLSInfo, e.PeerTLSInfo = cfg.TLS.info(), cfg.TLS.info()
 	}
-	e.ZapLoggerBuilder = embed.NewZapLoggerBuilder(m.logger(m.log.With("machine", cfg.Name)))
+	e.ZapLoggerBuilder = embed.NewZapLoggerBuilder(m.logger())
 	if err := e.Validate(); err != nil {
 		return nil, fmt.Errorf("etcd member %s: %w", cfg.Name, err)
 	}
@@ -133,17 +139,20 @@ func NewMember(cfg MemberConfig) (*Member, error) {
 // in good order.
 const removedMessage = "data-dir used by this member must be removed"
 
-func (m *Member) logger(log *slog.Logger) *zap.Logger {
-	level := func(message string) slog.Level {
-		if message == removedMessage {
+func (m *Member) logger() *zap.Logger {
+	level := func(e entry) slog.Level {
+		if e.message == removedMessage {
 			m.removed.Store(true)
 		}
-		if expected[message] || m.stopping.Load() {
+		if m.stopping.Load() || e.ordinary() {
 			return slog.LevelDebug
+		}
+		if level, ok := m.near.level(e, time.Now()); ok {
+			return level
 		}
 		return slog.LevelWarn
 	}
-	return zapLogger(log, level, func(message string) {
+	return zapLogger(m.log, level, func(message string) {
 		select {
 		case m.fatal <- message:
 		default:
