@@ -24,6 +24,8 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -45,6 +47,14 @@ const (
 	dialKeepAlive  = 10 * time.Second
 	unackedTimeout = 2 * time.Second
 )
+
+// reconnect is how often a member that does not answer is tried: gRPC's own first
+// second makes a start wait for a member of the same process, which is up a moment
+// later, and its two minutes a machine for members that were away.
+var reconnect = grpc.ConnectParams{
+	Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
+	MinConnectTimeout: callTimeout,
+}
 
 // Config says which cluster to talk to.
 type Config struct {
@@ -86,6 +96,7 @@ func Connect(cfg Config) (*Client, error) {
 		DialTimeout:          callTimeout,
 		DialKeepAliveTime:    dialKeepAlive,
 		DialKeepAliveTimeout: unackedTimeout,
+		DialOptions:          []grpc.DialOption{grpc.WithConnectParams(reconnect)},
 		Logger:               zapLogger(cfg.Log, quiet, nil),
 	})
 	if err != nil {
