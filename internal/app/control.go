@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 
 	"github.com/tandemail/tandemail/internal/agent"
 	"github.com/tandemail/tandemail/internal/cluster"
@@ -13,6 +12,7 @@ import (
 	"github.com/tandemail/tandemail/internal/controller"
 	"github.com/tandemail/tandemail/internal/coord"
 	"github.com/tandemail/tandemail/internal/coord/etcd"
+	"github.com/tandemail/tandemail/internal/pki"
 	"github.com/tandemail/tandemail/internal/plan"
 	"github.com/tandemail/tandemail/internal/slot"
 )
@@ -23,14 +23,10 @@ func (m *machine) startMember(g *group) error {
 	if c == nil {
 		return nil
 	}
-	for _, u := range []string{c.Client, c.Peer} {
-		if err := checkPlain(u); err != nil {
-			return err
-		}
-	}
 	member, err := etcd.NewMember(etcd.MemberConfig{
 		Name: m.cfg.Machine, Dir: c.Dir, ClientURL: c.Client, PeerURL: c.Peer,
-		InitialCluster: c.Initial, Endpoints: m.cfg.Control.Endpoints, Token: "tandemail-" + m.cfg.Cluster, Log: m.log,
+		InitialCluster: c.Initial, Endpoints: m.cfg.Control.Endpoints, Token: "tandemail-" + m.cfg.Cluster,
+		TLS: m.coordinatorTLS(), Log: m.log,
 	})
 	if err != nil {
 		return err
@@ -39,16 +35,18 @@ func (m *machine) startMember(g *group) error {
 	return nil
 }
 
-// checkPlain: without TLS the coordinator is for loopback only.
-func checkPlain(raw string) error {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return fmt.Errorf("coordinator address: %w", err)
+// coordinatorTLS: members of the cluster's own know each other and their clients by
+// the cluster's certificates.
+func (m *machine) coordinatorTLS() etcd.Files {
+	c := m.cfg.Control
+	switch {
+	case c.Plain():
+		return etcd.Files{}
+	case c.CA != "":
+		return etcd.Files{Cert: c.Certificate, Key: c.Key, CA: c.CA}
 	}
-	if u.Scheme == "http" && u.Hostname() != "127.0.0.1" && u.Hostname() != "::1" {
-		return fmt.Errorf("coordinator address %s is not encrypted and not loopback", raw)
-	}
-	return nil
+	cert, key, ca := pki.Paths(m.cfg.PKI.Dir)
+	return etcd.Files{Cert: cert, Key: key, CA: ca, ServerName: pki.HostName}
 }
 
 func (m *machine) buildControl(g *group) error {

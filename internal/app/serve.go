@@ -97,7 +97,7 @@ func (m *machine) openIdentity(*group) error {
 }
 
 func (m *machine) connect(g *group) error {
-	c, err := etcd.Connect(etcd.Config{Endpoints: m.endpoints(), Log: m.log})
+	c, err := etcd.Connect(etcd.Config{Endpoints: m.endpoints(), TLS: m.coordinatorTLS(), Log: m.log})
 	if err != nil {
 		return err
 	}

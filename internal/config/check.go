@@ -3,7 +3,6 @@ package config
 import (
 	"net"
 	"net/netip"
-	"net/url"
 	"reflect"
 	"regexp"
 	"slices"
@@ -77,36 +76,8 @@ func (p *collector) checkLoopback(key, v string) {
 	if err != nil {
 		return // nothing, or reported already
 	}
-	if ip, err := netip.ParseAddr(host); err != nil || !ip.IsLoopback() {
+	if !isLoopback(host) {
 		p.add(key, `such as "127.0.0.1:8025"; reach it from elsewhere through ssh`, "%q is no loopback address, and the API asks nobody who they are", v)
-	}
-}
-
-func (p *collector) checkControl(c *Config) {
-	if len(c.Control.Endpoints) == 0 {
-		p.add("control.endpoints", `such as ["https://192.0.2.1:2379"]`, "is missing")
-	}
-	for _, e := range c.Control.Endpoints {
-		p.checkURL("control.endpoints", e)
-	}
-	m := c.Control.Member
-	if m == nil {
-		return
-	}
-	p.checkURL("control.member.client", m.Client)
-	p.checkURL("control.member.peer", m.Peer)
-	if m.Initial[c.Machine] == "" {
-		p.add("control.member.initial", "it lists the peer address of every first member, this machine's too", "%q is not in it", c.Machine)
-	}
-	for _, peer := range m.Initial {
-		p.checkURL("control.member.initial", peer)
-	}
-}
-
-func (p *collector) checkURL(key, v string) {
-	u, err := url.Parse(v)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Port() == "" {
-		p.add(key, `such as "https://192.0.2.1:2379"`, "%q is no address of an etcd member", v)
 	}
 }
 

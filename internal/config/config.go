@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -52,8 +53,20 @@ type Control struct {
 	// Endpoints of an etcd cluster, "https://host:port". With an embedded member:
 	// the client addresses of all members.
 	Endpoints []string `toml:"endpoints"`
+	// CA in PEM signs the certificates of the site's own etcd; without it the members
+	// are this cluster's machines, and show and ask for the certificates of package pki.
+	CA string `toml:"ca"`
+	// Certificate and Key in PEM are this machine's at the site's own etcd, if it asks.
+	Certificate string `toml:"certificate"`
+	Key         string `toml:"key"`
 	// Member is this machine's embedded member; absent when etcd is the site's own.
 	Member *Member `toml:"member"`
+}
+
+// Plain says that the coordinator is not spoken to by TLS, which only an etcd of the
+// site's own on loopback is. All endpoints are alike.
+func (c Control) Plain() bool {
+	return len(c.Endpoints) > 0 && strings.HasPrefix(strings.ToLower(c.Endpoints[0]), "http:")
 }
 
 // Member is an embedded etcd member.

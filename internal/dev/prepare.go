@@ -149,10 +149,10 @@ dir = {{printf "%q" (print .Dir "/pki")}}
 plaintext_auth = true
 
 [control]
-endpoints = [{{range $i, $m := .All}}{{if $i}}, {{end}}{{printf "%q" (print "http://" $m.EtcdC)}}{{end}}]
+endpoints = [{{range $i, $m := .All}}{{if $i}}, {{end}}{{printf "%q" (print "https://" $m.EtcdC)}}{{end}}]
 
 [control.member]
-client = {{printf "%q" (print "http://" .EtcdC)}}
-peer = {{printf "%q" (print "http://" .EtcdP)}}
-initial = { {{- range $i, $m := .All}}{{if $i}}, {{end}}{{$m.Name}} = {{printf "%q" (print "http://" $m.EtcdP)}}{{end -}} }
+client = {{printf "%q" (print "https://" .EtcdC)}}
+peer = {{printf "%q" (print "https://" .EtcdP)}}
+initial = { {{- range $i, $m := .All}}{{if $i}}, {{end}}{{$m.Name}} = {{printf "%q" (print "https://" $m.EtcdP)}}{{end -}} }
 `))

@@ -111,6 +111,7 @@ func (ca *CA) Sign(requestPEM []byte) (certPEM []byte, machine cluster.Machine, 
 	if err != nil {
 		return fail(err)
 	}
+	tmpl.DNSNames = []string{HostName}
 	tmpl.KeyUsage = x509.KeyUsageDigitalSignature
 	tmpl.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	cert, err := x509.CreateCertificate(rand.Reader, tmpl, ca.cert, req.PublicKey, ca.key)

@@ -7,7 +7,8 @@
 // machine is shut out by striking its key, and no list of revoked certificates
 // exists. The dates in a certificate are written, for people and their tools, and
 // not enforced: a cluster does not stop because a date has passed or a clock is
-// wrong. [Identity.NotAfter] is there for a warning.
+// wrong. [Identity.NotAfter] is there for a warning. The exception is the embedded
+// coordinator: etcd's library verifies there, with the dates, and by [HostName].
 //
 // Files, in a directory of their own (mode 0700), each written atomically:
 //

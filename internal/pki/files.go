@@ -21,6 +21,16 @@ const (
 	pemRequest = "CERTIFICATE REQUEST"
 )
 
+// HostName is in the certificate of every machine, for a library that must have a
+// host name to check: machines are known by their keys, wherever they are.
+const HostName = "tandemail"
+
+// Paths names the files of the identity in dir, for a library that reads them
+// itself: again for every connection, so that it meets a renewed certificate.
+func Paths(dir string) (cert, key, ca string) {
+	return filepath.Join(dir, machineCertFile), filepath.Join(dir, machineKeyFile), filepath.Join(dir, caCertFile)
+}
+
 // writeFile replaces dir/name at once: after a crash there is the old content or
 // the new one. Only the owner may read it.
 func writeFile(dir, name string, content []byte) (err error) {

@@ -48,7 +48,7 @@ func keyID(pub any) (KeyID, error) {
 type Identity struct {
 	Machine  cluster.Machine
 	Key      KeyID
-	NotAfter time.Time // the certificate's date; not enforced
+	NotAfter time.Time // the certificate's date; not enforced on the internal port
 
 	cert tls.Certificate
 	ca   *x509.Certificate

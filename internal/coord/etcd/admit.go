@@ -151,15 +151,11 @@ func listMembers(ctx context.Context, c *clientv3.Client) (*clientv3.MemberListR
 }
 
 func (m *Member) client(endpoints []string) (*clientv3.Client, error) {
-	cfg := clientv3.Config{Endpoints: endpoints, DialTimeout: joinTimeout, Logger: zapLogger(m.log, quiet, nil)}
-	if m.own.TLS != nil {
-		t, err := m.cfg.ClientTLSInfo.ClientConfig()
-		if err != nil {
-			return nil, fmt.Errorf("read TLS files: %w", err)
-		}
-		cfg.TLS = verifyByName(t)
+	config, err := m.own.TLS.client()
+	if err != nil {
+		return nil, err
 	}
-	return clientv3.New(cfg)
+	return clientv3.New(clientv3.Config{Endpoints: endpoints, TLS: config, DialTimeout: joinTimeout, Logger: zapLogger(m.log, quiet, nil)})
 }
 
 // clusterOf is the list a joining member starts with: exactly the cluster's, with

@@ -13,17 +13,19 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -37,6 +39,8 @@ const (
 	// readAttempt bounds one attempt of a read, so that a member which went
 	// silent costs a second and not the call.
 	readAttempt = time.Second
+	// reasonTimeout bounds the question why a read failed, whose caller waits no more.
+	reasonTimeout = 100 * time.Millisecond
 	// dialKeepAlive finds a dead member behind a watch that is silent; gRPC allows
 	// no less than 10 s, and etcd hangs up on who pings without a stream.
 	// unackedTimeout is when a connection with requests under way is given up.
@@ -44,14 +48,21 @@ const (
 	unackedTimeout = 2 * time.Second
 )
 
+// reconnect is how often a member that does not answer is tried: gRPC's own first
+// second makes a start wait for a member of the same process, which is up a moment
+// later, and its two minutes a machine for members that were away.
+var reconnect = grpc.ConnectParams{
+	Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
+	MinConnectTimeout: callTimeout,
+}
+
 // Config says which cluster to talk to.
 type Config struct {
 	// Endpoints are URLs of members' client ports. A machine that runs a member
 	// names only that one: it is the nearest, and it stands for its quorum.
 	Endpoints []string
-	// TLS nil is plain. A ServerName in it is what members' certificates must
-	// name; without one it is the endpoint's host.
-	TLS *tls.Config
+	// TLS is how members know this client and how it knows them; zero is plain.
+	TLS Files
 	Now func() time.Time
 	Log *slog.Logger
 }
@@ -75,49 +86,23 @@ func Connect(cfg Config) (*Client, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	config, err := cfg.TLS.client()
+	if err != nil {
+		return nil, fmt.Errorf("connect to etcd at %v: %w", cfg.Endpoints, err)
+	}
 	c, err := clientv3.New(clientv3.Config{
 		Endpoints:            cfg.Endpoints,
-		TLS:                  verifyByName(cfg.TLS),
+		TLS:                  config,
 		DialTimeout:          callTimeout,
 		DialKeepAliveTime:    dialKeepAlive,
 		DialKeepAliveTimeout: unackedTimeout,
+		DialOptions:          []grpc.DialOption{grpc.WithConnectParams(reconnect)},
 		Logger:               zapLogger(cfg.Log, quiet, nil),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to etcd at %v: %w", cfg.Endpoints, err)
 	}
 	return &Client{etcd: c, now: cfg.Now}, nil
-}
-
-// verifyByName makes a configured ServerName count: etcd's resolver puts the
-// endpoint's host in its place. The chain and the name are verified as
-// crypto/tls would, against the same roots.
-func verifyByName(config *tls.Config) *tls.Config {
-	if config == nil || config.ServerName == "" || config.InsecureSkipVerify {
-		return config
-	}
-	out := config.Clone()
-	out.InsecureSkipVerify = true // VerifyConnection does it instead
-	out.VerifyConnection = func(s tls.ConnectionState) error {
-		opts := x509.VerifyOptions{Roots: config.RootCAs, DNSName: config.ServerName, Intermediates: x509.NewCertPool()}
-		if len(s.PeerCertificates) == 0 {
-			return errors.New("the member has no certificate")
-		}
-		if config.Time != nil {
-			opts.CurrentTime = config.Time()
-		}
-		for _, c := range s.PeerCertificates[1:] {
-			opts.Intermediates.AddCert(c)
-		}
-		if _, err := s.PeerCertificates[0].Verify(opts); err != nil {
-			return err
-		}
-		if config.VerifyConnection != nil {
-			return config.VerifyConnection(s)
-		}
-		return nil
-	}
-	return out
 }
 
 // Close ends the connections; leases of this client end with their TTL.
@@ -134,10 +119,28 @@ func (c *Client) read(ctx context.Context, key string, opts ...clientv3.OpOption
 		if err == nil {
 			return resp, nil
 		}
-		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
-			return nil, fmt.Errorf("read %s: %w: %w", key, coord.ErrUnavailable, err)
+		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+			continue
 		}
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			err = cmp.Or(c.unconnected(key), err)
+		}
+		return nil, fmt.Errorf("read %s: %w: %w", key, coord.ErrUnavailable, err)
 	}
+}
+
+// unconnected says why there is no connection to any member, such as that they
+// refuse our certificate; nil if there is one. etcd's calls wait for a connection
+// and say only that they have waited.
+func (c *Client) unconnected(key string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), reasonTimeout)
+	defer cancel()
+	kv := etcdserverpb.NewKVClient(c.etcd.ActiveConnection()) // its calls do not wait
+	_, err := kv.Range(ctx, &etcdserverpb.RangeRequest{Key: []byte(key), CountOnly: true, Serializable: true})
+	if status.Code(err) != codes.Unavailable {
+		return nil
+	}
+	return err
 }
 
 // Get implements coord.Coord.

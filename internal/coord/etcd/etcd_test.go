@@ -9,7 +9,6 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/coord"
@@ -27,7 +26,7 @@ func freeURLs(t *testing.T, n int) []string {
 			t.Fatal(err)
 		}
 		defer l.Close()
-		out[i] = "http://" + l.Addr().String()
+		out[i] = "https://" + l.Addr().String()
 	}
 	return out
 }
@@ -79,7 +78,7 @@ func await(t *testing.T, m running) {
 
 func connect(t *testing.T, urls ...string) *etcd.Client {
 	t.Helper()
-	c, err := etcd.Connect(etcd.Config{Endpoints: urls})
+	c, err := etcd.Connect(etcd.Config{Endpoints: urls, TLS: ours})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,14 +90,10 @@ func TestEtcdConforms(t *testing.T) {
 	t.Parallel()
 	m := start(t, etcd.MemberConfig{
 		Name: "m1", Dir: filepath.Join(t.TempDir(), "etcd"),
-		ClientURL: freeURL(t), PeerURL: freeURL(t), Quick: true, Unsafe: true,
+		ClientURL: freeURL(t), PeerURL: freeURL(t), TLS: ours, Quick: true, Unsafe: true,
 	})
 	await(t, m)
-	raw, err := clientv3.New(clientv3.Config{Endpoints: []string{m.ClientURL()}, Logger: zap.NewNop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer raw.Close()
+	raw := rawClient(t, m.ClientURL())
 	a, b := connect(t, m.ClientURL()), connect(t, m.ClientURL())
 	coordtest.Run(t, func(t *testing.T) coordtest.Env {
 		if _, err := raw.Delete(t.Context(), "/t/", clientv3.WithPrefix()); err != nil {
@@ -154,13 +149,15 @@ func TestQuorumLossIsUnknownAndRecovers(t *testing.T) {
 	addLater(t, cfgs, "3")
 }
 
-func TestMemberRefusesPlainURLsWithTLSAndTheReverse(t *testing.T) {
-	base := etcd.MemberConfig{Name: "m1", Dir: t.TempDir(), ClientURL: "http://127.0.0.1:1", PeerURL: "http://127.0.0.1:2"}
-	withTLS, https, noPort := base, base, base
-	withTLS.TLS = &etcd.Files{Cert: "c", Key: "k", CA: "a"}
-	https.PeerURL = "https://127.0.0.1:2"
-	noPort.ClientURL = "http://127.0.0.1"
-	for name, cfg := range map[string]etcd.MemberConfig{"TLS with http": withTLS, "https without TLS": https, "no port": noPort} {
+func TestMemberRefusesURLsWithoutTLSOrPort(t *testing.T) {
+	base := etcd.MemberConfig{Name: "m1", Dir: t.TempDir(), ClientURL: "https://127.0.0.1:1", PeerURL: "https://127.0.0.1:2", TLS: ours}
+	if _, err := etcd.NewMember(base); err != nil {
+		t.Fatal(err)
+	}
+	plain, noPort := base, base
+	plain.PeerURL = "http://127.0.0.1:2"
+	noPort.ClientURL = "https://127.0.0.1"
+	for name, cfg := range map[string]etcd.MemberConfig{"no TLS": plain, "no port": noPort} {
 		if _, err := etcd.NewMember(cfg); err == nil {
 			t.Errorf("%s was accepted", name)
 		}

@@ -2,10 +2,13 @@ package etcd
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -109,6 +112,7 @@ func (f *founding) note(now time.Time, round map[string]answer) bool {
 type answer struct {
 	sight   sight
 	clients []string // client URLs of the cluster it is part of
+	refusal error    // of an unseen one that is there: the two could not agree on TLS
 }
 
 // summary is for the log: who showed what.
@@ -118,9 +122,26 @@ func summary(round map[string]answer) string {
 	}
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(round)) {
-		out = append(out, name+" "+words[round[name].sight])
+		word := words[round[name].sight]
+		if err := round[name].refusal; err != nil {
+			word = "refused (" + err.Error() + ")"
+		}
+		out = append(out, name+" "+word)
 	}
 	return strings.Join(out, ", ")
+}
+
+// refusal returns what is wrong with either end's certificate, if that made err.
+func refusal(err error) error {
+	var here *tls.CertificateVerificationError
+	var there *net.OpError
+	switch {
+	case errors.As(err, &here):
+		return here
+	case errors.As(err, &there) && there.Op == "remote error":
+		return there
+	}
+	return nil
 }
 
 // asker asks peers on their peer ports: what a member knows by itself, with or
@@ -165,7 +186,7 @@ func (a asker) ask(ctx context.Context, f *founding, peer string) answer {
 	req.Header.Set(nameHeader, a.name)
 	resp, err := a.http.Do(req)
 	if err != nil {
-		return answer{}
+		return answer{refusal: refusal(err)}
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))

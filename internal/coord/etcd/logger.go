@@ -15,26 +15,25 @@ import (
 // consequences show.
 type bridge struct {
 	log    *slog.Logger
-	level  func(message string) slog.Level
+	level  func(entry) slog.Level
 	fields []zapcore.Field
+}
+
+// entry is a line of etcd's log.
+type entry struct {
+	message string
+	fields  map[string]any
+	err     error // nil if it has none
 }
 
 // zapLogger returns a logger for etcd. fatal, if not nil, is told of a message
 // with which etcd would end the process, by exit or panic; only that goroutine ends.
-func zapLogger(log *slog.Logger, level func(message string) slog.Level, fatal func(message string)) *zap.Logger {
+func zapLogger(log *slog.Logger, level func(entry) slog.Level, fatal func(message string)) *zap.Logger {
 	return zap.New(&bridge{log: log, level: level}, zap.WithFatalHook(fatalHook(fatal)), zap.WithPanicHook(fatalHook(fatal)))
 }
 
 // quiet is for a client: its caller gets the error.
-func quiet(string) slog.Level { return slog.LevelDebug }
-
-// expected are warnings about what we want to be so.
-var expected = map[string]bool{
-	"Running http and grpc server on single port. This is not recommended for production.": true,
-	"simple token is not cryptographically signed":                                         true,
-	"rejecting promote learner: learner is not ready":                                      true,
-	"failed to promote a member":                                                           true,
-}
+func quiet(entry) slog.Level { return slog.LevelDebug }
 
 func (b *bridge) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }
 
@@ -51,13 +50,14 @@ func (b *bridge) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Check
 
 func (b *bridge) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	enc := zapcore.NewMapObjectEncoder()
-	for _, f := range b.fields {
+	said := entry{message: e.Message, fields: enc.Fields}
+	for _, f := range append(b.fields[:len(b.fields):len(b.fields)], fields...) {
 		f.AddTo(enc)
+		if err, ok := f.Interface.(error); ok {
+			said.err = err
+		}
 	}
-	for _, f := range fields {
-		f.AddTo(enc)
-	}
-	b.log.LogAttrs(context.Background(), b.level(e.Message), "etcd says",
+	b.log.LogAttrs(context.Background(), b.level(said), "etcd says",
 		slog.String("message", e.Message), slog.String("severity", e.Level.String()), slog.Any("fields", enc.Fields))
 	return nil
 }

@@ -12,26 +12,16 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
 )
-
-// Files are the PEM files of one mutual-TLS identity; etcd reads them again for
-// every connection, so that they can be renewed under it.
-type Files struct {
-	Cert, Key, CA string
-	// ServerName is what a peer's certificate must name, instead of the host it
-	// was reached at; "" means the host.
-	ServerName string
-}
 
 // MemberConfig describes a member of the cluster that runs in this process.
 type MemberConfig struct {
 	Name string // of the machine
 	Dir  string // on the fast disk; created with mode 0700
 	// ClientURL and PeerURL are where it listens and what it tells others, e.g.
-	// "https://10.0.0.1:2379". https needs TLS.
+	// "https://10.0.0.1:2379".
 	ClientURL, PeerURL string
 	// InitialCluster maps the names of all first members to their peer URLs, alike
 	// on every machine; nil means that this is the only one. Ignored once Dir has
@@ -47,7 +37,9 @@ type MemberConfig struct {
 	// and founds nothing, whoever is silent. True is right for a machine that was
 	// added later, and for one that knows by other means that it has met the cluster.
 	Join bool
-	TLS  *Files
+	// TLS is this machine's identity, for both ports and as a client of the others.
+	// Who has none of the same CA's is refused.
+	TLS Files
 	// Quick halves ticks and election timeout, for quiet disks and trials: a lost
 	// leader costs 0.5-1 s instead of 1.3-1.7 s.
 	Quick bool
@@ -66,6 +58,8 @@ const (
 	// defragThreshold in MB: what a start gives back to the file system if it is
 	// at least that much.
 	defragThreshold = 64
+	// slowRequest is worth a warning; an election or a start-up takes less.
+	slowRequest = 2 * time.Second
 	// maxLearners is how many members may be on their way into the cluster. It must
 	// be the same everywhere. etcd's own limit of 1 would let one machine that never
 	// came back keep out the next.
@@ -83,6 +77,8 @@ type Member struct {
 	clients servers
 	// stopping: what etcd says of its own end is nobody's concern.
 	stopping atomic.Bool
+	// near is what the log says of peers and clients.
+	near neighbours
 	// removed: the others said that this member is none of them any more.
 	removed atomic.Bool
 }
@@ -93,12 +89,13 @@ func NewMember(cfg MemberConfig) (*Member, error) {
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
+	m.near.log = m.log
 	e := embed.NewConfig()
-	client, err := parseURL(cfg.ClientURL, cfg.TLS)
+	client, err := parseURL(cfg.ClientURL)
 	if err != nil {
 		return nil, fmt.Errorf("etcd member %s: client URL: %w", cfg.Name, err)
 	}
-	peer, err := parseURL(cfg.PeerURL, cfg.TLS)
+	peer, err := parseURL(cfg.PeerURL)
 	if err != nil {
 		return nil, fmt.Errorf("etcd member %s: peer URL: %w", cfg.Name, err)
 	}
@@ -116,12 +113,11 @@ func NewMember(cfg MemberConfig) (*Member, error) {
 	e.QuotaBackendBytes = backendQuota
 	e.AutoCompactionMode, e.AutoCompactionRetention = embed.CompactorModePeriodic, compactRetention
 	e.BootstrapDefragThresholdMegabytes, e.MaxLearners = defragThreshold, maxLearners
+	e.WarningApplyDuration, e.WarningUnaryRequestDuration = slowRequest, slowRequest
 	e.EnableGRPCGateway, e.ServiceRegister = false, m.clients.add
 	e.UnsafeNoFsync = cfg.Unsafe
-	if cfg.TLS != nil {
-		e.ClientTLSInfo, e.PeerTLSInfo = cfg.TLS.info(), cfg.TLS.info()
-	}
-	e.ZapLoggerBuilder = embed.NewZapLoggerBuilder(m.logger(m.log.With("machine", cfg.Name)))
+	e.ClientTLSInfo, e.PeerTLSInfo, e.TlsMinVersion = cfg.TLS.member(), cfg.TLS.member(), "TLS1.3"
+	e.ZapLoggerBuilder = embed.NewZapLoggerBuilder(m.logger())
 	if err := e.Validate(); err != nil {
 		return nil, fmt.Errorf("etcd member %s: %w", cfg.Name, err)
 	}
@@ -133,17 +129,20 @@ func NewMember(cfg MemberConfig) (*Member, error) {
 // in good order.
 const removedMessage = "data-dir used by this member must be removed"
 
-func (m *Member) logger(log *slog.Logger) *zap.Logger {
-	level := func(message string) slog.Level {
-		if message == removedMessage {
+func (m *Member) logger() *zap.Logger {
+	level := func(e entry) slog.Level {
+		if e.message == removedMessage {
 			m.removed.Store(true)
 		}
-		if expected[message] || m.stopping.Load() {
+		if m.stopping.Load() || e.ordinary() {
 			return slog.LevelDebug
+		}
+		if level, ok := m.near.level(e, time.Now()); ok {
+			return level
 		}
 		return slog.LevelWarn
 	}
-	return zapLogger(log, level, func(message string) {
+	return zapLogger(m.log, level, func(message string) {
 		select {
 		case m.fatal <- message:
 		default:
@@ -151,17 +150,13 @@ func (m *Member) logger(log *slog.Logger) *zap.Logger {
 	})
 }
 
-func parseURL(s string, files *Files) ([]url.URL, error) {
+func parseURL(s string) ([]url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
 		return nil, err
-	case u.Scheme == "https" && files == nil:
-		return nil, fmt.Errorf("%s needs TLS files", s)
-	case u.Scheme == "http" && files != nil:
-		return nil, fmt.Errorf("%s is plain though there are TLS files", s)
-	case u.Scheme != "http" && u.Scheme != "https", u.Port() == "":
-		return nil, fmt.Errorf("%q: want http or https, host and port", s)
+	case u.Scheme != "https", u.Port() == "":
+		return nil, fmt.Errorf("%q: want https, host and port", s)
 	}
 	return []url.URL{*u}, nil
 }
@@ -175,15 +170,6 @@ func initialCluster(cfg MemberConfig) string {
 	}
 	slices.Sort(members)
 	return strings.Join(members, ",")
-}
-
-// info is for a private CA, whose certificates name machines: that a peer has
-// one is its identity, whatever address it comes from.
-func (f Files) info() transport.TLSInfo {
-	return transport.TLSInfo{
-		CertFile: f.Cert, KeyFile: f.Key, TrustedCAFile: f.CA,
-		ClientCertAuth: true, ServerName: f.ServerName, SkipClientSANVerify: true,
-	}
 }
 
 // ClientURL is what Connect's endpoints take.

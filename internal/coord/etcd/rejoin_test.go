@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
@@ -32,7 +33,7 @@ func trio(t *testing.T) []etcd.MemberConfig {
 		name := fmt.Sprint("m", i+1)
 		cfgs[i] = etcd.MemberConfig{
 			Name: name, Dir: filepath.Join(dir, name), ClientURL: urls[2*i], PeerURL: urls[2*i+1],
-			Quick: true, Unsafe: true, Token: "trio",
+			TLS: ours, Quick: true, Unsafe: true, Token: "trio",
 		}
 		peers[name] = cfgs[i].PeerURL
 		endpoints = append(endpoints, cfgs[i].ClientURL)
@@ -75,13 +76,15 @@ func wipe(t *testing.T, cfg etcd.MemberConfig) {
 	}
 }
 
-func rawClient(t *testing.T, cfgs ...etcd.MemberConfig) *clientv3.Client {
+// rawClient is etcd's own.
+func rawClient(t *testing.T, url string) *clientv3.Client {
 	t.Helper()
-	var urls []string
-	for _, cfg := range cfgs {
-		urls = append(urls, cfg.ClientURL)
+	info := transport.TLSInfo{CertFile: ours.Cert, KeyFile: ours.Key, TrustedCAFile: ours.CA, InsecureSkipVerify: true}
+	config, err := info.ClientConfig()
+	if err != nil {
+		t.Fatal(err)
 	}
-	c, err := clientv3.New(clientv3.Config{Endpoints: urls, Logger: zap.NewNop()})
+	c, err := clientv3.New(clientv3.Config{Endpoints: []string{url}, TLS: config, Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +95,7 @@ func rawClient(t *testing.T, cfgs ...etcd.MemberConfig) *clientv3.Client {
 // memberIDs are the voters by name; a learner or a nameless member is an error.
 func memberIDs(t *testing.T, cfg etcd.MemberConfig) map[string]uint64 {
 	t.Helper()
-	list, err := rawClient(t, cfg).MemberList(t.Context())
+	list, err := rawClient(t, cfg.ClientURL).MemberList(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +193,7 @@ func comeBack(t *testing.T, cfgs []etcd.MemberConfig, m3 running, meanwhile func
 	stopAll(t, m3)
 	wipe(t, cfgs[2])
 	before := memberIDs(t, cfgs[0])
-	meanwhile(rawClient(t, cfgs[0]), before["m3"])
+	meanwhile(rawClient(t, cfgs[0].ClientURL), before["m3"])
 	m3 = startAll(t, cfgs[2])[0]
 	after := memberIDs(t, cfgs[2])
 	if len(after) != 3 || after["m1"] != before["m1"] || after["m2"] != before["m2"] || after["m3"] == before["m3"] {
@@ -225,7 +228,7 @@ func TestWipedMemberComesBackAsANewOne(t *testing.T) {
 	startAll(t, cfgs[0])
 	old := memberIDs(t, cfgs[0])["m3"]
 	stopAll(t, m3)
-	c0 := rawClient(t, cfgs[0])
+	c0 := rawClient(t, cfgs[0].ClientURL)
 	again(t, func(ctx context.Context) (any, error) { return c0.MemberRemove(ctx, old) })
 	removed, err := etcd.NewMember(cfgs[2])
 	if err != nil {
@@ -303,7 +306,7 @@ func addLater(t *testing.T, cfgs []etcd.MemberConfig, k string) {
 	t.Helper()
 	fourth := etcd.MemberConfig{
 		Name: "m4", Dir: filepath.Join(t.TempDir(), "m4"), ClientURL: freeURL(t), PeerURL: freeURL(t),
-		Endpoints: cfgs[0].Endpoints, Join: true, Token: "trio", Quick: true, Unsafe: true,
+		Endpoints: cfgs[0].Endpoints, Join: true, Token: "trio", TLS: ours, Quick: true, Unsafe: true,
 	}
 	m4 := startAll(t, fourth)
 	wantValue(t, fourth, "k", k)
@@ -327,7 +330,7 @@ func TestThreeMembersStopTogetherWithoutDelay(t *testing.T) {
 	cfgs := trio(t)
 	members := startAll(t, cfgs...)
 	for _, cfg := range cfgs {
-		c := rawClient(t, cfg)
+		c := rawClient(t, cfg.ClientURL)
 		<-c.Watch(clientv3.WithRequireLeader(t.Context()), "k", clientv3.WithCreatedNotify())
 		lease, err := c.Grant(t.Context(), 5)
 		if err != nil {
