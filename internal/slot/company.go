@@ -18,7 +18,7 @@ type company struct {
 }
 
 const (
-	fewest      = 8                    // proposals of two batches that are worth waiting for
+	fewest      = 8                     // proposals of two batches that are worth waiting for
 	maxPatience = 10 * time.Millisecond // however slow the last batch was
 )
 
