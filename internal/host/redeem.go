@@ -86,7 +86,7 @@ func nameOf(ctx context.Context, account mail.Account, id mail.MailboxID) (strin
 func unchanged(want, got *session.Selected) bool {
 	return want.Mailbox == got.Mailbox && want.UIDValidity == got.UIDValidity && want.ReadOnly == got.ReadOnly &&
 		want.UIDNext == got.UIDNext && want.Expunged == got.Expunged && want.Flags == got.Flags &&
-		want.Count == got.Count && want.Sum == got.Sum && want.Keywords == got.Keywords && len(want.Recent) == 0
+		want.Count == got.Count && want.Sum == got.Sum && want.Keywords == got.Keywords
 }
 
 // enable enables what the client had enabled.

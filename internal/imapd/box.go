@@ -36,6 +36,7 @@ func (b *box) expunge(set mail.UIDSet) {
 		b.told.Sum = b.told.Sum.Remove(u)
 	}
 	b.uids.remove(set)
+	b.told.Recent = b.uids.among(b.told.Recent)
 }
 
 // selected is the record of the selected mailbox. errGone.

@@ -27,6 +27,9 @@ func (s *Session) selectMailbox(ctx context.Context, c *imapwire.Command, a *ima
 	}
 	b.readOnly = a.ReadOnly
 	s.box = b
+	if _, err := s.meet(v, 1); err != nil {
+		return answer{}, err
+	}
 	if a.CondStore {
 		s.enableFeatures(session.CondStore)
 	}
@@ -74,7 +77,7 @@ func picture(v mail.View, info *mail.MailboxInfo) (b *box, unseen uint32, err er
 func (s *Session) describe(info *mail.MailboxInfo, unseen uint32) {
 	s.flagLines(info)
 	s.exists()
-	s.out.untagged("0 RECENT")
+	s.recent()
 	if unseen != 0 {
 		s.out.status(fmt.Sprintf("UNSEEN %d", unseen), "First unseen")
 	}

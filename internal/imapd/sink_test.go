@@ -176,7 +176,7 @@ func TestLargeSetsAreChangedInChunks(t *testing.T) {
 	d.ok("SELECT INBOX")
 	other.ok("SELECT INBOX")
 	out := d.ok("STORE 1:* +FLAGS (\\Deleted)")
-	if got := strings.Count(out, "FETCH (FLAGS (\\Deleted))"); got != n {
+	if got := strings.Count(out, "FETCH (FLAGS (\\Deleted \\Recent))"); got != n {
 		t.Errorf("%d of %d messages echoed", got, n)
 	}
 	d.ok("FETCH 1:* (BODY[])")

@@ -115,7 +115,7 @@ func (s *Session) announceArrivals(v mail.View, info *mail.MailboxInfo) error {
 	if info.UIDNext == b.told.UIDNext {
 		return nil
 	}
-	before := b.uids.len()
+	before, from := b.uids.len(), b.told.UIDNext
 	for f, err := range v.Flags(b.id, b.told.UIDNext, maxUID, 0) {
 		if err != nil {
 			return err
@@ -123,10 +123,15 @@ func (s *Session) announceArrivals(v mail.View, info *mail.MailboxInfo) error {
 		b.arrive(f.UID)
 	}
 	b.told.UIDNext = info.UIDNext
-	if b.uids.len() != before {
-		s.exists()
+	if b.uids.len() == before {
+		return nil
 	}
-	return nil
+	s.exists()
+	more, err := s.meet(v, from)
+	if more {
+		s.recent()
+	}
+	return err
 }
 
 func (s *Session) exists() {
@@ -197,7 +202,7 @@ func (s *Session) fetchFlags(f *mail.MessageFlags, keywords []string, uid bool) 
 	}
 	b := s.fetchHead(n, f.UID, uid)
 	b = append(b, "FLAGS "...)
-	b = imapwire.AppendFlags(b, f.Flags, f.Keywords, keywords)
+	b = s.appendFlags(b, f, keywords)
 	if s.condStore() {
 		b = appendModSeq(append(b, ' '), f.ModSeq)
 	}

@@ -59,7 +59,7 @@ func (m *mirror) learn(t *testing.T, b *belief, items string) {
 		b.uid = u[1]
 	}
 	if f := flagsItem.FindStringSubmatch(items); f != nil {
-		b.flags = f[1]
+		b.flags = strings.TrimSuffix(strings.TrimSuffix(f[1], `\Recent`), " ") // another's for others
 	}
 }
 

@@ -88,7 +88,7 @@ func TestSelectedSessionGoesOnWhenNothingHasChanged(t *testing.T) {
 	r.tamperWith(breakAt(1, isDone, func() { r.appoint("m2") }))
 	for i := range 2 { // the second time without a break
 		got := strings.Join(c.OK("FETCH 1 (FLAGS MODSEQ)"), "\n")
-		if !strings.HasPrefix(got, `* 1 FETCH (FLAGS (\Flagged) MODSEQ (`) {
+		if !strings.HasPrefix(got, `* 1 FETCH (FLAGS (\Flagged`) {
 			t.Errorf("fetch %d: %q", i, got)
 		}
 	}
@@ -219,7 +219,7 @@ func TestIdleSurvivesASwitch(t *testing.T) {
 			t.Fatalf("stats: %+v", st)
 		}
 		other.OK("APPEND INBOX {14+}\r\nSubject: one\r\n")
-		expect(t, c, "* 1 EXISTS")
+		expect(t, c, "* 1 EXISTS", "* 1 RECENT")
 		c.Send("DONE\r\n")
 		expect(t, c, "a OK IDLE completed")
 		c.OK("NOOP")
