@@ -43,15 +43,6 @@ func (s *Session) selectMailbox(ctx context.Context, c *imapwire.Command, a *ima
 	return okCode(imapwire.CodeReadWrite, "SELECT completed"), nil
 }
 
-// lookup finds a mailbox by name; one that is only a component of others is none.
-func lookup(v mail.View, name string) (mail.MailboxInfo, error) {
-	info, err := v.Lookup(name)
-	if err == nil && info.NonExistent {
-		err = fmt.Errorf("open %q: %w", name, mail.ErrNoMailbox)
-	}
-	return info, err
-}
-
 // picture is a new picture of a mailbox, in which everything is announced, and
 // the number of the first message that is not seen, or 0.
 func picture(v mail.View, info *mail.MailboxInfo) (b *box, unseen uint32, err error) {
