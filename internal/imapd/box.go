@@ -15,6 +15,7 @@ type box struct {
 	readOnly    bool
 	uids        uidMap
 	told        session.Announced // all but Count
+	unsure      mail.UID          // messages below may have been told of in a lost answer
 }
 
 // announced is what the token says of the picture.

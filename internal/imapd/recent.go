@@ -9,8 +9,8 @@ import (
 // \Recent belongs to the session that is told of a message first (RFC 3501 2.3.2).
 // The account keeps, for each user and mailbox, up to where somebody has been told;
 // what is above it is recent, and a session that may change the mailbox raises it
-// without waiting. When that is lost messages are recent twice, never not at all.
-// IMAP4rev2 has no \Recent.
+// without waiting. When that is lost messages are recent twice; not at all only those
+// of a SELECT whose answer is lost. IMAP4rev2 has no \Recent.
 
 // maxRecent bounds the ranges of a session's recent messages, which are part of every
 // delta. Beyond it only the newest are recent.
@@ -26,6 +26,9 @@ func (s *Session) meet(v mail.View, from mail.UID) (bool, error) {
 		return false, nil
 	}
 	mark, err := v.Recent(b.id, s.cfg.User)
+	if from < b.unsure {
+		mark = 0 // what raised it may be an answer of this session that was lost
+	}
 	last := b.told.UIDNext - 1
 	if err != nil || mark >= last {
 		return false, err
