@@ -23,7 +23,7 @@ var errViolation = errors.New("front end broke the session protocol")
 var errRefused = errors.New("session refused")
 
 // conn is one session's stream. Its fields belong to the goroutine that reads,
-// but while a command runs executor and sink belong to that.
+// but while a command runs executor belongs to that.
 type conn struct {
 	host   *Host
 	log    *slog.Logger
@@ -34,9 +34,9 @@ type conn struct {
 
 	slot     Slot
 	epoch    cluster.Epoch // of the session's opening here
+	fork     uint64        // of the account
 	open     session.Open
 	executor *imapd.Session
-	sink     *sink
 
 	collector *imapwire.Collector
 	raw       imapwire.Raw // the command that runs

@@ -10,6 +10,8 @@
 //   - A session is only opened, and a command only begun, while this machine's slot
 //     is the master in the epoch of the session's opening. Whoever comes with a
 //     higher epoch than the slot's is refused.
+//   - A session that comes with a token goes on where the client is, or is refused:
+//     imapd.Session.Resume.
 //   - Commands of a session run one at a time, beside the goroutine that reads the
 //     stream, so that the end of an IDLE or of the front end is seen at once. An
 //     idle session has one goroutine.

@@ -351,7 +351,7 @@ func TestLargeLiteralIsSpooledAndRemoved(t *testing.T) {
 	f.Abort() // in the middle of it; the rig looks into the spool at the end
 }
 
-func TestTokenIsRedeemedOnlyIfNothingHasChanged(t *testing.T) {
+func TestTokenIsRedeemedOnlyIfThePictureIsKnown(t *testing.T) {
 	tests := map[string]struct {
 		between string               // by another session
 		spoil   func(*session.Token) // what is wrong with it
@@ -359,12 +359,19 @@ func TestTokenIsRedeemedOnlyIfNothingHasChanged(t *testing.T) {
 	}{
 		"unchanged":      {},
 		"other mailbox":  {between: "x APPEND Archive {1+}\r\nx"},
-		"new message":    {between: "x APPEND INBOX {1+}\r\nx", want: session.NotResumable},
-		"flags changed":  {between: "x STORE 1 +FLAGS (\\Seen)", want: session.NotResumable},
+		"new message":    {between: "x APPEND INBOX {1+}\r\nx"},
+		"flags changed":  {between: "x STORE 1 +FLAGS (\\Seen)"},
+		"message gone":   {between: "x MOVE 1 Archive"},
 		"other user":     {spoil: func(t *session.Token) { t.User = "bob" }, want: session.NotResumable},
 		"other account":  {spoil: func(t *session.Token) { t.Account[0]++ }, want: session.NotResumable},
 		"other messages": {spoil: func(t *session.Token) { t.Selected.Sum++ }, want: session.NotResumable},
-		"a saved result": {spoil: func(t *session.Token) { t.Saved = mail.UIDSet{{Lo: 1, Hi: 1}} }, want: session.NotResumable},
+		"other number":   {spoil: func(t *session.Token) { t.Selected.Count++ }, want: session.NotResumable},
+		"ahead":          {spoil: func(t *session.Token) { t.Selected.Flags++ }, want: session.NotResumable},
+		"UIDs ahead":     {spoil: func(t *session.Token) { t.Selected.UIDNext++ }, want: session.NotResumable},
+		"UIDVALIDITY":    {spoil: func(t *session.Token) { t.Selected.UIDValidity++ }, want: session.NotResumable},
+		"another fork":   {spoil: func(t *session.Token) { t.Fork++ }, want: session.NotResumable},
+		"a search":       {spoil: func(t *session.Token) { t.Contexts = make([]session.Context, 1) }, want: session.NotResumable},
+		"a saved result": {spoil: func(t *session.Token) { t.Saved = mail.UIDSet{{Lo: 1, Hi: 1}} }},
 		"unknown feature": {
 			spoil: func(t *session.Token) { t.Enabled |= session.UIDOnly }, want: session.NotResumable,
 		},
@@ -404,7 +411,7 @@ func TestTokenIsRedeemedOnlyIfNothingHasChanged(t *testing.T) {
 			if _, ok := f.receive().(session.Opened); !ok {
 				t.Fatal("not opened")
 			}
-			f.run(4, "a FETCH 1 FLAGS", token) // it is selected
+			f.run(4, "a SEARCH 1", token) // it is there as far as the client knows
 			if n := r.host.Stats().Redeemed; n != 1 {
 				t.Errorf("counted %d", n)
 			}

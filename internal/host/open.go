@@ -42,7 +42,7 @@ func (c *conn) begin(ctx context.Context) error {
 		c.fail(ctx, 0, reasonOf(err), err.Error())
 		return fmt.Errorf("%w: %w", errRefused, err)
 	}
-	return session.Send(ctx, c.frames, session.Opened{Version: session.Version, Epoch: c.epoch})
+	return session.Send(ctx, c.frames, session.Opened{Version: session.Version, Epoch: c.epoch, Fork: c.fork})
 }
 
 // enter makes the session's executor if this slot may serve the account.
@@ -57,25 +57,34 @@ func (c *conn) enter(ctx context.Context) error {
 		return err
 	}
 	account := s.Account(c.open.Account)
-	v, err := account.View(ctx) // a master that may not read is none
-	if err != nil {
+	if c.fork, err = forkOf(ctx, account); err != nil {
 		return fmt.Errorf("open account %s: %w", c.open.Account, err)
 	}
-	v.Close()
 	c.peer = &watchedWriter{FrameWriter: c.frames}
-	c.sink = &sink{to: session.FrameSink{W: c.peer}, done: &c.done}
 	c.executor = imapd.New(imapd.Config{
 		Account: account, Session: c.open.Session, User: c.open.User, By: c.open.By, Remote: c.open.Remote,
-		Sink: c.sink, Version: c.host.cfg.Version, Now: c.host.cfg.Now, Log: c.log,
+		Sink: &sink{session.FrameSink{W: c.peer}, &c.done}, Version: c.host.cfg.Version, Now: c.host.cfg.Now, Log: c.log,
 	})
 	if len(c.open.Token) == 0 {
 		return nil
 	}
-	if err := c.redeem(ctx, account); err != nil {
+	if err := c.redeem(ctx); err != nil {
 		return err
 	}
 	c.host.counts.redeemed.Add(1)
 	return nil
+}
+
+// forkOf tells which history of the account this is. A master that may not read
+// fails: it is none.
+func forkOf(ctx context.Context, a mail.Account) (uint64, error) {
+	v, err := a.View(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer v.Close()
+	info, err := v.Account()
+	return info.Fork, err
 }
 
 // standing tells whether this slot is master, in the epoch given and not behind
@@ -112,8 +121,6 @@ func reasonOf(err error) session.Reason {
 		{cluster.ErrBehind, session.Moved},
 		{cluster.ErrStopped, session.Moved},
 		{cluster.ErrUnknown, session.Unknown},
-		{errNotResumable, session.NotResumable},
-		{mail.ErrNoMailbox, session.Gone},
 		{session.ErrMalformed, session.Violation},
 	} {
 		if errors.Is(err, e.err) {

@@ -1,7 +1,6 @@
 package imapd
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/tandemail/tandemail/internal/imapwire"
 	"github.com/tandemail/tandemail/internal/mail"
+	"github.com/tandemail/tandemail/internal/message"
 )
 
 // appendMessages is APPEND, with several messages (RFC 3502) all or none.
@@ -46,7 +46,9 @@ func (s *Session) stage(ctx context.Context, m *imapwire.AppendMessage) (mail.Ne
 	defer r.Close()
 	var octets io.Reader = r
 	if m.Literal.Binary {
-		octets = noNUL{r}
+		if octets, err = s.binaryLiteral(r, m.Literal.Size); err != nil {
+			return mail.NewMessage{}, err
+		}
 	}
 	body, err := s.account.Stage(ctx, octets, mail.MaxMessageSize)
 	if err != nil {
@@ -61,17 +63,18 @@ func (s *Session) stage(ctx context.Context, m *imapwire.AppendMessage) (mail.Ne
 	}, nil
 }
 
-// noNUL reads a literal8. Stored messages have no NUL, and one that is part of
-// binary content must not become something else: RFC 3516 4.3 has UNKNOWN-CTE for
-// a mailbox that does not hold such content.
-type noNUL struct{ r io.Reader }
-
-func (n noNUL) Read(p []byte) (int, error) {
-	k, err := n.r.Read(p)
-	if bytes.IndexByte(p[:k], 0) >= 0 {
-		return 0, errUnknownCTE
+// binaryLiteral reads a literal8. Stored messages have no NUL, and one that is part of
+// binary content must not become something else: such content is kept in base64
+// (RFC 3516 4.4). Where that is not possible staging replaces it, as everywhere.
+func (s *Session) binaryLiteral(r imapwire.LiteralReader, size int64) (io.Reader, error) {
+	octets, left, err := message.WithoutNUL(r, size)
+	if err != nil {
+		return nil, fmt.Errorf("read literal of %d octets: %w", size, err)
 	}
-	return k, err
+	if left > 0 {
+		s.log.Info("NUL octets of a message were replaced", "size", left)
+	}
+	return octets, nil
 }
 
 // target finds the mailbox that messages should go to. errNoTarget.

@@ -15,6 +15,7 @@ type box struct {
 	readOnly    bool
 	uids        uidMap
 	told        session.Announced // all but Count
+	unsure      mail.UID          // messages below may have been told of in a lost answer
 }
 
 // announced is what the token says of the picture.
@@ -36,6 +37,7 @@ func (b *box) expunge(set mail.UIDSet) {
 		b.told.Sum = b.told.Sum.Remove(u)
 	}
 	b.uids.remove(set)
+	b.told.Recent = b.uids.among(b.told.Recent)
 }
 
 // selected is the record of the selected mailbox. errGone.

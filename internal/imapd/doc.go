@@ -19,6 +19,9 @@
 //     and a chunk that a repeated command chooses alike, so that the front end may
 //     send a command again.
 //   - The answer of every command but FETCH and IDLE is one unit.
+//   - What a client has in view follows from what it was told of messages and of
+//     expunges, each up to a place in their order, and from nothing else: so
+//     [Session.Resume] finds it at another master.
 //
 // Errors that say nothing about the command (the account has moved, the sink is
 // gone) are returned by Execute, see [ReasonOf]; all others become NO in the one

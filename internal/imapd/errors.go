@@ -82,7 +82,7 @@ func ReasonOf(err error) session.Reason {
 		return session.Busy
 	case errors.Is(err, mail.ErrUnknown):
 		return session.Unknown
-	case errors.Is(err, mail.ErrOldCommand):
+	case errors.Is(err, mail.ErrOldCommand), errors.Is(err, ErrNotResumable):
 		return session.NotResumable
 	case errors.Is(err, errGone):
 		return session.Gone

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tandemail/tandemail/internal/imapwire"
 	"github.com/tandemail/tandemail/internal/mail"
+	"github.com/tandemail/tandemail/internal/session"
 )
 
 // fetchRun is one FETCH while it runs.
@@ -17,6 +18,9 @@ type fetchRun struct {
 	keywords []string             // of the mailbox
 	seen     []told               // \Seen as this command set it
 	missing  int                  // messages of the picture that are gone
+	whole    mail.UID             // the last message answered for
+	inside   *session.Place       // where the client is inside a response; nil: nowhere
+	later    []byte               // to be told after that response
 	failed   *answer              // why the last message that was not sent was not
 }
 
@@ -40,6 +44,9 @@ func (s *Session) fetch(ctx context.Context, c *imapwire.Command, a *imapwire.Fe
 		if err := run.setSeen(ctx, uids); err != nil {
 			return answer{}, err
 		}
+	}
+	if uids, err = run.rest(uids); err != nil {
+		return answer{}, err
 	}
 	if err := run.messages(ctx, uids); err != nil {
 		return answer{}, err
@@ -130,10 +137,14 @@ func (r *fetchRun) messages(ctx context.Context, uids mail.UIDSet) error {
 	r.announceKeywords(&info)
 	r.keywords = info.Keywords
 	r.missing = uids.Len()
-	return r.walk(ctx, uids, r.needsMessage(), func(w *row) error {
+	err = r.walk(ctx, uids, r.needsMessage(), func(w *row) error {
 		r.missing--
 		return r.message(ctx, w)
 	})
+	if err == nil && r.inside != nil {
+		err = r.lost()
+	}
+	return err
 }
 
 // needsMessage reports whether flags alone do not do.
@@ -145,6 +156,9 @@ func (r *fetchRun) needsMessage() bool {
 
 // message sends one response, or none and a note if the message cannot be read.
 func (r *fetchRun) message(ctx context.Context, w *row) error {
+	if r.inside != nil && r.inside.UID != w.flags.UID {
+		return r.lost()
+	}
 	c := r.content(w.msg)
 	defer c.close()
 	start := len(r.out.buf)
@@ -160,7 +174,13 @@ func (r *fetchRun) message(ctx context.Context, w *row) error {
 	if err := r.literals(ctx, w, literals, start); err != nil {
 		return err
 	}
-	r.out.buf = append(r.out.buf, ")\r\n"...)
+	if r.inside != nil {
+		return r.lost()
+	}
+	r.out.buf = append(append(r.out.buf, ")\r\n"...), r.later...)
+	r.later = nil
+	r.whole = w.flags.UID
+	r.out.delta.Fetched = &r.whole
 	if len(r.out.buf) >= unitSize {
 		return r.out.flush(ctx)
 	}
@@ -171,8 +191,11 @@ func (r *fetchRun) message(ctx context.Context, w *row) error {
 // end the command.
 func (r *fetchRun) unreadable(err error) error {
 	ans, err2 := r.errorAnswer(err)
-	if err2 != nil {
+	switch {
+	case err2 != nil:
 		return err2
+	case r.inside != nil:
+		return r.lost()
 	}
 	if errors.Is(err, mail.ErrNoMessage) {
 		r.missing++

@@ -135,12 +135,8 @@ func (r *fetchRun) literals(ctx context.Context, w *row, list []literal, start i
 			}
 			continue
 		}
-		if streams == 0 {
-			if err := r.out.flushUpTo(ctx, start); err != nil {
-				return err
-			}
-		}
-		if err := r.stream(ctx, session.Stream{UID: w.flags.UID, Item: streams, Length: l.size}, l.r); err != nil {
+		st := session.Stream{UID: w.flags.UID, Item: streams, Length: l.size}
+		if err := r.stream(ctx, st, l.r, start); err != nil {
 			return err
 		}
 		streams++
@@ -148,10 +144,23 @@ func (r *fetchRun) literals(ctx context.Context, w *row, list []literal, start i
 	return nil
 }
 
-func (r *fetchRun) stream(ctx context.Context, st session.Stream, from io.Reader) error {
+// stream sends a literal of the response that began at start.
+func (r *fetchRun) stream(ctx context.Context, st session.Stream, from io.Reader, start int) error {
+	if r.inside != nil {
+		return r.again(ctx, st, from, start)
+	}
+	if st.Item == 0 {
+		if err := r.out.flushUpTo(ctx, start); err != nil {
+			return err
+		}
+	}
 	if err := r.out.flush(ctx); err != nil {
 		return err
 	}
+	return r.send(ctx, st, from)
+}
+
+func (r *fetchRun) send(ctx context.Context, st session.Stream, from io.Reader) error {
 	st.Command = r.number
 	if err := r.out.sink.Stream(ctx, st, from); err != nil {
 		return &lostError{err}

@@ -29,7 +29,7 @@ func (r *fetchRun) plain(ctx context.Context, w *row, c *content) error {
 			r.out.buf = append(r.out.buf, ' ')
 		}
 		r.out.buf = append(r.out.buf, "FLAGS "...)
-		r.out.buf = imapwire.AppendFlags(r.out.buf, w.flags.Flags, w.flags.Keywords, r.keywords)
+		r.out.buf = r.appendFlags(r.out.buf, &w.flags, r.keywords)
 		if r.condStore() {
 			r.out.buf = appendModSeq(append(r.out.buf, ' '), w.flags.ModSeq)
 		}
@@ -47,7 +47,7 @@ func (r *fetchRun) item(ctx context.Context, b []byte, item imapwire.FetchItem, 
 	case imapwire.ItemUID:
 		return imapwire.AppendNumber(append(b, "UID "...), w.flags.UID), nil
 	case imapwire.ItemFlags:
-		return imapwire.AppendFlags(append(b, "FLAGS "...), w.flags.Flags, w.flags.Keywords, r.keywords), nil
+		return r.appendFlags(append(b, "FLAGS "...), &w.flags, r.keywords), nil
 	case imapwire.ItemModSeq:
 		return appendModSeq(b, w.flags.ModSeq), nil
 	case imapwire.ItemInternalDate:

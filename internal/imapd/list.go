@@ -37,7 +37,9 @@ func (s *Session) list(ctx context.Context, c *imapwire.Command, a *imapwire.Lis
 	}
 	for _, e := range names {
 		if matchesAny(a, e.Name) {
-			s.listEntry(a, e)
+			if err := s.listEntry(v, a, e); err != nil {
+				return answer{}, err
+			}
 		}
 	}
 	return ok(c.Name + " completed"), nil
@@ -101,10 +103,10 @@ func markParents(all map[string]*entry, e *entry) {
 }
 
 // listEntry writes e if it is selected.
-func (s *Session) listEntry(a *imapwire.List, e *entry) {
+func (s *Session) listEntry(v mail.View, a *imapwire.List, e *entry) error {
 	if a.Lsub {
 		s.lsubEntry(a, e)
-		return
+		return nil
 	}
 	selected := e.children || !e.NonExistent
 	if a.Select&imapwire.SelectSubscribed != 0 {
@@ -115,7 +117,7 @@ func (s *Session) listEntry(a *imapwire.List, e *entry) {
 	}
 	childInfo := a.Select&imapwire.SelectRecursiveMatch != 0 && a.Select&imapwire.SelectSubscribed != 0 && e.below
 	if !selected && !childInfo {
-		return
+		return nil
 	}
 	s.listLine("LIST", e, listAttributes(a, e))
 	if childInfo {
@@ -125,8 +127,9 @@ func (s *Session) listEntry(a *imapwire.List, e *entry) {
 		if slices.Contains(a.Status, imapwire.StatusHighestModSeq) {
 			s.enableFeatures(session.CondStore)
 		}
-		s.statusLine(&e.MailboxInfo, a.Status)
+		return s.statusLine(v, &e.MailboxInfo, a.Status)
 	}
+	return nil
 }
 
 func listAttributes(a *imapwire.List, e *entry) []string {

@@ -17,7 +17,11 @@ func realName(name string) string {
 
 // create is CREATE, with USE of RFC 6154.
 func (s *Session) create(ctx context.Context, _ *imapwire.Command, a *imapwire.Create) (answer, error) {
-	res, err := s.do(ctx, 0, mail.Create{Name: realName(a.Mailbox), Use: a.Use})
+	name, err := s.newName(ctx, a.Mailbox)
+	if err != nil {
+		return answer{}, err
+	}
+	res, err := s.do(ctx, 0, mail.Create{Name: name, Use: a.Use})
 	if err != nil {
 		return answer{}, err
 	}
@@ -27,7 +31,11 @@ func (s *Session) create(ctx context.Context, _ *imapwire.Command, a *imapwire.C
 // deleteMailbox is DELETE. A session that deletes the mailbox it has selected
 // returns to the authenticated state.
 func (s *Session) deleteMailbox(ctx context.Context, _ *imapwire.Command, a *imapwire.Delete) (answer, error) {
-	if _, err := s.do(ctx, 0, mail.Delete{Name: a.Mailbox}); err != nil {
+	name, err := s.oldName(ctx, a.Mailbox)
+	if err != nil {
+		return answer{}, err
+	}
+	if _, err := s.do(ctx, 0, mail.Delete{Name: name}); err != nil {
 		return answer{}, err
 	}
 	if s.box == nil {
@@ -45,13 +53,25 @@ func (s *Session) deleteMailbox(ctx context.Context, _ *imapwire.Command, a *ima
 
 // rename is RENAME.
 func (s *Session) rename(ctx context.Context, _ *imapwire.Command, a *imapwire.Rename) (answer, error) {
-	_, err := s.do(ctx, 0, mail.Rename{From: a.From, To: realName(a.To)})
+	from, err := s.oldName(ctx, a.From)
+	if err != nil {
+		return answer{}, err
+	}
+	to, err := s.newName(ctx, a.To)
+	if err != nil {
+		return answer{}, err
+	}
+	_, err = s.do(ctx, 0, mail.Rename{From: from, To: to})
 	return ok("RENAME completed"), err
 }
 
 // subscribe is SUBSCRIBE and UNSUBSCRIBE.
 func (s *Session) subscribe(ctx context.Context, c *imapwire.Command, a *imapwire.Subscribe) (answer, error) {
-	_, err := s.do(ctx, 0, mail.Subscribe{Name: realName(a.Mailbox), On: a.On})
+	name, err := s.oldName(ctx, realName(a.Mailbox))
+	if err != nil {
+		return answer{}, err
+	}
+	_, err = s.do(ctx, 0, mail.Subscribe{Name: name, On: a.On})
 	return ok(c.Name + " completed"), err
 }
 

@@ -110,7 +110,8 @@ func (c *compiler) key(k *imapwire.SearchKey) (test, cost, error) {
 	case imapwire.KeyAll, imapwire.KeyHasSaveDate:
 		return always(true), costNone, nil
 	case imapwire.KeyRecent:
-		return always(false), costNone, nil
+		recent := c.s.box.told.Recent
+		return flagTest(func(f *mail.MessageFlags) bool { return recent.Contains(f.UID) }), costNone, nil
 	case imapwire.KeyFlag:
 		return flagTest(func(f *mail.MessageFlags) bool { return f.Flags&k.Flag != 0 }), costFlags, nil
 	case imapwire.KeyKeyword:

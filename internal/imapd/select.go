@@ -27,6 +27,9 @@ func (s *Session) selectMailbox(ctx context.Context, c *imapwire.Command, a *ima
 	}
 	b.readOnly = a.ReadOnly
 	s.box = b
+	if _, err := s.meet(v, 1); err != nil {
+		return answer{}, err
+	}
 	if a.CondStore {
 		s.enableFeatures(session.CondStore)
 	}
@@ -38,15 +41,6 @@ func (s *Session) selectMailbox(ctx context.Context, c *imapwire.Command, a *ima
 		return okCode(imapwire.CodeReadOnly, "EXAMINE completed"), nil
 	}
 	return okCode(imapwire.CodeReadWrite, "SELECT completed"), nil
-}
-
-// lookup finds a mailbox by name; one that is only a component of others is none.
-func lookup(v mail.View, name string) (mail.MailboxInfo, error) {
-	info, err := v.Lookup(name)
-	if err == nil && info.NonExistent {
-		err = fmt.Errorf("open %q: %w", name, mail.ErrNoMailbox)
-	}
-	return info, err
 }
 
 // picture is a new picture of a mailbox, in which everything is announced, and
@@ -74,7 +68,7 @@ func picture(v mail.View, info *mail.MailboxInfo) (b *box, unseen uint32, err er
 func (s *Session) describe(info *mail.MailboxInfo, unseen uint32) {
 	s.flagLines(info)
 	s.exists()
-	s.out.untagged("0 RECENT")
+	s.recent()
 	if unseen != 0 {
 		s.out.status(fmt.Sprintf("UNSEEN %d", unseen), "First unseen")
 	}

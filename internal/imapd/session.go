@@ -36,6 +36,7 @@ type Session struct {
 	box     *box // the selected mailbox, nil if there is none
 	saved   mail.UIDSet
 	idle    idleGate
+	resumed resumed
 
 	// Of the command that runs.
 	number uint64

@@ -21,12 +21,18 @@ func (s *Session) status(ctx context.Context, _ *imapwire.Command, a *imapwire.S
 	if slices.Contains(a.Items, imapwire.StatusHighestModSeq) {
 		s.enableCondStore()
 	}
-	s.statusLine(&info, a.Items)
-	return ok("STATUS completed"), nil
+	return ok("STATUS completed"), s.statusLine(v, &info, a.Items)
 }
 
 // statusLine writes a STATUS response.
-func (s *Session) statusLine(info *mail.MailboxInfo, items []imapwire.StatusItem) {
+func (s *Session) statusLine(v mail.View, info *mail.MailboxInfo, items []imapwire.StatusItem) error {
+	recent := 0
+	if slices.Contains(items, imapwire.StatusRecent) {
+		var err error
+		if recent, err = s.recentIn(v, info.ID); err != nil {
+			return err
+		}
+	}
 	b := append(s.out.buf, "* STATUS "...)
 	b = append(s.appendName(b, info.Name), " ("...)
 	for i, item := range items {
@@ -34,17 +40,21 @@ func (s *Session) statusLine(info *mail.MailboxInfo, items []imapwire.StatusItem
 			b = append(b, ' ')
 		}
 		b = append(b, item...)
-		b = appendStatus(append(b, ' '), info, item)
+		b = append(b, ' ')
+		if item == imapwire.StatusRecent {
+			b = imapwire.AppendNumber(b, recent)
+			continue
+		}
+		b = appendStatus(b, info, item)
 	}
 	s.out.buf = append(b, ")\r\n"...)
+	return nil
 }
 
 func appendStatus(b []byte, info *mail.MailboxInfo, item imapwire.StatusItem) []byte {
 	switch item {
 	case imapwire.StatusMessages:
 		return imapwire.AppendNumber(b, info.Messages)
-	case imapwire.StatusRecent:
-		return append(b, '0')
 	case imapwire.StatusUIDNext:
 		return imapwire.AppendNumber(b, info.UIDNext)
 	case imapwire.StatusUIDValidity:

@@ -109,24 +109,32 @@ func (s *Session) expunged(set mail.UIDSet) {
 	s.box.expunge(set)
 }
 
-// announceArrivals tells of new messages.
+// announceArrivals tells of new messages. Where expunges may not be told, those that
+// have gone again are told as well: so what a client knows follows from how far it
+// was told of messages and of expunges, and from nothing else.
 func (s *Session) announceArrivals(v mail.View, info *mail.MailboxInfo) error {
 	b := s.box
 	if info.UIDNext == b.told.UIDNext {
 		return nil
 	}
-	before := b.uids.len()
-	for f, err := range v.Flags(b.id, b.told.UIDNext, maxUID, 0) {
-		if err != nil {
-			return err
-		}
-		b.arrive(f.UID)
+	from := b.told.UIDNext
+	arrived, err := inView(v, b.id, from, info.UIDNext, b.told.Expunged.ModSeq)
+	if err != nil && !errors.Is(err, mail.ErrBelowFloor) {
+		return err
+	}
+	for u := range arrived.All() {
+		b.arrive(u)
 	}
 	b.told.UIDNext = info.UIDNext
-	if b.uids.len() != before {
-		s.exists()
+	if len(arrived) == 0 {
+		return nil
 	}
-	return nil
+	s.exists()
+	more, err := s.meet(v, from)
+	if more {
+		s.recent()
+	}
+	return err
 }
 
 func (s *Session) exists() {
@@ -197,7 +205,7 @@ func (s *Session) fetchFlags(f *mail.MessageFlags, keywords []string, uid bool) 
 	}
 	b := s.fetchHead(n, f.UID, uid)
 	b = append(b, "FLAGS "...)
-	b = imapwire.AppendFlags(b, f.Flags, f.Keywords, keywords)
+	b = s.appendFlags(b, f, keywords)
 	if s.condStore() {
 		b = appendModSeq(append(b, ' '), f.ModSeq)
 	}

@@ -59,7 +59,7 @@ func (m *mirror) learn(t *testing.T, b *belief, items string) {
 		b.uid = u[1]
 	}
 	if f := flagsItem.FindStringSubmatch(items); f != nil {
-		b.flags = f[1]
+		b.flags = strings.TrimSuffix(strings.TrimSuffix(f[1], `\Recent`), " ") // another's for others
 	}
 }
 
@@ -131,11 +131,13 @@ func (m *mirror) act(t *testing.T, command string) {
 // ever meant two messages.
 func TestSessionsAgreeHoweverTheyInterleave(t *testing.T) {
 	for seed := range uint64(40) {
-		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { interleave(t, rand.New(rand.NewPCG(seed, 7))) })
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { interleave(t, rand.New(rand.NewPCG(seed, 7)), false) })
 	}
 }
 
-func interleave(t *testing.T, r *rand.Rand) {
+// interleave runs commands; with moves, sessions change their master in between, also
+// after it has executed a command whose answer is lost.
+func interleave(t *testing.T, r *rand.Rand, moves bool) {
 	a := newAccount(t)
 	sessions := make([]*mirror, 3)
 	for i := range sessions {
@@ -147,7 +149,20 @@ func interleave(t *testing.T, r *rand.Rand) {
 	}
 	for range 120 {
 		m := sessions[r.IntN(len(sessions))]
-		m.act(t, randomCommand(r, len(m.messages)))
+		command := randomCommand(r, len(m.messages))
+		if moves && r.IntN(4) == 0 {
+			if r.IntN(2) == 0 {
+				m.lose(t, command)
+			}
+			if r.IntN(3) == 0 {
+				other := sessions[r.IntN(len(sessions))]
+				if other != m {
+					other.act(t, randomCommand(r, len(other.messages)))
+				}
+			}
+			m.move(t)
+		}
+		m.act(t, command)
 	}
 	for _, m := range sessions {
 		m.act(t, "NOOP")

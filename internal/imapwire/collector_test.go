@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"testing"
 )
@@ -71,8 +70,8 @@ func (m *memorySpool) Close() error {
 	return nil
 }
 
-func (m *memorySpool) Open() (io.ReadCloser, error) {
-	return io.NopCloser(bytes.NewReader(m.Bytes())), nil
+func (m *memorySpool) Open() (LiteralReader, error) {
+	return inMemory{bytes.NewReader(m.Bytes())}, nil
 }
 
 func TestLargeMessagesAreSpooledAndSentOnUnchanged(t *testing.T) {

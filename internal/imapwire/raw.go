@@ -26,9 +26,21 @@ type Literal struct {
 // Spooled is a literal that is not in memory. It may be opened more than once;
 // Close gives its space back.
 type Spooled interface {
-	Open() (io.ReadCloser, error)
+	Open() (LiteralReader, error)
 	io.Closer
 }
+
+// LiteralReader reads a literal from its beginning, or at any place.
+type LiteralReader = interface {
+	io.ReadCloser
+	io.ReaderAt
+}
+
+// inMemory is the reader of a literal that is not spooled.
+type inMemory struct{ *bytes.Reader }
+
+// Close implements io.Closer.
+func (inMemory) Close() error { return nil }
 
 // Close gives back the space of spooled literals: the command is done.
 func (r Raw) Close() error {
@@ -42,9 +54,9 @@ func (r Raw) Close() error {
 }
 
 // Open reads the literal from its beginning.
-func (l Literal) Open() (io.ReadCloser, error) {
+func (l Literal) Open() (LiteralReader, error) {
 	if l.Spool == nil {
-		return io.NopCloser(bytes.NewReader(l.Data)), nil
+		return inMemory{bytes.NewReader(l.Data)}, nil
 	}
 	r, err := l.Spool.Open()
 	if err != nil {

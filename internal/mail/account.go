@@ -26,6 +26,9 @@ type Account interface {
 	// Watch signals "look again" when mailbox m may have changed, coalesced into a
 	// buffer of one; never what changed. The zero id watches the whole account.
 	Watch(m MailboxID) (ch <-chan struct{}, stop func())
+	// SetRecent says that a session of the user has been told of the messages of m up
+	// to upTo. It waits for nothing and may be lost.
+	SetRecent(m MailboxID, user string, upTo UID)
 	// Derived returns the derived data (envelope, structure) stored for the content
 	// under that parser version; false when there is none. SetDerived keeps it,
 	// best effort, on this machine only.
@@ -70,6 +73,9 @@ type View interface {
 	// Expunged yields what was removed after since, in MODSEQ order; ErrBelowFloor
 	// when since is below the mailbox's TombstoneFloor.
 	Expunged(m MailboxID, since ModSeq) iter.Seq2[Tombstone, error]
+	// Recent is up to where a session of the user has been told of the messages of m,
+	// 0 if none has. It may be behind.
+	Recent(m MailboxID, user string) (UID, error)
 	// Open gives the content of a message, prefix first. It stays readable after
 	// the View is closed, until it is closed itself. Safe for concurrent use.
 	Open(ctx context.Context, msg Message) (Content, error)

@@ -2,7 +2,8 @@
 // what ENVELOPE and BODYSTRUCTURE say of them, what a section names, what SEARCH
 // compares, and what a delivery must know before it is proposed.
 //
-// It is not a mail composer, stores nothing and changes no octet. It follows
+// It is not a mail composer and stores nothing, and only [WithoutNUL] changes octets,
+// of a message that is yet to be stored. It follows
 // RFC 5322 and 6532 (headers), 2045-2049, 2231 and 2047 (MIME), and gives what
 // RFC 3501, 9051, 3516 (BINARY) and 5256 (SORT, THREAD) want.
 //

@@ -58,6 +58,7 @@ func (c *client) connect(ctx context.Context, until time.Time, alive <-chan time
 
 func (c *client) joined(up *upstream) {
 	c.upstream, c.tried = up, route.Route{Store: up.to.Store}
+	c.token.Fork = up.fork // with a token: the one it has
 	if c.began {
 		c.srv.counts.resumed.Add(1)
 		c.log.Debug("session goes on at another master", "machine", string(up.to.Master), "epoch", uint64(up.to.Epoch))
@@ -65,7 +66,12 @@ func (c *client) joined(up *upstream) {
 	c.began = true
 }
 
+// signOfLife shows a client that waits that somebody is there, unless it is inside a
+// response.
 func (c *client) signOfLife() error {
+	if c.midway {
+		return nil
+	}
 	if err := c.write(c.dialect.alive()); err != nil {
 		return err
 	}

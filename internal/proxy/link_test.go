@@ -63,7 +63,7 @@ func TestSessionsOverTheInternalPort(t *testing.T) {
 	c.Send("a IDLE\r\n")
 	expect(t, c, "+ idling")
 	other.OK("APPEND INBOX {14+}\r\nSubject: one\r\n")
-	expect(t, c, "* 1 EXISTS")
+	expect(t, c, "* 1 EXISTS", "* 1 RECENT")
 	c.Send("DONE\r\n")
 	expect(t, c, "a OK IDLE completed")
 	c.OK("FETCH 1 BODY[]")

@@ -9,7 +9,6 @@ import (
 // What becomes of a session whose stream to the master ended, all of it:
 //
 //	the master says               Gone, NotResumable, Violation, Broken: BYE
-//	inside a response             BYE: what is missing of its literal is not known here
 //	the token is too large, or
 //	does not follow               BYE
 //	else                          the session is opened at whoever is master; the
@@ -19,10 +18,9 @@ import (
 //	                              under its number
 //
 // To repeat a command is truthful: what changes state has one effect and one answer
-// under one number, and what only reads runs on the picture the client has, since
-// the next master adopts no other. Whole responses that were forwarded before the
-// break may come a second time, which IMAP allows of any FETCH, SEARCH, LIST and
-// STATUS response; all other answers are one unit.
+// under one number, and the next master begins with the picture that the client has.
+// Of an answer of one unit the client has all, with the tagged line, or nothing. A
+// FETCH goes on behind the last whole message, or inside the literal that broke off.
 
 // final is the reason to end the session that a master's word is; none if it may
 // go on elsewhere, or there later.
@@ -46,7 +44,7 @@ func (c *client) mayGoOn(f *flight, lost *lostError) error {
 	switch why := final(lost.reason); {
 	case why != none:
 		return &byeError{why, lost}
-	case c.midway:
+	case c.midway && c.token.Fetch.Inside == nil:
 		return &byeError{byeCut, lost}
 	case c.useless != nil:
 		return &byeError{byeResume, c.useless}

@@ -24,8 +24,11 @@ type relay struct {
 
 	n     uint32 // of the unit that comes next
 	unit  unit
-	left  int64 // of the literal that comes
-	quiet bool  // nothing was written since the last sign of life was due
+	whole bool           // the unit is, and waits for the next frame
+	delta session.Delta  // then: the unit's
+	left  int64          // of the literal that comes
+	again *session.Place // where the client waits inside a response; nil: it does not
+	quiet bool           // nothing was written since the last sign of life was due
 }
 
 // received is a frame, whose octets are valid until the next one is asked for.
@@ -35,7 +38,11 @@ type received struct {
 }
 
 func newRelay(c *client, f *flight, alive <-chan time.Time) *relay {
-	return &relay{c: c, f: f, alive: alive, frames: make(chan received, 1), next: make(chan struct{})}
+	r := &relay{c: c, f: f, alive: alive, frames: make(chan received, 1), next: make(chan struct{})}
+	if c.midway {
+		r.again = c.token.Fetch.Inside
+	}
+	return r
 }
 
 // run returns nil after the command's tagged line. A *lostError means that the
@@ -102,12 +109,11 @@ func (r *relay) loop(ctx context.Context) error {
 	}
 }
 
-// tick gives a sign of life if the client has heard nothing for long and is not
-// inside a response.
+// tick gives a sign of life if the client has heard nothing for long.
 func (r *relay) tick() error {
 	quiet := r.quiet
 	r.quiet = true
-	if !quiet || r.c.midway {
+	if !quiet {
 		return nil
 	}
 	return r.c.signOfLife()
@@ -123,21 +129,18 @@ func (r *relay) take(in received) (done bool, err error) {
 		return false, &lostError{f.Reason, fmt.Errorf("master: %s: %s", f.Reason, f.Text)}
 	}
 	r.f.until = time.Time{} // a master is at work
+	if r.whole {
+		if err := r.forward(); err != nil {
+			return false, err
+		}
+	}
 	switch f := in.frame.(type) {
 	case session.Unit:
 		return false, r.takeUnit(f)
 	case session.Stream:
-		if f.Command != r.f.number || !r.c.midway || r.left > 0 {
-			return false, r.violation("a literal where none was announced")
-		}
-		r.left = f.Length
-		return false, nil
+		return false, r.takeStream(f)
 	case session.Data:
-		if int64(len(f.Octets)) > r.left {
-			return false, r.violation("more octets than the literal has")
-		}
-		r.left -= int64(len(f.Octets))
-		return false, r.c.write(f.Octets)
+		return false, r.takeData(f)
 	case session.Done:
 		if f.Command != r.f.number || r.c.midway || r.unit.begun {
 			return false, r.violation("a tagged line of another command or inside a response")
@@ -152,28 +155,67 @@ func (r *relay) violation(text string) error {
 	return &lostError{session.Violation, fmt.Errorf("answer to command %d: %s", r.f.number, text)}
 }
 
-// takeUnit gathers a unit, and forwards it when it is whole.
+// takeUnit gathers a unit. One that is whole waits for what comes next, and is
+// forwarded together with it: so the last one, and with most commands the only one,
+// reaches the client together with the tagged line, or not at all. IDLE's go at once.
 func (r *relay) takeUnit(u session.Unit) error {
-	if u.Command != r.f.number || u.N != r.n || r.left > 0 {
+	if u.Command != r.f.number || u.N != r.n || r.left > 0 || r.again != nil {
 		return r.violation("a unit out of order")
 	}
 	octets := u.Octets
 	if !r.unit.begun && r.f.idle {
 		octets = r.mayWait(octets)
 	}
-	if !u.Last {
-		return r.unit.add(r.c, octets)
+	if err := r.unit.add(r.c, octets); err != nil || !u.Last {
+		return err
 	}
 	r.n++
-	if err := r.unit.forward(r.c, octets); err != nil {
+	r.whole, r.delta = true, u.Delta
+	if r.f.idle {
+		return r.forward()
+	}
+	return nil
+}
+
+// forward writes the unit that is whole.
+func (r *relay) forward() error {
+	r.whole = false
+	if err := r.unit.forward(r.c); err != nil {
 		return err
 	}
 	if r.unit.size > 0 {
 		r.c.midway = r.c.dialect.unfinished(r.unit.tail)
 	}
 	r.unit.drop(r.c)
-	r.apply(u.Delta)
+	r.apply(r.delta)
+	if !r.c.midway {
+		r.c.token.Fetch.Inside = nil
+	}
 	return nil
+}
+
+// takeStream begins a literal, or goes on in the one that the client is inside of.
+func (r *relay) takeStream(s session.Stream) error {
+	at := &session.Place{UID: s.UID, Item: s.Item, Octet: s.Offset, Length: s.Length}
+	switch {
+	case s.Command != r.f.number || !r.c.midway || r.left > 0:
+		return r.violation("a literal where none was announced")
+	case r.again == nil && s.Offset != 0, r.again != nil && *r.again != *at:
+		return r.violation("a literal that begins at another place")
+	}
+	r.left = s.Length - s.Offset
+	r.again, r.c.token.Fetch.Inside = nil, at
+	return nil
+}
+
+func (r *relay) takeData(d session.Data) error {
+	n := int64(len(d.Octets))
+	if n == 0 || n > r.left {
+		return r.violation("no octets, or more than the literal has")
+	}
+	r.left -= n
+	r.c.token.Fetch.Inside.Octet += n
+	return r.c.write(d.Octets)
 }
 
 // mayWait sees the continuation that lets the client wait, and takes it out the
@@ -198,7 +240,7 @@ func (r *relay) takeDone(d session.Done) error {
 		return err
 	}
 	r.apply(d.Delta)
-	c.token.LastCommand = r.f.number
+	c.token.Complete(r.f.number)
 	if c.dialect.understood(line) {
 		c.errors = 0
 		return nil

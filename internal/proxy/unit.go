@@ -10,21 +10,22 @@ import (
 
 // Bounds of a unit that comes in several frames.
 const (
+	unitKept   = 256 << 10 // of memory from unit to unit
 	unitMemory = 1 << 20   // above it, it is spooled
 	unitLimit  = 256 << 20 // above it, something is wrong
 	tailSize   = 64        // longer than any announcement of a literal
 )
 
-// unit is response octets until they are whole. The zero value is an empty one.
+// unit is response octets until they are forwarded. The zero value is an empty one.
 type unit struct {
 	begun bool
 	size  int64
 	mem   []byte
 	file  *spool.File
-	tail  []byte // the last octets of what was forwarded
+	tail  []byte // the last octets
 }
 
-// add takes octets that are not the last.
+// add takes octets.
 func (u *unit) add(c *client, p []byte) error {
 	u.begun = true
 	u.size += int64(len(p))
@@ -48,22 +49,12 @@ func (u *unit) add(c *client, p []byte) error {
 	return nil
 }
 
-// forward writes all of it, the last octets being p. A unit that came in one frame
-// is not copied.
-func (u *unit) forward(c *client, p []byte) error {
-	u.size += int64(len(p))
-	if u.begun {
-		u.keepTail(p)
-	} else {
-		u.tail = p[max(0, len(p)-tailSize):]
-	}
+// forward writes all of it.
+func (u *unit) forward(c *client) error {
 	if err := c.write(u.mem); err != nil {
 		return err
 	}
-	if err := u.copyFile(c); err != nil {
-		return err
-	}
-	return c.write(p)
+	return u.copyFile(c)
 }
 
 // copyFile writes what was spooled. Its error leaves the client with part of a
@@ -88,12 +79,15 @@ func (u *unit) keepTail(p []byte) {
 	u.tail = u.tail[max(0, len(u.tail)-tailSize):]
 }
 
-// drop forgets the unit.
+// drop forgets the unit. Some memory is kept for the next one.
 func (u *unit) drop(c *client) {
 	if u.file != nil {
 		if err := u.file.Close(); err != nil {
 			c.log.Warn("spooled octets could not be removed", "err", err)
 		}
 	}
-	*u = unit{}
+	*u = unit{mem: u.mem[:0], tail: u.tail[:0]}
+	if cap(u.mem) > unitKept {
+		u.mem = nil
+	}
 }

@@ -14,6 +14,7 @@ import (
 type upstream struct {
 	Backend
 	to     route.Route
+	fork   uint64 // of the account
 	detach func()
 }
 
@@ -56,7 +57,7 @@ func (s *Server) open(ctx context.Context, r route.Route, o session.Open) (*upst
 		return nil, fmt.Errorf("open session at %s: %w", r.Master, err)
 	}
 	r.Epoch = max(r.Epoch, opened.Epoch)
-	return &upstream{Backend: b, to: r, detach: s.stores.attach(r, b.Abort)}, nil
+	return &upstream{Backend: b, to: r, fork: opened.Fork, detach: s.stores.attach(r, b.Abort)}, nil
 }
 
 // handshake sends Open. With an error Opened has at most the epoch that the machine

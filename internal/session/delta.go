@@ -16,6 +16,7 @@ type Delta struct {
 	Announced *Announced   // what is new of the selected one
 	Saved     *mail.UIDSet // "$"
 	IdleTag   *string      // "" : IDLE has ended
+	Fetched   *mail.UID    // FETCH has answered for messages up to here
 }
 
 // The bits that say which fields follow, in this order.
@@ -26,6 +27,7 @@ const (
 	hasAnnounced
 	hasSaved
 	hasIdleTag
+	hasFetched
 
 	allFields = 1<<iota - 1
 )
@@ -36,6 +38,7 @@ func (d *Delta) IsZero() bool { return d.fields() == 0 }
 func (d *Delta) fields() (bits uint64) {
 	for i, set := range [...]bool{
 		d.Enabled != nil, d.Selected != nil, d.Closed, d.Announced != nil, d.Saved != nil, d.IdleTag != nil,
+		d.Fetched != nil,
 	} {
 		if set {
 			bits |= 1 << i
@@ -65,6 +68,9 @@ func (d *Delta) Append(dst []byte) []byte {
 	}
 	if d.IdleTag != nil {
 		dst = appendString(dst, *d.IdleTag)
+	}
+	if d.Fetched != nil {
+		dst = binary.AppendUvarint(dst, uint64(*d.Fetched))
 	}
 	return dst
 }
@@ -100,6 +106,10 @@ func DecodeDelta(b []byte) (Delta, error) {
 		s := d.string(maxName)
 		out.IdleTag = &s
 	}
+	if bits&hasFetched != 0 {
+		u := mail.UID(d.u32())
+		out.Fetched = &u
+	}
 	if err := d.err("delta"); err != nil {
 		return Delta{}, err
 	}
@@ -131,6 +141,9 @@ func (t *Token) Apply(d Delta) error {
 	if d.IdleTag != nil {
 		t.IdleTag = *d.IdleTag
 	}
+	if d.Fetched != nil {
+		t.Fetch = Progress{Whole: *d.Fetched}
+	}
 	return nil
 }
 
@@ -150,5 +163,8 @@ func (e *Delta) Merge(d Delta) {
 	}
 	if d.IdleTag != nil {
 		e.IdleTag = d.IdleTag
+	}
+	if d.Fetched != nil {
+		e.Fetched = d.Fetched
 	}
 }

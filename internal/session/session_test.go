@@ -35,6 +35,7 @@ var (
 		Saved:    mail.NewUIDSet(mail.UIDRange{Lo: 3, Hi: 3}, mail.UIDRange{Lo: 5, Hi: 1<<32 - 1}),
 		Contexts: []Context{{"c1", []byte("c1 SEARCH ALL"), mail.NewUIDSet(mail.UIDRange{Lo: 1, Hi: 2})}},
 		Notify:   []byte("x"), NotifySeq: 5, IdleTag: "i1",
+		Fetch: Progress{Whole: 7, Inside: &Place{UID: 9, Item: 1, Octet: 300, Length: 70000}},
 	}
 	frames = []struct {
 		name  string
@@ -51,6 +52,7 @@ var (
 		{"end of idle", EndIdle{Number: 2}},
 		{"close", Close{}},
 		{"unit", Unit{Command: 1, N: 2, Last: true, Octets: []byte("* 3 EXISTS\r\n"), Delta: Delta{Announced: &announced}}},
+		{"unit of a fetch", Unit{Command: 1, Last: true, Octets: []byte("* 1 FETCH (UID 7)\r\n"), Delta: Delta{Fetched: ptr(mail.UID(7))}}},
 		{"unit, first part", Unit{Command: 1, Octets: []byte("* SEARCH 1")}},
 		{"stream", Stream{Command: 1, UID: 5, Item: 1, Offset: 1 << 33, Length: 1 << 34}},
 		{"data", Data{Octets: []byte("Subject: x\r\n")}},
@@ -187,6 +189,20 @@ func TestTokenFollowsTheDeltas(t *testing.T) {
 	}
 	if err := tok.Apply(Delta{Closed: true}); err != nil || tok.Selected != nil || tok.Saved != nil {
 		t.Errorf("closed: %+v, %v", tok, err)
+	}
+}
+
+func TestTokenFollowsAFetch(t *testing.T) {
+	var tok Token
+	if err := tok.Apply(Delta{Fetched: ptr(mail.UID(5))}); err != nil || tok.Fetch != (Progress{Whole: 5}) {
+		t.Errorf("got %+v, %v", tok.Fetch, err)
+	}
+	tok.Fetch.Inside = &Place{UID: 6}
+	if err := tok.Apply(Delta{Fetched: ptr(mail.UID(6))}); err != nil || tok.Fetch != (Progress{Whole: 6}) {
+		t.Errorf("after the message: %+v, %v", tok.Fetch, err)
+	}
+	if tok.Complete(9); tok.Fetch != (Progress{}) || tok.LastCommand != 9 {
+		t.Errorf("after the command: %+v", tok)
 	}
 }
 

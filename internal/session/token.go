@@ -45,6 +45,7 @@ type Token struct {
 	User, By    string
 	Enabled     Features
 	LastCommand uint64    // the last one with a forwarded Done
+	Fetch       Progress  // of the command after it, if that is a FETCH
 	Selected    *Selected // nil: no mailbox
 	Saved       mail.UIDSet
 	Contexts    []Context
@@ -117,6 +118,7 @@ func (t *Token) Append(dst []byte) ([]byte, error) {
 	dst = appendString(dst, t.Notify)
 	dst = binary.AppendUvarint(dst, uint64(t.NotifySeq))
 	dst = appendString(dst, t.IdleTag)
+	dst = t.Fetch.append(dst)
 	if n := len(dst) - start; n > MaxToken {
 		return dst[:start], fmt.Errorf("encode token of %d octets: %w", n, ErrTokenSize)
 	}
@@ -146,6 +148,7 @@ func DecodeToken(b []byte) (*Token, error) {
 	t.Notify = d.octets(MaxToken)
 	t.NotifySeq = mail.ModSeq(d.u63())
 	t.IdleTag = d.string(maxName)
+	t.Fetch = d.progress()
 	if err := d.err("token"); err != nil {
 		return nil, err
 	}

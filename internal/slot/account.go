@@ -81,6 +81,21 @@ func (a *account) Watch(m mail.MailboxID) (<-chan struct{}, func()) {
 	return a.slot.watchers.Watch(a.id, m)
 }
 
+// SetRecent implements mail.Account.
+func (a *account) SetRecent(m mail.MailboxID, user string, upTo mail.UID) {
+	inc := a.slot.current()
+	if inc == nil {
+		return
+	}
+	p, err := inc.builder.Recent(a.id, m, user, upTo)
+	if err == nil {
+		_, err = inc.enqueue(p, 0) // nobody waits for its outcome
+	}
+	if err != nil {
+		inc.log.Debug("recent mark not kept", "err", err)
+	}
+}
+
 // Derived implements mail.Account.
 func (a *account) Derived(e mail.EmailID, version uint32) ([]byte, bool) {
 	inc := a.slot.current()

@@ -34,8 +34,17 @@ func (inc *incarnation) propose(ctx context.Context, bodies []mail.Body, build f
 
 // submit brings a proposal into the journal, under the epoch given if any.
 func (inc *incarnation) submit(ctx context.Context, p *state.Proposal, under cluster.Epoch) (state.Outcome, error) {
-	if err := inc.roomFor(p.Op); err != nil {
+	pr, err := inc.enqueue(p, under)
+	if err != nil {
 		return state.Outcome{}, err
+	}
+	return pr.await(ctx, inc.queue)
+}
+
+// enqueue hands a proposal to the loop. Its outcome need not be awaited.
+func (inc *incarnation) enqueue(p *state.Proposal, under cluster.Epoch) (*proposal, error) {
+	if err := inc.roomFor(p.Op); err != nil {
+		return nil, err
 	}
 	level := cluster.Level(p.Op.Level)
 	pr := newProposal(under, len(p.Chunks)+1)
@@ -45,10 +54,10 @@ func (inc *incarnation) submit(ctx context.Context, p *state.Proposal, under clu
 	}
 	pr.records = append(pr.records, journal.Record{Kind: journal.KindOperation, Level: level, Payload: p.Encoded})
 	if err := inc.put(pr); err != nil {
-		return state.Outcome{}, err
+		return nil, err
 	}
 	inc.counts.operations.Add(1)
-	return pr.await(ctx, inc.queue)
+	return pr, nil
 }
 
 func (inc *incarnation) put(pr *proposal) error {

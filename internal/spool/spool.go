@@ -98,8 +98,15 @@ func (f *File) Write(p []byte) (int, error) {
 // Size is the number of octets written.
 func (f *File) Size() int64 { return f.size }
 
-// Open reads the file from its beginning. Nothing may be written any more.
-func (f *File) Open() (io.ReadCloser, error) {
+// Reader reads a file from its beginning, or at any place.
+type Reader = interface {
+	io.ReadCloser
+	io.ReaderAt
+}
+
+// Open reads the file from its beginning, or at any place. Nothing may be written
+// any more.
+func (f *File) Open() (Reader, error) {
 	r, err := f.dir.fs.Open(f.path)
 	if err != nil {
 		return nil, fmt.Errorf("open spool file: %w", err)

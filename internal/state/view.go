@@ -307,8 +307,7 @@ func (v *View) Open(ctx context.Context, msg mail.Message) (mail.Content, error)
 	return v.open(ctx, msg)
 }
 
-// Recent returns a user's \Recent watermark in a mailbox: messages above it are
-// recent. It may be behind after a crash.
+// Recent implements mail.View.
 func (v *View) Recent(id mail.MailboxID, user string) (mail.UID, error) {
 	b, err := v.r.Get(mailboxKey(nil, v.id, kindRecent, id).string(user))
 	if err != nil || b == nil {

@@ -85,6 +85,13 @@ func (a *Account) Watch(m mail.MailboxID) (ch <-chan struct{}, stop func()) {
 	return a.server.watchers.Watch(a.id, m)
 }
 
+// SetRecent implements mail.Account. The twin has no reason to lose it.
+func (a *Account) SetRecent(m mail.MailboxID, user string, upTo mail.UID) {
+	if p, err := a.server.builder.Recent(a.id, m, user, upTo); err == nil {
+		_, _ = a.server.commit(p) // the mailbox may be gone
+	}
+}
+
 // Derived implements mail.Account.
 func (a *Account) Derived(e mail.EmailID, version uint32) ([]byte, bool) {
 	a.server.mu.RLock()

@@ -9,6 +9,23 @@ import (
 )
 
 var flagProperties = []property{
+	{"the recent mark is a user's and only rises", func(f *fixture) {
+		f.add("INBOX", 0, 0)
+		inbox := f.id("INBOX")
+		before := f.account()
+		f.acct.SetRecent(inbox, "ann", 2)
+		f.acct.SetRecent(inbox, "ann", 1)
+		f.acct.SetRecent(mail.MailboxID{9}, "ann", 1)
+		f.do(mail.Subscribe{Name: "INBOX", On: true}) // comes after them
+		for user, want := range map[string]mail.UID{"ann": 2, "bob": 0} {
+			got, err := f.view().Recent(inbox, user)
+			if err != nil {
+				f.Fatal(err)
+			}
+			equal(f, "mark of "+user, got, want)
+		}
+		equal(f, "account", f.account(), before)
+	}},
 	{"store sets, adds and removes, and says which changed", func(f *fixture) {
 		f.add("INBOX", 0, mail.Seen, mail.Flagged)
 		box := f.id("INBOX")
