@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/tandemail/tandemail/internal/accept"
 	"github.com/tandemail/tandemail/internal/line"
 )
 
@@ -44,7 +45,8 @@ type conn struct {
 // errClose ends the connection in order, after a reply has said so.
 var errClose = errors.New("connection closed by us")
 
-func (c *conn) serve(ctx context.Context) {
+// Serve implements accept.Conn.
+func (c *conn) Serve(ctx context.Context) {
 	defer c.end()
 	defer func() {
 		if p := recover(); p != nil {
@@ -66,10 +68,16 @@ func (c *conn) serve(ctx context.Context) {
 	}
 }
 
+// Interrupt implements accept.Conn.
+func (c *conn) Interrupt() { c.lc.Interrupt() }
+
+// Close implements accept.Conn.
+func (c *conn) Close() error { return c.lc.Close() }
+
 func (c *conn) begin(ctx context.Context) error {
 	c.hash = sha256.New()
 	remote := c.lc.Raw().RemoteAddr()
-	c.trusted = c.srv.cfg.Trusted != nil && c.srv.cfg.Trusted(remote)
+	c.trusted = c.srv.cfg.trusts(accept.Address(c.lc.Raw()))
 	be, err := c.srv.cfg.Backend.NewSession(ctx, ConnInfo{Remote: remote, Local: c.lc.Raw().LocalAddr(), Trusted: c.trusted})
 	if err != nil {
 		c.log.Warn("LMTP session refused", "err", err)

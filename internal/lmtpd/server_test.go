@@ -12,6 +12,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -127,6 +128,17 @@ func TestConnectionsOverTheLimitGet421(t *testing.T) {
 	b.hello()
 	c := dial(t, addr)
 	c.expect("421 4.3.2 mx.test too many connections, try again later")
+	a.send("NOOP\r\n")
+	a.expect("250 2.0.0 ok")
+}
+
+func TestConnectionsOfOneAddressOverTheLimitGet421(t *testing.T) {
+	cfg := testConfig(newRecorder())
+	cfg.MaxPerAddress, cfg.Trusted = 1, func(netip.Addr) bool { return false }
+	addr := serve(t, cfg)
+	a := dial(t, addr)
+	a.hello()
+	dial(t, addr).expect("421 4.3.2 mx.test too many connections of one address, try again later")
 	a.send("NOOP\r\n")
 	a.expect("250 2.0.0 ok")
 }
