@@ -15,7 +15,6 @@ import (
 	"github.com/hashicorp/yamux"
 
 	"github.com/tandemail/tandemail/internal/accept"
-	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/pki"
 )
 
@@ -95,11 +94,16 @@ func (c *incoming) Serve(context.Context) {
 // Interrupt implements accept.Conn.
 func (c *incoming) Interrupt() { c.cancel() }
 
-// Disconnect closes the connections of a machine, e.g. one that was struck from
-// the membership: Allowed is asked only in handshakes.
-func (s *Server) Disconnect(m cluster.Machine) {
+// Recheck asks Allowed again and closes the connections of machines that are no
+// longer: it is asked in handshakes otherwise. Call it when the membership changes.
+func (s *Server) Recheck() {
 	for _, c := range s.conns.All() {
-		if p := c.peer.Load(); p != nil && p.Machine == m {
+		p := c.peer.Load()
+		if p == nil {
+			continue
+		}
+		if err := s.cfg.Allowed(p.Machine, p.Key); err != nil {
+			s.log.Warn("internal connection ended", "machine", string(p.Machine), "remote", c.RemoteAddr().String(), "err", err)
 			_ = c.Close()
 		}
 	}
@@ -122,6 +126,10 @@ func (s *Server) serve(ctx context.Context, nc *incoming) {
 		return
 	}
 	nc.peer.Store(&peer)
+	if err := s.cfg.Allowed(peer.Machine, peer.Key); err != nil { // a Recheck during the handshake missed it
+		log.Warn("internal connection refused", "machine", string(peer.Machine), "err", err)
+		return
+	}
 	log = log.With("machine", string(peer.Machine))
 	if cs.NegotiatedProtocol == alpnRaw {
 		s.serveStream(ctx, log, t, peer, s.cfg.Raw, false)
