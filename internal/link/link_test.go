@@ -306,6 +306,29 @@ func TestBadConnectionsAreLoggedAndHarmNobody(t *testing.T) {
 	exchange(t, st, "still here", "m2 to echo :still here")
 }
 
+func TestPeerThatDoesNotShakeHandsIsCutOff(t *testing.T) {
+	s := newSite(t)
+	m2 := s.machine("m2")
+	addr, _ := start(t, ServerConfig{
+		Identity: s.machine("m1"), HandshakeTimeout: 50 * time.Millisecond, Raw: map[string]Handler{"echo": echoStream},
+	}, "127.0.0.1:0")
+	silent, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	headless, err := tls.Dial("tcp", addr, m2.Client("m1", anyone, alpnRaw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, nc := range map[string]net.Conn{"silent": silent, "without a header": headless} {
+		_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.Copy(io.Discard, nc); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: still connected", name)
+		}
+		_ = nc.Close()
+	}
+}
+
 func TestRecheckEndsTheConnectionsOfMachinesThatWereStruck(t *testing.T) {
 	s := newSite(t)
 	var struck atomic.Bool

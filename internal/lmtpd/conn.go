@@ -61,7 +61,7 @@ func (c *conn) Serve(ctx context.Context) {
 		if err == nil {
 			continue
 		}
-		if !errors.Is(err, errClose) && !errors.Is(err, io.EOF) {
+		if c.farewell(err); !errors.Is(err, errClose) && !errors.Is(err, io.EOF) && !errors.Is(err, line.ErrInterrupted) {
 			c.log.Info("LMTP connection ended", "err", err)
 		}
 		return
@@ -119,18 +119,25 @@ func (c *conn) next(ctx context.Context) error {
 	case errors.Is(err, line.ErrTooLong):
 		c.confirmIfProven()
 		return c.bad(replyLineTooLong)
-	case errors.Is(err, line.ErrInterrupted):
-		c.bye("4.3.2", "shutting down")
-		return errClose
-	case errors.Is(err, line.ErrIdle), errors.Is(err, line.ErrSlow):
-		c.bye("4.4.2", "timeout")
-		return err
 	default:
 		return err
 	}
 	c.confirmIfProven()
 	verb, arg, _ := strings.Cut(strings.TrimRight(string(b), " \t"), " ")
 	return c.obey(ctx, strings.ToUpper(verb), arg)
+}
+
+// farewell tells the peer why its connection ends, if it was not told and may still
+// be there.
+func (c *conn) farewell(err error) {
+	switch {
+	case errors.Is(err, line.ErrInterrupted):
+		c.bye("4.3.2", "shutting down")
+	case errors.Is(err, line.ErrIdle), errors.Is(err, line.ErrSlow):
+		c.bye("4.4.2", "timeout")
+	case errors.Is(err, line.ErrFlood):
+		c.bye("4.3.4", "far beyond the limit")
+	}
 }
 
 // bye answers 421.

@@ -275,29 +275,6 @@ func TestIdleClientGets421(t *testing.T) {
 	})
 }
 
-func TestClientOfOneOctetAMinuteIsCutOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		rec := newRecorder()
-		peer, stop := pipeServer(t, testConfig(rec))
-		defer stop()
-		out := readAll(peer)
-		begin := time.Now()
-		_, err := io.WriteString(peer, "LHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@y>\r\nDATA\r\n")
-		for err == nil {
-			time.Sleep(time.Minute) // virtual
-			_, err = peer.Write([]byte("x"))
-		}
-		<-out
-		<-rec.logout
-		if took := time.Since(begin); took > 5*time.Minute {
-			t.Fatalf("held for %v", took)
-		}
-		if got := rec.seen(); !slices.Contains(got, "reset") || slices.Contains(got, "abandon") {
-			t.Fatalf("got %q", got)
-		}
-	})
-}
-
 func TestShutdownEndsTheDeliveryUnderWayAndTells421(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rec := newRecorder()
