@@ -35,7 +35,7 @@ type courier struct {
 
 // run delivers until ctx ends.
 func (k *courier) run(ctx context.Context) {
-	defer k.disconnect()
+	defer k.quit()
 	for i := 0; ctx.Err() == nil && k.left.Add(-1) >= 0; i++ {
 		token := ledger.Token(fmt.Sprintf("d-%d-%d", k.n, i))
 		if k.rng.IntN(10) == 0 {
@@ -117,6 +117,16 @@ func (k *courier) connect(ctx context.Context) bool {
 		}
 	}
 	return true
+}
+
+// quit ends in order. Without QUIT nobody can know that the last replies were read,
+// and the same octets from another courier would be taken for a repetition of ours.
+func (k *courier) quit() {
+	if k.lmtp != nil {
+		_ = k.conn.SetDeadline(time.Now().Add(dialTime))
+		_ = k.lmtp.Quit() // the machine may be gone
+	}
+	k.disconnect()
 }
 
 func (k *courier) disconnect() {

@@ -3,11 +3,12 @@ package app
 import (
 	"context"
 	"crypto/rand"
-	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"time"
 
+	"github.com/tandemail/tandemail/internal/accept"
 	"github.com/tandemail/tandemail/internal/config"
 	"github.com/tandemail/tandemail/internal/deliver"
 	"github.com/tandemail/tandemail/internal/lmtpd"
@@ -59,27 +60,14 @@ func (m *machine) serveLMTP(g *group) error {
 	return nil
 }
 
-// trusted says which peers may use XFORWARD: loopback and the configured networks.
-func (m *machine) trusted() func(net.Addr) bool {
+// trusted says which peers may use XFORWARD, and are not counted: loopback and the configured networks.
+func (m *machine) trusted() func(netip.Addr) bool {
 	var nets []netip.Prefix
 	for _, s := range m.cfg.Mail.Trusted {
 		nets = append(nets, netip.MustParsePrefix(s)) // checked with the configuration
 	}
-	return func(a net.Addr) bool {
-		ap, err := netip.ParseAddrPort(a.String())
-		if err != nil {
-			return false
-		}
-		ip := ap.Addr().Unmap()
-		if ip.IsLoopback() {
-			return true
-		}
-		for _, n := range nets {
-			if n.Contains(ip) {
-				return true
-			}
-		}
-		return false
+	return func(a netip.Addr) bool {
+		return accept.Loopback(a) || slices.ContainsFunc(nets, func(n netip.Prefix) bool { return n.Contains(a) })
 	}
 }
 

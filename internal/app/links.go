@@ -12,7 +12,6 @@ import (
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/host"
 	"github.com/tandemail/tandemail/internal/link"
-	"github.com/tandemail/tandemail/internal/pki"
 )
 
 // Services of the internal port.
@@ -44,9 +43,6 @@ func (m *machine) buildLinks(*group) error {
 	return nil
 }
 
-// allowed: every machine that the cluster's CA has certified is a member.
-func (m *machine) allowed(cluster.Machine, pki.KeyID) error { return nil }
-
 func (m *machine) address(name cluster.Machine) (string, error) {
 	rec, ok := m.routes.Machine(name)
 	if !ok || rec.Link == "" {
@@ -73,6 +69,7 @@ func (m *machine) serveLink(g *group) error {
 		return err
 	}
 	g.run("internal port", func(ctx context.Context) error { return srv.Serve(ctx, ln) })
+	g.run("membership of peers", func(ctx context.Context) error { return eachChange(ctx, m.routes, srv.Recheck) })
 	return nil
 }
 

@@ -5,12 +5,15 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/config"
 	"github.com/tandemail/tandemail/internal/coord"
+	"github.com/tandemail/tandemail/internal/pki"
+	"github.com/tandemail/tandemail/internal/route"
 )
 
 const (
@@ -69,9 +72,43 @@ func (m *machine) putMachine(ctx context.Context, change func(*coord.MachineReco
 	return m.changeMachine(ctx, m.name, func(rec *coord.MachineRecord) {
 		rec.Machine, rec.Zone = m.name, cluster.Zone(m.cfg.Zone)
 		rec.Link, rec.HTTP = m.cfg.Listen.Internal, m.cfg.Listen.HTTP
+		rec.Key = m.identity.Key.String()
 		rec.Storage, rec.Control = m.cfg.Has(config.RoleStorage), m.cfg.Control.Member != nil
 		change(rec)
 	})
+}
+
+var (
+	errNoMember = errors.New("not a member of this cluster")
+	errOtherKey = errors.New("the cluster knows this machine by another key")
+)
+
+// allowed asks the membership: a member is who has a record, with its key. A machine that cannot
+// read the records, because it starts while the coordinator is away, takes every
+// machine that the cluster's CA has certified until it can: its partners must be
+// able to go on with it.
+func (m *machine) allowed(peer cluster.Machine, key pki.KeyID) error {
+	rec, member := m.routes.Machine(peer)
+	switch {
+	case !member && m.routes.Listed():
+		return errNoMember
+	case member && rec.Key != "" && rec.Key != key.String():
+		return errOtherKey
+	}
+	return nil
+}
+
+// eachChange calls f now and at each change of the table, until ctx ends.
+func eachChange(ctx context.Context, t *route.Table, f func()) error {
+	for {
+		changed := t.Changed()
+		f()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 const maxAttempts = 10

@@ -20,6 +20,7 @@ import (
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/config"
 	"github.com/tandemail/tandemail/internal/controller"
+	"github.com/tandemail/tandemail/internal/coord"
 	"github.com/tandemail/tandemail/internal/coord/etcd"
 	"github.com/tandemail/tandemail/internal/deliver"
 	"github.com/tandemail/tandemail/internal/directory"
@@ -43,7 +44,8 @@ type machine struct {
 	name     cluster.Machine
 	log      *slog.Logger
 	identity *pki.Identity
-	coord    *etcd.Client
+	etcd     *etcd.Client // what coord is; closed at the end
+	coord    coord.Coord
 	routes   *route.Table
 	users    *directory.Directory
 	auth     *auth.Authenticator
@@ -101,7 +103,7 @@ func (m *machine) connect(g *group) error {
 	if err != nil {
 		return err
 	}
-	m.coord, m.routes = c, route.New()
+	m.etcd, m.coord, m.routes = c, c, route.New()
 	g.run("routes", func(ctx context.Context) error { return m.routes.Run(ctx, c) })
 	return nil
 }
@@ -164,8 +166,8 @@ func (m *machine) close() error {
 	if m.pool != nil {
 		errs = append(errs, m.pool.Close())
 	}
-	if m.coord != nil {
-		errs = append(errs, m.coord.Close())
+	if m.etcd != nil {
+		errs = append(errs, m.etcd.Close())
 	}
 	return errors.Join(errs...)
 }

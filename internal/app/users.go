@@ -57,8 +57,11 @@ func (b *backend) AddUser(ctx context.Context, n api.NewUser) (api.User, error) 
 	if n.Password == "" {
 		return api.User{}, &api.Error{Status: http.StatusBadRequest, Message: "a user needs a password"}
 	}
-	if _, err := b.users.Lookup(ctx, n.Address); err == nil {
+	switch _, err := b.users.Lookup(ctx, n.Address); {
+	case err == nil:
 		return api.User{}, userError(n.Address, directory.ErrExists)
+	case !errors.Is(err, directory.ErrNoUser):
+		return api.User{}, userError(n.Address, err) // before there is an account without a user
 	}
 	credential, err := b.hasher.Hash(ctx, n.Password)
 	if err != nil {

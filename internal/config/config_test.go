@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"strings"
@@ -68,6 +69,8 @@ func TestEveryErrorIsReportedWithItsLine(t *testing.T) {
 	}
 }
 
+// FuzzParse: any octets give a configuration, or problems that each have a file, a
+// line that is there, and a text.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(good(f)))
 	f.Add([]byte("[a\nb = [1, {c = 2}]\n"))
@@ -76,6 +79,16 @@ func FuzzParse(f *testing.F) {
 		c, err := Parse("x", b)
 		if (c == nil) == (err == nil) {
 			t.Fatalf("config %v with error %v", c, err)
+		}
+		var problems Problems
+		if err != nil && (!errors.As(err, &problems) || len(problems) == 0) {
+			t.Fatalf("error of no kind: %v", err)
+		}
+		lines := bytes.Count(b, []byte("\n")) + 1
+		for _, p := range problems {
+			if p.File != "x" || p.Text == "" || p.Line < 0 || p.Line > lines {
+				t.Fatalf("%+v in a file of %d lines", p, lines)
+			}
 		}
 	})
 }

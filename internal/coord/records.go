@@ -18,6 +18,9 @@ type MachineRecord struct {
 	// Link and HTTP are host:port of the internal port and of the API.
 	Link string `json:"link"`
 	HTTP string `json:"http"`
+	// Key names the public key of its certificate, in hexadecimal; "" in records of
+	// releases that did not write it.
+	Key string `json:"key,omitempty"`
 	// Storage and Control are the roles it runs that decisions depend on.
 	Storage bool `json:"storage"`
 	Control bool `json:"control"`

@@ -29,8 +29,9 @@ type Spool interface {
 }
 
 // Collector gathers whole commands from a stream that comes in pieces. It holds
-// at most Limits.Line octets of text and Limits.Literals literals of
-// Limits.Memory octets each, together no more than Limits.Message.
+// at most Limits.Line octets of text and Limits.Memory of literals in memory, and
+// spools messages beyond that; all literals together are no more than one message
+// and one argument may be. Without a spool all of that is in memory.
 type Collector struct {
 	limits   Limits
 	newSpool func(size int64) (Spool, error)
@@ -38,7 +39,8 @@ type Collector struct {
 	scan    Scanner
 	raw     Raw
 	spool   Spool
-	memory  int64
+	total   int64 // octets of literals
+	memory  int64 // of them in memory
 	refusal *SyntaxError
 	skipped int64
 }
@@ -83,7 +85,7 @@ func (c *Collector) Idle() bool {
 }
 
 func (c *Collector) reset() {
-	c.raw, c.spool, c.memory, c.refusal, c.skipped = Raw{}, nil, 0, nil, 0
+	c.raw, c.spool, c.total, c.memory, c.refusal, c.skipped = Raw{}, nil, 0, 0, nil, 0
 	c.scan.Reset()
 }
 
@@ -154,7 +156,8 @@ func (c *Collector) announced() (Step, error) {
 	}
 	l := Literal{Announcement: a}
 	c.spool = nil
-	if a.Size > c.limits.Memory && c.newSpool != nil {
+	c.total += a.Size
+	if c.memory+a.Size > c.limits.Memory && c.newSpool != nil {
 		s, err := c.newSpool(a.Size)
 		if err != nil {
 			return NeedMore, fmt.Errorf("make spool of %d octets: %w", a.Size, err)
@@ -172,9 +175,9 @@ func (c *Collector) announced() (Step, error) {
 }
 
 func (c *Collector) check(a Announcement) {
-	limit := c.limits.String
+	limit, together := c.limits.String, max(c.limits.Memory, c.limits.String)
 	if takesMessages(nameOf(c.raw.Text)) {
-		limit = c.limits.Message
+		limit, together = c.limits.Message, c.limits.Message+c.limits.String
 	}
 	switch {
 	case c.refusal != nil:
@@ -185,8 +188,9 @@ func (c *Collector) check(a Announcement) {
 		c.refuse(fmt.Sprintf("Non-synchronizing literal is larger than %d octets", c.limits.NonSync))
 	case len(c.raw.Literals) >= c.limits.Literals:
 		c.refuse("Too many literals")
-	case c.memory+a.Size > c.limits.Message && c.newSpool == nil:
-		c.refuse("Literals are too large together")
+	case c.total+a.Size > together:
+		c.refuse(fmt.Sprintf("Literals are larger than %d octets together", together))
+		c.refusal.Code = CodeTooBig
 	}
 }
 

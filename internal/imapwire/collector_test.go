@@ -102,6 +102,41 @@ func TestLargeMessagesAreSpooledAndSentOnUnchanged(t *testing.T) {
 	}
 }
 
+func TestLiteralsOfOneCommandAreBoundedTogether(t *testing.T) {
+	var spools []*memorySpool
+	limits := Limits{String: 100, Memory: 150, Message: 1000}
+	c := NewCollector(limits, func(int64) (Spool, error) {
+		spools = append(spools, new(memorySpool))
+		return spools[len(spools)-1], nil
+	})
+	octets := func(n int) string { return fmt.Sprintf("{%d+}\r\n%s", n, strings.Repeat("x", n)) }
+	// Arguments stay in memory.
+	got := feed(c, "a X "+octets(100)+" "+octets(50)+"\r\nb X "+octets(100)+" "+octets(51)+"\r\n", 1000)
+	if len(got) != 2 || got[1] != "refused b: Literals are larger than 150 octets together" || len(spools) != 0 {
+		t.Errorf("arguments: %q, %d spools", got, len(spools))
+	}
+	// Messages go to the spool when memory is full, and are bounded there.
+	in := "a APPEND x " + octets(100) + " " + octets(51) + " " + octets(949)
+	if _, step, err := c.Feed([]byte(in + "\r\n")); step != Whole || err != nil {
+		t.Fatal(step, err)
+	}
+	raw := c.Take()
+	if raw.Literals[0].Data == nil || raw.Literals[1].Spool == nil || raw.Literals[2].Spool == nil || raw.Close() != nil {
+		t.Errorf("literals %+v", raw.Literals)
+	}
+	if got := feed(c, in+" "+octets(1)+"\r\n", 1000); len(got) != 1 || got[0] != "refused a: Literals are larger than 1100 octets together" {
+		t.Errorf("messages: %q", got)
+	}
+	for i, s := range spools {
+		if !s.closed {
+			t.Errorf("spool %d was not closed", i)
+		}
+	}
+	if len(spools) != 4 || !c.Idle() {
+		t.Errorf("%d spools, idle: %v", len(spools), c.Idle())
+	}
+}
+
 func TestSpoolsAreClosedWithTheirCommand(t *testing.T) {
 	var spools []*memorySpool
 	c := NewCollector(Limits{Memory: 1, Literals: 2}, func(int64) (Spool, error) {

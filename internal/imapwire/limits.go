@@ -6,7 +6,7 @@ type Limits struct {
 	Line     int   // octets of all lines of a command, literals excluded: 64 KiB
 	String   int64 // octets of a literal that is an argument: 64 KiB
 	Message  int64 // octets of a literal of APPEND: 100 MiB
-	Memory   int64 // a larger literal is spooled, if there is a spool: 64 KiB
+	Memory   int64 // of literals of a command; messages beyond are spooled, if there is a spool: 64 KiB
 	Literals int   // of one command: 1,000
 	NonSync  int64 // largest literal that needs no continuation: no limit (LITERAL+)
 }

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -262,6 +263,16 @@ func TestBadConnectionsAreLoggedAndHarmNobody(t *testing.T) {
 	}
 	log.await(t, "bad certificate")
 
+	nobody, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{alpnRaw}})
+	if err == nil { // TLS 1.3: the client has finished before the server looks
+		_, err = nobody.Read(make([]byte, 1))
+		_ = nobody.Close()
+	}
+	if err == nil {
+		t.Error("a machine without a certificate was let in")
+	}
+	log.await(t, "client didn't provide a certificate")
+
 	if _, err := dialer(m2, addr).Raw(context.Background(), "m9", "calls", nil); err == nil || !strings.Contains(err.Error(), "called machine m9, but m1 answered") {
 		t.Errorf("got %v", err)
 	}
@@ -295,9 +306,39 @@ func TestBadConnectionsAreLoggedAndHarmNobody(t *testing.T) {
 	exchange(t, st, "still here", "m2 to echo :still here")
 }
 
-func TestDisconnectEndsTheConnectionsOfOneMachine(t *testing.T) {
+func TestPeerThatDoesNotShakeHandsIsCutOff(t *testing.T) {
 	s := newSite(t)
-	srv, err := NewServer(ServerConfig{Identity: s.machine("m1"), Allowed: anyone, Log: quiet, Raw: map[string]Handler{"echo": echoStream}})
+	m2 := s.machine("m2")
+	addr, _ := start(t, ServerConfig{
+		Identity: s.machine("m1"), HandshakeTimeout: 50 * time.Millisecond, Raw: map[string]Handler{"echo": echoStream},
+	}, "127.0.0.1:0")
+	silent, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	headless, err := tls.Dial("tcp", addr, m2.Client("m1", anyone, alpnRaw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, nc := range map[string]net.Conn{"silent": silent, "without a header": headless} {
+		_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.Copy(io.Discard, nc); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: still connected", name)
+		}
+		_ = nc.Close()
+	}
+}
+
+func TestRecheckEndsTheConnectionsOfMachinesThatWereStruck(t *testing.T) {
+	s := newSite(t)
+	var struck atomic.Bool
+	allowed := func(m cluster.Machine, _ pki.KeyID) error {
+		if m == "m2" && struck.Load() {
+			return errors.New("not a member")
+		}
+		return nil
+	}
+	srv, err := NewServer(ServerConfig{Identity: s.machine("m1"), Allowed: allowed, Log: quiet, Raw: map[string]Handler{"echo": echoStream}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +358,13 @@ func TestDisconnectEndsTheConnectionsOfOneMachine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv.Disconnect("m2")
+	srv.Recheck()
+	_ = m2.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := io.ReadFull(m2, make([]byte, len("m2 to echo :"))); err != nil {
+		t.Errorf("a member was disconnected: %v", err)
+	}
+	struck.Store(true)
+	srv.Recheck()
 	_ = m2.SetDeadline(time.Now().Add(10 * time.Second))
 	if _, err := io.Copy(io.Discard, m2); errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("still connected")

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"runtime/debug"
@@ -15,7 +14,7 @@ import (
 
 	"github.com/hashicorp/yamux"
 
-	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/accept"
 	"github.com/tandemail/tandemail/internal/pki"
 )
 
@@ -34,6 +33,7 @@ type ServerConfig struct {
 	Raw map[string]Handler // services with a connection of their own
 
 	MaxConns         int           // 256; more are closed
+	MaxPerAddress    int           // of one address that is not loopback; half of MaxConns; more are closed
 	MaxStreams       int           // of a multiplexed connection; 4,096; more are refused
 	HandshakeTimeout time.Duration // for TLS, and for a stream's header; 10 seconds
 	Drain            time.Duration // for handlers when the server ends; 5 seconds
@@ -41,14 +41,10 @@ type ServerConfig struct {
 
 // Server accepts connections of the cluster's machines on the internal port.
 type Server struct {
-	cfg ServerConfig
-	log *slog.Logger
-	tls *tls.Config
-
-	mu    sync.Mutex
-	conns map[net.Conn]cluster.Machine // "" before the handshake
-	done  bool
-	wg    sync.WaitGroup
+	cfg   ServerConfig
+	log   *slog.Logger
+	tls   *tls.Config
+	conns *accept.Server[*incoming]
 }
 
 // NewServer builds a server.
@@ -57,13 +53,15 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		return nil, errors.New("link server: Identity, Allowed and Log are required")
 	}
 	cfg.MaxConns = cmp.Or(cfg.MaxConns, 256)
+	cfg.MaxPerAddress = cmp.Or(cfg.MaxPerAddress, max(1, cfg.MaxConns/2))
 	cfg.MaxStreams = cmp.Or(cfg.MaxStreams, 4096)
 	cfg.HandshakeTimeout = cmp.Or(cfg.HandshakeTimeout, 10*time.Second)
 	cfg.Drain = cmp.Or(cfg.Drain, 5*time.Second)
 	return &Server{
-		cfg: cfg, log: cfg.Log,
-		tls:   cfg.Identity.Server(cfg.Allowed, alpnMux, alpnRaw),
-		conns: map[net.Conn]cluster.Machine{},
+		cfg: cfg, log: cfg.Log, tls: cfg.Identity.Server(cfg.Allowed, alpnMux, alpnRaw),
+		conns: accept.New[*incoming](accept.Config{
+			What: "internal connection", Log: cfg.Log, Max: cfg.MaxConns, PerAddress: cfg.MaxPerAddress, Drain: cfg.Drain,
+		}),
 	}, nil
 }
 
@@ -71,111 +69,47 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 // accepting fails for good. It returns when all handlers have returned: nil if ctx
 // was done. A server serves once.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
-	defer stop()
 	handlers, cancel := context.WithCancel(ctx)
-	err := s.accept(ctx, handlers, ln)
-	_ = ln.Close()
-	cancel()
-	s.drain()
-	return err
+	defer cancel()
+	return s.conns.Serve(ctx, ln, accept.Handler[*incoming]{Begin: func(nc net.Conn) *incoming {
+		return &incoming{Conn: nc, srv: s, handlers: handlers, cancel: cancel}
+	}})
 }
 
-func (s *Server) accept(ctx, handlers context.Context, ln net.Listener) error {
-	const firstPause, maxPause = 5 * time.Millisecond, time.Second
-	pause := firstPause
-	for {
-		nc, err := ln.Accept()
-		switch {
-		case ctx.Err() != nil:
-			if err == nil {
-				_ = nc.Close()
-			}
-			return nil
-		case errors.Is(err, net.ErrClosed):
-			return fmt.Errorf("accept internal connection: %w", err)
-		case err != nil:
-			s.log.Error("accept internal connection", "err", err)
-			select {
-			case <-time.After(pause):
-			case <-ctx.Done():
-			}
-			pause = min(2*pause, maxPause)
+// incoming is an accepted connection.
+type incoming struct {
+	net.Conn
+	srv      *Server
+	handlers context.Context // of all connections: ends when the server does
+	cancel   context.CancelFunc
+	peer     atomic.Pointer[Peer] // nil before the handshake
+}
+
+// Serve implements accept.Conn.
+func (c *incoming) Serve(context.Context) {
+	defer c.Close()
+	c.srv.serve(c.handlers, c)
+}
+
+// Interrupt implements accept.Conn.
+func (c *incoming) Interrupt() { c.cancel() }
+
+// Recheck asks Allowed again and closes the connections of machines that are no
+// longer: it is asked in handshakes otherwise. Call it when the membership changes.
+func (s *Server) Recheck() {
+	for _, c := range s.conns.All() {
+		p := c.peer.Load()
+		if p == nil {
 			continue
 		}
-		pause = firstPause
-		if !s.admit(nc) {
-			s.log.Warn("internal connection refused: too many", "remote", nc.RemoteAddr().String())
-			_ = nc.Close()
-			continue
-		}
-		go func() {
-			defer s.leave(nc)
-			s.serve(handlers, nc)
-		}()
-	}
-}
-
-func (s *Server) admit(nc net.Conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.done || len(s.conns) >= s.cfg.MaxConns {
-		return false
-	}
-	s.conns[nc] = ""
-	s.wg.Add(1)
-	return true
-}
-
-func (s *Server) leave(nc net.Conn) {
-	_ = nc.Close()
-	s.mu.Lock()
-	delete(s.conns, nc)
-	s.mu.Unlock()
-	s.wg.Done()
-}
-
-// Disconnect closes the connections of a machine, e.g. one that was struck from
-// the membership: Allowed is asked only in handshakes.
-func (s *Server) Disconnect(m cluster.Machine) {
-	for nc, of := range s.all() {
-		if of == m {
-			_ = nc.Close()
+		if err := s.cfg.Allowed(p.Machine, p.Key); err != nil {
+			s.log.Warn("internal connection ended", "machine", string(p.Machine), "remote", c.RemoteAddr().String(), "err", err)
+			_ = c.Close()
 		}
 	}
 }
 
-func (s *Server) all() map[net.Conn]cluster.Machine {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := make(map[net.Conn]cluster.Machine, len(s.conns))
-	for nc, m := range s.conns {
-		all[nc] = m
-	}
-	return all
-}
-
-// drain waits for the handlers, then closes what is left.
-func (s *Server) drain() {
-	s.mu.Lock()
-	s.done = true
-	s.mu.Unlock()
-	gone := make(chan struct{})
-	go func() { s.wg.Wait(); close(gone) }()
-	timer := time.NewTimer(s.cfg.Drain)
-	defer timer.Stop()
-	select {
-	case <-gone:
-		return
-	case <-timer.C:
-	}
-	for nc := range s.all() {
-		_ = nc.Close()
-	}
-	<-gone
-}
-
-func (s *Server) serve(ctx context.Context, nc net.Conn) {
+func (s *Server) serve(ctx context.Context, nc *incoming) {
 	log := s.log.With("remote", nc.RemoteAddr().String())
 	t := tls.Server(nc, s.tls)
 	hctx, cancel := context.WithTimeout(ctx, s.cfg.HandshakeTimeout)
@@ -191,9 +125,11 @@ func (s *Server) serve(ctx context.Context, nc net.Conn) {
 		log.Warn("internal connection refused", "err", err)
 		return
 	}
-	s.mu.Lock()
-	s.conns[nc] = peer.Machine
-	s.mu.Unlock()
+	nc.peer.Store(&peer)
+	if err := s.cfg.Allowed(peer.Machine, peer.Key); err != nil { // a Recheck during the handshake missed it
+		log.Warn("internal connection refused", "machine", string(peer.Machine), "err", err)
+		return
+	}
 	log = log.With("machine", string(peer.Machine))
 	if cs.NegotiatedProtocol == alpnRaw {
 		s.serveStream(ctx, log, t, peer, s.cfg.Raw, false)

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/tandemail/tandemail/internal/accept"
 	"github.com/tandemail/tandemail/internal/line"
 )
 
@@ -44,7 +45,8 @@ type conn struct {
 // errClose ends the connection in order, after a reply has said so.
 var errClose = errors.New("connection closed by us")
 
-func (c *conn) serve(ctx context.Context) {
+// Serve implements accept.Conn.
+func (c *conn) Serve(ctx context.Context) {
 	defer c.end()
 	defer func() {
 		if p := recover(); p != nil {
@@ -59,17 +61,23 @@ func (c *conn) serve(ctx context.Context) {
 		if err == nil {
 			continue
 		}
-		if !errors.Is(err, errClose) && !errors.Is(err, io.EOF) {
+		if c.farewell(err); !errors.Is(err, errClose) && !errors.Is(err, io.EOF) && !errors.Is(err, line.ErrInterrupted) {
 			c.log.Info("LMTP connection ended", "err", err)
 		}
 		return
 	}
 }
 
+// Interrupt implements accept.Conn.
+func (c *conn) Interrupt() { c.lc.Interrupt() }
+
+// Close implements accept.Conn.
+func (c *conn) Close() error { return c.lc.Close() }
+
 func (c *conn) begin(ctx context.Context) error {
 	c.hash = sha256.New()
 	remote := c.lc.Raw().RemoteAddr()
-	c.trusted = c.srv.cfg.Trusted != nil && c.srv.cfg.Trusted(remote)
+	c.trusted = c.srv.cfg.trusts(accept.Address(c.lc.Raw()))
 	be, err := c.srv.cfg.Backend.NewSession(ctx, ConnInfo{Remote: remote, Local: c.lc.Raw().LocalAddr(), Trusted: c.trusted})
 	if err != nil {
 		c.log.Warn("LMTP session refused", "err", err)
@@ -111,18 +119,25 @@ func (c *conn) next(ctx context.Context) error {
 	case errors.Is(err, line.ErrTooLong):
 		c.confirmIfProven()
 		return c.bad(replyLineTooLong)
-	case errors.Is(err, line.ErrInterrupted):
-		c.bye("4.3.2", "shutting down")
-		return errClose
-	case errors.Is(err, line.ErrIdle), errors.Is(err, line.ErrSlow):
-		c.bye("4.4.2", "timeout")
-		return err
 	default:
 		return err
 	}
 	c.confirmIfProven()
 	verb, arg, _ := strings.Cut(strings.TrimRight(string(b), " \t"), " ")
 	return c.obey(ctx, strings.ToUpper(verb), arg)
+}
+
+// farewell tells the peer why its connection ends, if it was not told and may still
+// be there.
+func (c *conn) farewell(err error) {
+	switch {
+	case errors.Is(err, line.ErrInterrupted):
+		c.bye("4.3.2", "shutting down")
+	case errors.Is(err, line.ErrIdle), errors.Is(err, line.ErrSlow):
+		c.bye("4.4.2", "timeout")
+	case errors.Is(err, line.ErrFlood):
+		c.bye("4.3.4", "far beyond the limit")
+	}
 }
 
 // bye answers 421.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -211,7 +212,7 @@ func runDialogue(t *testing.T, text string) {
 	rec := newRecorder()
 	cfg := testConfig(rec)
 	if strings.HasPrefix(text, "# trusted") {
-		cfg.Trusted = func(net.Addr) bool { return true }
+		cfg.Trusted = func(netip.Addr) bool { return true }
 	}
 	c := dial(t, serve(t, cfg))
 	var out strings.Builder

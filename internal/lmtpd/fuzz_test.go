@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"regexp"
 	"strings"
 	"testing"
@@ -27,8 +28,9 @@ func (s *script) SetReadDeadline(time.Time) error  { return nil }
 func (s *script) SetWriteDeadline(time.Time) error { return nil }
 func (s *script) SetDeadline(time.Time) error      { return nil }
 func (s *script) Close() error                     { return nil }
-func (s *script) LocalAddr() net.Addr              { return &net.TCPAddr{} }
-func (s *script) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (s *script) LocalAddr() net.Addr              { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+
+func (s *script) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
 
 var replyLine = regexp.MustCompile(`^[2345][0-9]{2}[ -][ -~]*$`)
 
@@ -45,14 +47,14 @@ func FuzzSession(f *testing.F) {
 		cfg := testConfig(rec)
 		cfg.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError}))
 		cfg.MessageMemory, cfg.MaxMessage = 16, 64
-		cfg.Trusted = func(net.Addr) bool { return trusted }
+		cfg.Trusted = func(netip.Addr) bool { return trusted }
 		srv, err := New(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
 		nc := &script{in: bytes.NewReader(in)}
 		c := &conn{srv: srv, log: cfg.Log, lc: line.New(nc, line.Config{MaxLine: maxCommand, AutoFlush: true})}
-		c.serve(context.Background())
+		c.Serve(context.Background())
 		if log.Len() > 0 {
 			t.Fatalf("logged as error: %s", log.String())
 		}

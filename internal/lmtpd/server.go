@@ -5,14 +5,14 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
-	"sync"
+	"net/netip"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/tandemail/tandemail/internal/accept"
 	"github.com/tandemail/tandemail/internal/line"
 )
 
@@ -23,12 +23,14 @@ type Config struct {
 	Backend  Backend
 	Log      *slog.Logger
 	TLS      *tls.Config // offers STARTTLS; nil: not offered
-	// Trusted says whether a peer may use XFORWARD; nil: nobody.
-	Trusted func(remote net.Addr) bool
+	// Trusted says whether a peer may use XFORWARD, and have as many connections as
+	// there may be; nil: nobody.
+	Trusted func(remote netip.Addr) bool
 
 	MaxMessage    int64 // octets; 100,000,000
 	MaxRcpts      int   // of a transaction; 1,000
 	MaxConns      int   // 512; more are answered 421
+	MaxPerAddress int   // of one address that is not trusted; 128; more are answered 421
 	MaxErrors     int   // bad commands of a connection; 20
 	MaxJunk       int   // NOOP, RSET and the like without a message between them; 100
 	MessageMemory int   // octets of a message kept in memory; 1 MiB
@@ -46,7 +48,6 @@ const (
 	maxCommand       = 4096
 	readBuffer       = 32 << 10
 	handshakeTimeout = 30 * time.Second
-	refuseTimeout    = time.Second
 	closeTimeout     = 5 * time.Second
 )
 
@@ -55,6 +56,7 @@ func (c Config) withDefaults() Config {
 	c.MaxMessage = cmp.Or(c.MaxMessage, 100_000_000)
 	c.MaxRcpts = cmp.Or(c.MaxRcpts, 1000)
 	c.MaxConns = cmp.Or(c.MaxConns, 512)
+	c.MaxPerAddress = cmp.Or(c.MaxPerAddress, 128)
 	c.MaxErrors = cmp.Or(c.MaxErrors, 20)
 	c.MaxJunk = cmp.Or(c.MaxJunk, 100)
 	c.MessageMemory = cmp.Or(c.MessageMemory, 1<<20)
@@ -67,17 +69,16 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// trusts reports whether a is known, and trusted.
+func (c Config) trusts(a netip.Addr) bool { return c.Trusted != nil && a.IsValid() && c.Trusted(a) }
+
 // Server serves LMTP connections.
 type Server struct {
 	cfg     Config
 	log     *slog.Logger
 	spool   *spool
 	buffers buffers
-
-	mu    sync.Mutex
-	conns map[*conn]struct{}
-	done  bool // no new connections
-	wg    sync.WaitGroup
+	conns   *accept.Server[*conn]
 }
 
 // New builds a server and empties its spool directory.
@@ -93,7 +94,10 @@ func New(cfg Config) (*Server, error) {
 	return &Server{
 		cfg: cfg, log: cfg.Log, spool: sp,
 		buffers: buffers{max: 2*cfg.MessageMemory + firstBuffer},
-		conns:   map[*conn]struct{}{},
+		conns: accept.New[*conn](accept.Config{
+			What: "LMTP connection", Log: cfg.Log, Max: cfg.MaxConns, PerAddress: cfg.MaxPerAddress,
+			Exempt: cfg.trusts, Drain: cfg.Drain,
+		}),
 	}, nil
 }
 
@@ -102,110 +106,15 @@ func New(cfg Config) (*Server, error) {
 // have Config.Drain to end, and it returns when all connections are gone: nil if
 // ctx was done. A server serves once; several listeners may be served at a time.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
-	defer stop()
-	sessions, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	err := s.accept(ctx, sessions, ln)
-	_ = ln.Close() // second time if ctx is done
-	s.drain(cancel)
-	return err
+	return s.conns.Serve(ctx, ln, accept.Handler[*conn]{Begin: s.begin, Refuse: s.refusal})
 }
 
-func (s *Server) accept(ctx, sessions context.Context, ln net.Listener) error {
-	const firstPause, maxPause = 5 * time.Millisecond, time.Second
-	pause := firstPause
-	for {
-		nc, err := ln.Accept()
-		if ctx.Err() != nil {
-			if err == nil {
-				_ = nc.Close()
-			}
-			return nil
-		}
-		if errors.Is(err, net.ErrClosed) {
-			return fmt.Errorf("accept LMTP connection: %w", err)
-		}
-		if err != nil { // out of descriptors, or the peer was gone already
-			s.log.Error("accept LMTP connection", "err", err)
-			select {
-			case <-time.After(pause):
-			case <-ctx.Done():
-			}
-			pause = min(2*pause, maxPause)
-			continue
-		}
-		pause = firstPause
-		s.start(sessions, nc)
-	}
-}
-
-func (s *Server) start(ctx context.Context, nc net.Conn) {
-	c := &conn{srv: s, log: s.log.With("remote", nc.RemoteAddr().String()), lc: line.New(nc, line.Config{
+func (s *Server) begin(nc net.Conn) *conn {
+	return &conn{srv: s, log: s.log.With("remote", nc.RemoteAddr().String()), lc: line.New(nc, line.Config{
 		MaxLine: maxCommand, ReadBuffer: readBuffer, IdleTimeout: s.cfg.IdleTimeout, AutoFlush: true,
 	})}
-	if refusal := s.admit(c); refusal != "" {
-		_ = nc.SetWriteDeadline(time.Now().Add(refuseTimeout))
-		_, _ = nc.Write([]byte(refusal)) // fits an empty send buffer; the peer may be gone
-		_ = nc.Close()
-		return
-	}
-	go func() {
-		defer s.leave(c)
-		c.serve(ctx)
-	}()
 }
 
-func (s *Server) admit(c *conn) (refusal string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.done:
-		return "421 4.3.2 " + s.cfg.Hostname + " shutting down\r\n"
-	case len(s.conns) >= s.cfg.MaxConns:
-		return "421 4.3.2 " + s.cfg.Hostname + " too many connections, try again later\r\n"
-	}
-	s.conns[c] = struct{}{}
-	s.wg.Add(1)
-	return ""
-}
-
-func (s *Server) leave(c *conn) {
-	s.mu.Lock()
-	delete(s.conns, c)
-	s.mu.Unlock()
-	s.wg.Done()
-}
-
-// drain tells all connections to end and waits for them.
-func (s *Server) drain(cancel context.CancelFunc) {
-	for _, c := range s.stop() {
-		c.lc.Interrupt()
-	}
-	gone := make(chan struct{})
-	go func() { s.wg.Wait(); close(gone) }()
-	timer := time.NewTimer(s.cfg.Drain)
-	defer timer.Stop()
-	select {
-	case <-gone:
-		return
-	case <-timer.C:
-	}
-	cancel()
-	for _, c := range s.stop() {
-		_ = c.lc.Close()
-	}
-	<-gone
-}
-
-// stop refuses new connections and returns those there are.
-func (s *Server) stop() []*conn {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.done = true
-	all := make([]*conn, 0, len(s.conns))
-	for c := range s.conns {
-		all = append(all, c)
-	}
-	return all
+func (s *Server) refusal(why accept.Refusal) []byte {
+	return []byte("421 4.3.2 " + s.cfg.Hostname + " " + why.String() + ", try again later\r\n")
 }

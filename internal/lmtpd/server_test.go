@@ -12,6 +12,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -127,6 +128,17 @@ func TestConnectionsOverTheLimitGet421(t *testing.T) {
 	b.hello()
 	c := dial(t, addr)
 	c.expect("421 4.3.2 mx.test too many connections, try again later")
+	a.send("NOOP\r\n")
+	a.expect("250 2.0.0 ok")
+}
+
+func TestConnectionsOfOneAddressOverTheLimitGet421(t *testing.T) {
+	cfg := testConfig(newRecorder())
+	cfg.MaxPerAddress, cfg.Trusted = 1, func(netip.Addr) bool { return false }
+	addr := serve(t, cfg)
+	a := dial(t, addr)
+	a.hello()
+	dial(t, addr).expect("421 4.3.2 mx.test too many connections of one address, try again later")
 	a.send("NOOP\r\n")
 	a.expect("250 2.0.0 ok")
 }
@@ -259,29 +271,6 @@ func TestIdleClientGets421(t *testing.T) {
 		got := <-readAll(peer)
 		if !strings.HasSuffix(got, "421 4.4.2 mx.test timeout\r\n") || time.Since(begin) != 5*time.Minute {
 			t.Fatalf("after %v: %q", time.Since(begin), got)
-		}
-	})
-}
-
-func TestClientOfOneOctetAMinuteIsCutOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		rec := newRecorder()
-		peer, stop := pipeServer(t, testConfig(rec))
-		defer stop()
-		out := readAll(peer)
-		begin := time.Now()
-		_, err := io.WriteString(peer, "LHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@y>\r\nDATA\r\n")
-		for err == nil {
-			time.Sleep(time.Minute) // virtual
-			_, err = peer.Write([]byte("x"))
-		}
-		<-out
-		<-rec.logout
-		if took := time.Since(begin); took > 5*time.Minute {
-			t.Fatalf("held for %v", took)
-		}
-		if got := rec.seen(); !slices.Contains(got, "reset") || slices.Contains(got, "abandon") {
-			t.Fatalf("got %q", got)
 		}
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/tandemail/tandemail/internal/accept"
 	"github.com/tandemail/tandemail/internal/auth"
 	"github.com/tandemail/tandemail/internal/line"
 	"github.com/tandemail/tandemail/internal/mail"
@@ -52,7 +53,7 @@ type client struct {
 }
 
 func newClient(s *Server, nc net.Conn, ln Listener) *client {
-	remote := addressOf(nc)
+	remote := accept.Address(nc)
 	log := s.cfg.Log
 	if remote.IsValid() {
 		log = log.With("remote", remote.String())
@@ -66,8 +67,9 @@ func newClient(s *Server, nc net.Conn, ln Listener) *client {
 	}
 }
 
-// serve runs the session and ends it, whatever it ended of.
-func (c *client) serve(ctx context.Context) {
+// Serve implements accept.Conn: it runs the session and ends it, whatever it ended of.
+func (c *client) Serve(ctx context.Context) {
+	c.srv.counts.connections.Add(1)
 	defer c.end()
 	defer func() {
 		if p := recover(); p != nil {
@@ -77,6 +79,12 @@ func (c *client) serve(ctx context.Context) {
 	}()
 	c.finish(c.run(ctx))
 }
+
+// Interrupt implements accept.Conn.
+func (c *client) Interrupt() { c.lc.Interrupt() }
+
+// Close implements accept.Conn.
+func (c *client) Close() error { return c.lc.Close() }
 
 // end gives back all that the session holds.
 func (c *client) end() {
@@ -181,18 +189,12 @@ func (c *client) readError(err error) error {
 		return &byeError{byeLogin, err}
 	case errors.Is(err, line.ErrIdle):
 		return &byeError{byeIdle, err}
-	case errors.Is(err, line.ErrInterrupted) && !c.srv.stopping():
+	case errors.Is(err, line.ErrInterrupted) && !c.srv.clients.Stopping():
 		return &byeError{byeLogin, err}
 	case errors.Is(err, line.ErrInterrupted):
 		return &byeError{byeShutdown, err}
 	}
 	return err
-}
-
-func (s *Server) stopping() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.done
 }
 
 func (c *client) startTLS(ctx context.Context) error {

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/tandemail/tandemail/internal/accept"
 	"github.com/tandemail/tandemail/internal/auth"
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/mail"
@@ -83,7 +84,6 @@ type Config struct {
 
 const (
 	handshakeTimeout = 30 * time.Second
-	refuseTimeout    = time.Second
 	commandTimeout   = time.Minute // between the lines of one command
 	readBuffer       = 2 << 10
 	writeBuffer      = 8 << 10
@@ -112,7 +112,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Rand = rand.Reader
 	}
 	if c.Trusted == nil {
-		c.Trusted = func(a netip.Addr) bool { return a.Unmap().IsLoopback() }
+		c.Trusted = accept.Loopback
 	}
 	return c, nil
 }

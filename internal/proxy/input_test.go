@@ -90,6 +90,22 @@ func TestFloodsEndTheConnection(t *testing.T) {
 	}
 }
 
+func TestMessageOverTheLimitIsRefusedAndTheConnectionStaysUsable(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.MaxMessage = 100_000 })
+	c := r.loggedIn()
+	const tooBig = "BAD [TOOBIG] Literal is larger than 100000 octets"
+	c.Send("a APPEND INBOX {100001}\r\n") // before it is sent
+	expect(t, c, "a "+tooBig)
+	c.Send("b APPEND INBOX {100001+}\r\n" + strings.Repeat("x", 100_001) + "\r\n") // sent all the same
+	expect(t, c, "b "+tooBig)
+	c.OK("APPEND INBOX {%d+}\r\n%s", 100_000, strings.Repeat("x", 99_998)+"\r\n")
+	// Several, of which each is small enough: they share one room.
+	c.Send("c APPEND INBOX {60000+}\r\n" + strings.Repeat("x", 60_000) + " {60000+}\r\n" + strings.Repeat("x", 60_000) +
+		" {60000+}\r\n" + strings.Repeat("x", 60_000) + "\r\n")
+	expect(t, c, "c BAD [TOOBIG] Literals are larger than 165536 octets together")
+	c.OK("NOOP")
+}
+
 func TestGarbageEndsTheConnection(t *testing.T) {
 	r := newRig(t, nil)
 	got := feed(t, r.conns.dial(), strings.NewReader(strings.Repeat("\x16\x03\x01\n", 1000)))
@@ -113,16 +129,22 @@ func TestBadCommandsAfterLogInEndTheSession(t *testing.T) {
 
 // TestSlowClients send their octets at an interval; each is told when it has ended.
 func TestSlowClients(t *testing.T) {
+	const logIn = "a LOGIN ann secret\r\n"
 	for _, tt := range []struct {
-		name, octets string
-		every, ends  time.Duration
-		last         string
+		name        string
+		first       string // sent at once
+		octets      string // then sent one at a time
+		every, ends time.Duration
+		last        string
 	}{
-		{"silent", "", 0, time.Minute, "* BYE Log-in took too long"},
-		{"octet a minute", strings.Repeat("a", 100), 50 * time.Second, 50*time.Second + time.Minute, "* BYE Command came too slowly"},
+		{"silent", "", "", 0, time.Minute, "* BYE Log-in took too long"},
+		{"octet a minute", "", strings.Repeat("a", 100), 50 * time.Second, 50*time.Second + time.Minute, "* BYE Command came too slowly"},
 		// The command under way after five minutes is the last.
-		{"busy without logging in", strings.Repeat("a NOOP\r\n", 100), 5 * time.Second, 5*time.Minute + 20*time.Second, "* BYE Log-in took too long"},
-		{"half a command", "a LOGIN {3+}\r\nann", 0, time.Minute, "* BYE Log-in took too long"},
+		{"busy without logging in", "", strings.Repeat("a NOOP\r\n", 100), 5 * time.Second, 5*time.Minute + 20*time.Second, "* BYE Log-in took too long"},
+		{"half a command", "a LOGIN {3+}\r\nann", "", 0, time.Minute, "* BYE Log-in took too long"},
+		{"octet a minute after log-in", logIn, strings.Repeat("a", 100), 50 * time.Second, 50*time.Second + time.Minute, "* BYE Command came too slowly"},
+		{"literal of an octet a minute", logIn + "b APPEND INBOX {1000+}\r\n", strings.Repeat("a", 100), time.Minute, 3*time.Minute + 30*time.Millisecond, "* BYE Command came too slowly"},
+		{"literal that does not come", logIn + "b APPEND INBOX {1000+}\r\n", "", 0, 3 * time.Minute, "* BYE Command came too slowly"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -132,9 +154,8 @@ func TestSlowClients(t *testing.T) {
 				gone := make(chan struct{})
 				go func() {
 					defer close(gone)
-					if tt.every == 0 && tt.octets != "" {
-						_, _ = io.WriteString(nc, tt.octets)
-						return
+					if tt.first != "" {
+						_, _ = io.WriteString(nc, tt.first)
 					}
 					for i := range len(tt.octets) {
 						time.Sleep(tt.every) // virtual

@@ -35,7 +35,7 @@ type Stats struct {
 func (s *Server) Stats() Stats {
 	c := &s.counts
 	st := Stats{
-		LoggedIn: c.loggedIn.Load(), Idling: c.idling.Load(), Holding: c.holding.Load(),
+		Open: s.clients.Len(), LoggedIn: c.loggedIn.Load(), Idling: c.idling.Load(), Holding: c.holding.Load(),
 		Connections: c.connections.Load(), Logins: c.logins.Load(), Failures: c.failures.Load(),
 		Commands: c.commands.Load(), Held: c.held.Load(), Broken: c.broken.Load(),
 		Resumed: c.resumed.Load(), Resent: c.resent.Load(), Byes: map[string]int64{},
@@ -43,8 +43,5 @@ func (s *Server) Stats() Stats {
 	for b := none + 1; b < byeKinds; b++ {
 		st.Byes[b.String()] = c.byes[b].Load()
 	}
-	s.mu.Lock()
-	st.Open = len(s.sessions)
-	s.mu.Unlock()
 	return st
 }

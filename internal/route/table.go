@@ -77,6 +77,21 @@ func (t *Table) Machine(m cluster.Machine) (coord.MachineRecord, bool) {
 	return r, ok
 }
 
+// Listed reports whether the machines have been listed once: before, that one is
+// not known says nothing.
+func (t *Table) Listed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.listed[coord.MachinesPrefix]
+}
+
+// Changed is closed at the next change of anything here.
+func (t *Table) Changed() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.changed
+}
+
 // Learn takes what a slot said: a later epoch than ours wins over the mirror.
 func (t *Table) Learn(r Route) {
 	t.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -136,7 +137,7 @@ func inBench(t *testing.T, users addresses, f func(b *bench)) {
 			Machine: "m1", Directory: users, Deliver: b.stores, Now: time.Now, Rand: counter{}, Log: log, LargeMemory: 3 << 20,
 		})
 		srv, err := lmtpd.New(lmtpd.Config{
-			Hostname: "m1", Backend: b.router, Log: log, SpoolFS: vfs.NewMem(), SpoolDir: "/spool", Trusted: func(net.Addr) bool { return true },
+			Hostname: "m1", Backend: b.router, Log: log, SpoolFS: vfs.NewMem(), SpoolDir: "/spool", Trusted: func(netip.Addr) bool { return true },
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -54,7 +54,8 @@ type Config struct {
 	Now       func() time.Time
 	Rand      io.Reader
 	Log       *slog.Logger
-	// Hold is the longest wait for a store's master; 8 s unless set. It is below
+	// Hold is the longest wait for a store's master; 8 s unless set. A message has a
+	// second more for each MiB. It is below
 	// the time after which an MTA gives a connection up.
 	Hold time.Duration
 	// LargeMemory is how many octets of messages that were too large for the

@@ -225,10 +225,12 @@ func TestHoldIsBounded(t *testing.T) {
 			return nil, fmt.Errorf("hold: %w", mail.ErrBusy)
 		}
 		m := b.dial()
-		start := time.Now()
-		m.send("x", []string{"anna1@x"}, "451")
-		if time.Since(start) != 8*time.Second {
-			t.Errorf("answered after %v", time.Since(start))
+		for octets, want := range map[int]time.Duration{1: 8 * time.Second, 2 << 20: 10 * time.Second} { // a large one has more
+			start := time.Now()
+			m.send(strings.Repeat("x", octets), []string{"anna1@x"}, "451")
+			if time.Since(start) != want {
+				t.Errorf("%d octets are answered after %v, want %v", octets, time.Since(start), want)
+			}
 		}
 		m.conn.Close()
 	})

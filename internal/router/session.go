@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/tandemail/tandemail/internal/directory"
 	"github.com/tandemail/tandemail/internal/lmtpd"
@@ -100,7 +101,7 @@ func (s *session) Abandon() {
 // Data implements lmtpd.Session.
 func (s *session) Data(ctx context.Context, m *lmtpd.Message, answer func(int, lmtpd.Result)) {
 	defer s.Reset()
-	ctx, cancel := context.WithTimeout(ctx, s.router.cfg.Hold)
+	ctx, cancel := context.WithTimeout(ctx, s.router.patience(m.Size))
 	defer cancel()
 	octets, release, err := s.router.octetsOf(ctx, m)
 	if err != nil {
@@ -111,6 +112,13 @@ func (s *session) Data(ctx context.Context, m *lmtpd.Message, answer func(int, l
 	}
 	defer release()
 	newTransaction(s, m, octets, answer).run(ctx)
+}
+
+// patience is how long a delivery may take: the wait for a master, and a second for
+// each MiB, which is on its way to several stores and to two disks of each. It stays
+// far below the 10 minutes that an MTA waits (RFC 5321 section 4.5.3.2.6).
+func (r *Router) patience(size int64) time.Duration {
+	return r.cfg.Hold + time.Duration(size>>20)*time.Second
 }
 
 // octetsOf returns the message in one piece. One that is not in memory is read

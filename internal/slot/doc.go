@@ -13,7 +13,8 @@
 //     and hands each proposer its outcome;
 //   - the flusher, which flushes the index now and then;
 //   - one reader and one writer for each replication session;
-//   - the keeper, which writes the epoch file and asks the coordinator.
+//   - the keeper, which writes the epoch file and asks the coordinator;
+//   - the purger, which on a serving master proposes to remove what is due.
 //
 // The loop waits for nobody: what others post to it is bounded, and what it tells
 // them is one value that the newest replaces.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/index"
@@ -145,6 +146,11 @@ func (inc *incarnation) run(ctx context.Context, opened replica.Opened) error {
 	start(func() { inc.keeper.runFiles(ctx) })
 	start(func() { inc.flusher.run(ctx) })
 	start(func() { inc.prepareSegments(ctx) })
+	start(func() {
+		ticker := time.NewTicker(purgeEvery)
+		defer ticker.Stop()
+		(&purger{incarnation: inc}).run(ctx, ticker.C)
+	})
 	start(func() {
 		switch err := inc.applier.run(ctx); {
 		case errors.Is(err, errOperation):

@@ -13,43 +13,45 @@ import (
 // but not yet purged excepted.
 func Accounts(r Reader) iter.Seq2[mail.AccountID, error] {
 	return func(yield func(mail.AccountID, error) bool) {
-		lo, end := []byte{spaceAccount}, []byte{spaceAccount + 1}
-		for {
-			var id mail.AccountID
-			found, deleted := false, false
-			var err error
-			for k, b := range r.Scan(lo, end) {
-				found = true
-				var acc account
-				if len(k) != accountPrefix || k[accountPrefix-1] != kindAccount {
-					err = fmt.Errorf("account without its record at key %x: %w", k, cluster.ErrDamaged)
-				} else {
-					acc, err = decodeAccount(b)
-				}
-				copy(id[:], k[1:])
-				deleted = acc.deleted
-				break
-			}
-			if err == nil {
-				err = scanErr(r)
-			}
-			if err != nil {
-				yield(id, err)
-				return
-			}
-			if !found || !deleted && !yield(id, nil) {
-				return
-			}
-			if _, lo = AccountRange(id); bytes.Compare(lo, end) >= 0 {
-				return
-			}
+		err := eachAccount(r, mail.AccountID{}, func(id mail.AccountID, acc account) bool {
+			return acc.deleted || yield(id, nil)
+		})
+		if err != nil {
+			yield(mail.AccountID{}, err)
 		}
 	}
 }
 
-// Deleted yields the accounts that are deleted and not yet purged: each wants
-// Purge operations until one has no more to do.
-func Deleted(r Reader) iter.Seq2[mail.AccountID, error] {
+// Due looks at the next accounts behind after, at most look of them, and returns
+// those in which a Purge would find something to do at now: what has expired, in one
+// that nobody uses, and all that an account has which was deleted Retention ago. A
+// frozen one is left as it is.
+// last is where it stopped, zero at the end: begin anew.
+func Due(r Reader, after mail.AccountID, look int, now mail.Instant) (due []mail.AccountID, last mail.AccountID, err error) {
+	looked := 0
+	err = eachAccount(r, after, func(id mail.AccountID, acc account) bool {
+		if acc.due(now) {
+			due = append(due, id)
+		}
+		looked++
+		last = id
+		return looked < look
+	})
+	if looked < look {
+		last = mail.AccountID{}
+	}
+	return due, last, err
+}
+
+func (a *account) due(now mail.Instant) bool {
+	if a.deleted {
+		return a.time+Retention <= now
+	}
+	return !a.frozen && a.nextExpiry <= now
+}
+
+// deletedAccounts yields the accounts that are deleted and not yet purged.
+func deletedAccounts(r Reader) iter.Seq2[mail.AccountID, error] {
 	return func(yield func(mail.AccountID, error) bool) {
 		for k := range r.Scan([]byte{spacePurge}, []byte{spacePurge + 1}) {
 			if !yield(mail.AccountID(k[1:]), nil) {
@@ -62,9 +64,30 @@ func Deleted(r Reader) iter.Seq2[mail.AccountID, error] {
 	}
 }
 
-// Due reports whether a Purge of an account would find something that is due at
-// now. Accounts that are used see to it themselves.
-func Due(r Reader, id mail.AccountID, now mail.Instant) (bool, error) {
-	acc, ok, err := readAccount(r, id)
-	return ok && acc.nextExpiry <= now, err
+// eachAccount calls f with the accounts behind after, until it returns false.
+func eachAccount(r Reader, after mail.AccountID, f func(mail.AccountID, account) bool) error {
+	lo, end := []byte{spaceAccount}, []byte{spaceAccount + 1}
+	if !after.IsZero() {
+		_, lo = AccountRange(after)
+	}
+	for bytes.Compare(lo, end) < 0 {
+		id, acc, found, err := firstAccount(r, lo, end)
+		if err != nil || !found || !f(id, acc) {
+			return err
+		}
+		_, lo = AccountRange(id)
+	}
+	return nil
+}
+
+func firstAccount(r Reader, lo, end []byte) (id mail.AccountID, acc account, found bool, err error) {
+	for k, b := range r.Scan(lo, end) {
+		if len(k) != accountPrefix || k[accountPrefix-1] != kindAccount {
+			return id, acc, false, fmt.Errorf("account without its record at key %x: %w", k, cluster.ErrDamaged)
+		}
+		copy(id[:], k[1:])
+		acc, err = decodeAccount(b)
+		return id, acc, true, err
+	}
+	return id, acc, false, scanErr(r)
 }

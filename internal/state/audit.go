@@ -24,7 +24,7 @@ func Audit(r Reader) error {
 			return err
 		}
 	}
-	for _, err := range Deleted(r) {
+	for _, err := range deletedAccounts(r) {
 		// What is being purged still refers to bodies, in part: they cannot be counted.
 		return errors.Join(err, a.verdict())
 	}

@@ -190,28 +190,40 @@ func TestForkHappensOnceEvenIfTheFirstOperationIsRefused(t *testing.T) {
 
 func TestSlotLearnsWhatToPurge(t *testing.T) {
 	h := newHarness(t)
-	a, b := h.account(mail.AccountID{1}), h.account(mail.AccountID{2})
-	h.command(b, 1, mail.Create{Name: "x"})
+	a, b, c := h.account(mail.AccountID{1}), h.account(mail.AccountID{2}), h.account(mail.AccountID{3})
+	h.command(b, 1, mail.Create{Name: "x"}) // is remembered for an hour
 	h.apply(h.build.DeleteAccount(mail.Actor{}, a))
-	list := func(seq iter.Seq2[mail.AccountID, error]) (ids []mail.AccountID) {
-		for id, err := range seq {
-			if err != nil {
-				t.Fatal(err)
-			}
-			ids = append(ids, id)
+	var ids []mail.AccountID
+	for id, err := range Accounts(h.kv) {
+		if err != nil {
+			t.Fatal(err)
 		}
-		return ids
+		ids = append(ids, id)
 	}
-	equal(t, "accounts", fmt.Sprint(list(Accounts(h.kv))), fmt.Sprint([]mail.AccountID{b}))
-	equal(t, "deleted", fmt.Sprint(list(Deleted(h.kv))), fmt.Sprint([]mail.AccountID{a}))
+	equal(t, "accounts", fmt.Sprint(ids), fmt.Sprint([]mail.AccountID{b, c}))
+	const week = 7 * 24 * time.Hour
+	for after, want := range map[time.Duration][]mail.AccountID{
+		time.Hour - 1000: nil, time.Hour: {b}, week - 1000: {b}, week: {a, b},
+	} {
+		due, last, err := Due(h.kv, mail.AccountID{}, 10, mail.InstantOf(h.now.Add(after)))
+		if err != nil || fmt.Sprint(due) != fmt.Sprint(want) || !last.IsZero() {
+			t.Errorf("due after %v: %v up to %v, %v; want %v", after, due, last, err, want)
+		}
+	}
+	later := mail.InstantOf(h.now.Add(week))
+	due, last, err := Due(h.kv, mail.AccountID{}, 1, later)
+	equal(t, "a look at one", fmt.Sprint(due, last, err), fmt.Sprint([]mail.AccountID{a}, a, nil))
+	due, last, err = Due(h.kv, last, 2, later)
+	equal(t, "a look at two more", fmt.Sprint(due, last, err), fmt.Sprint([]mail.AccountID{b}, c, nil))
+	due, last, err = Due(h.kv, last, 2, later)
+	equal(t, "behind the last", fmt.Sprint(due, last, err), fmt.Sprint([]mail.AccountID(nil), mail.AccountID{}, nil))
+	h.apply(h.build.Freeze(mail.Actor{}, b, true, "move"))
+	due, _, err = Due(h.kv, mail.AccountID{}, 10, later)
+	equal(t, "while one is frozen", fmt.Sprint(due, err), fmt.Sprint([]mail.AccountID{a}, nil))
+	h.apply(h.build.Freeze(mail.Actor{}, b, false, ""))
 	h.apply(h.build.Purge(a))
-	equal(t, "deleted after the purge", len(list(Deleted(h.kv))), 0)
-	for after, want := range map[time.Duration]bool{time.Hour - 1000: false, time.Hour: true} {
-		due, err := Due(h.kv, b, mail.InstantOf(h.now.Add(after)))
-		if due != want || err != nil {
-			t.Errorf("due after %v: %v, %v", after, due, err)
-		}
-	}
+	due, _, err = Due(h.kv, mail.AccountID{}, 10, later)
+	equal(t, "after the purge", fmt.Sprint(due, err), fmt.Sprint([]mail.AccountID{b}, nil))
 }
 
 func TestViewOfAForkIsWhatBecomesOfIt(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"github.com/tandemail/tandemail/internal/state/operation"
 )
 
-// Retention is how long a deleted mailbox is kept, hidden (7 days).
+// Retention is how long a deleted mailbox or account is kept, hidden (7 days).
 const Retention = mail.Instant(7 * 24 * 3600 * 1e6)
 
 func (t *tx) create(op *operation.Create) (Code, mail.Result) {

@@ -49,7 +49,7 @@ func (b *Builder) CreateAccount(actor mail.Actor, account mail.AccountID, n NewA
 }
 
 // DeleteAccount proposes that an account and all it has be removed: hidden at
-// once, removed by Purge.
+// once, removed by Purge when Retention is over.
 func (b *Builder) DeleteAccount(actor mail.Actor, account mail.AccountID) (*Proposal, error) {
 	p := b.forAccount(actor, account)
 	p.op.Kind = &operation.Operation_DeleteAccount{DeleteAccount: &operation.DeleteAccount{}}

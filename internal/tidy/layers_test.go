@@ -14,7 +14,7 @@ var layers = []struct {
 	packages string
 }{
 	{"words", "cluster mail"},
-	{"mechanisms", "disk spool line pki message state/operation"},
+	{"mechanisms", "accept disk spool line pki message state/operation"},
 	{"mechanisms", "journal imapwire link state sieve"},
 	{"mechanisms", "index pack scan session"},
 	{"a slot", "replica"},
