@@ -6,8 +6,8 @@ import "time"
 // A batch costs the same journeys and syncs on both machines however many share
 // it. Whoever was answered with the last two batches is likely to be back soon, for
 // an MTA sends one message after the other on each connection: so many are worth
-// waiting for, for as long as a batch was just under way, which is what the first
-// of them would have waited had it come a moment later. A few are not: then nobody
+// waiting for, for about as long as batches take here: twice what the last one was
+// under way. A few are not: then nobody
 // waits. It is pure; times are the slot's clock.
 type company struct {
 	last     int           // proposals in the last batch

@@ -29,17 +29,17 @@ func TestManyWaitForAsManyAsCameWithTheLastTwoBatches(t *testing.T) {
 	var c company
 	c.fly(0, ms, 5)
 	c.fly(10*ms, 12*ms, 7)
-	if d := c.wait(12*ms, 4); d != 2*ms {
+	if d := c.wait(12*ms, 4); d != 4*ms {
 		t.Errorf("waits %v, the batch was under way for 2ms", d)
 	}
 	c.landed(13 * ms) // nothing was: no news
-	if d := c.wait(13*ms, 11); d != ms {
+	if d := c.wait(13*ms, 11); d != 3*ms {
 		t.Errorf("a millisecond later %v", d)
 	}
 	if d := c.wait(13*ms, 12); d != 0 {
 		t.Errorf("all are there, and it waits %v", d)
 	}
-	if d := c.wait(14*ms, 4); d != 0 {
+	if d := c.wait(16*ms, 4); d != 0 {
 		t.Errorf("its time is over, and it waits %v", d)
 	}
 }
