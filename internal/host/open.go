@@ -66,7 +66,7 @@ func (c *conn) enter(ctx context.Context) error {
 	c.sink = &sink{to: session.FrameSink{W: c.peer}, done: &c.done}
 	c.executor = imapd.New(imapd.Config{
 		Account: account, Session: c.open.Session, User: c.open.User, By: c.open.By, Remote: c.open.Remote,
-		Sink: c.sink, Version: c.host.cfg.Version, Now: c.host.cfg.Now, Log: c.log,
+		Sink: c.sink, Version: c.host.cfg.Version, Now: c.host.cfg.Now, Log: c.log, Answered: c.answered,
 	})
 	if len(c.open.Token) == 0 {
 		return nil

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tandemail/tandemail/internal/latency"
 	"github.com/tandemail/tandemail/internal/session"
 )
 
@@ -16,6 +17,7 @@ type Server struct {
 	cfg    Config
 	limits *limits
 	counts counters
+	holds  *latency.Histogram // of waits for a master
 	stores *stores
 
 	mu       sync.Mutex
@@ -31,7 +33,8 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	return &Server{
-		cfg: cfg, limits: newLimits(cfg), stores: newStores(cfg.Routes), sessions: map[*client]struct{}{},
+		cfg: cfg, limits: newLimits(cfg), holds: latency.New(holdBounds...), stores: newStores(cfg.Routes),
+		sessions: map[*client]struct{}{},
 	}, nil
 }
 
