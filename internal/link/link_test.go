@@ -317,6 +317,9 @@ func TestDisconnectEndsTheConnectionsOfOneMachine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if got, want := srv.Stats(), (ServerStats{Open: 2, Accepted: 2}); got != want {
+		t.Errorf("stats %+v, want %+v", got, want)
+	}
 	srv.Disconnect("m2")
 	_ = m2.SetDeadline(time.Now().Add(10 * time.Second))
 	if _, err := io.Copy(io.Discard, m2); errors.Is(err, os.ErrDeadlineExceeded) {

@@ -49,6 +49,8 @@ type Server struct {
 	conns map[net.Conn]cluster.Machine // "" before the handshake
 	done  bool
 	wg    sync.WaitGroup
+
+	accepted, refused int64 // so far; with mu
 }
 
 // NewServer builds a server.
@@ -120,8 +122,10 @@ func (s *Server) admit(nc net.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.done || len(s.conns) >= s.cfg.MaxConns {
+		s.refused++
 		return false
 	}
+	s.accepted++
 	s.conns[nc] = ""
 	s.wg.Add(1)
 	return true

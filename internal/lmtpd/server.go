@@ -78,6 +78,8 @@ type Server struct {
 	conns map[*conn]struct{}
 	done  bool // no new connections
 	wg    sync.WaitGroup
+
+	accepted, refused int64 // so far; with mu
 }
 
 // New builds a server and empties its spool directory.
@@ -161,11 +163,14 @@ func (s *Server) admit(c *conn) (refusal string) {
 	defer s.mu.Unlock()
 	switch {
 	case s.done:
+		s.refused++
 		return "421 4.3.2 " + s.cfg.Hostname + " shutting down\r\n"
 	case len(s.conns) >= s.cfg.MaxConns:
+		s.refused++
 		return "421 4.3.2 " + s.cfg.Hostname + " too many connections, try again later\r\n"
 	}
 	s.conns[c] = struct{}{}
+	s.accepted++
 	s.wg.Add(1)
 	return ""
 }

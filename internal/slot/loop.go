@@ -31,6 +31,8 @@ type loop struct {
 	records []journal.Record // scratch
 	space   replica.Space    // last told to the protocol
 	handing *handover
+	held    bool          // writes are
+	heldAt  time.Duration // since then
 	told    string // the newest fact the protocol told
 
 	company  company
