@@ -27,6 +27,7 @@ import (
 	"github.com/tandemail/tandemail/internal/host"
 	"github.com/tandemail/tandemail/internal/index"
 	"github.com/tandemail/tandemail/internal/link"
+	"github.com/tandemail/tandemail/internal/metrics"
 	"github.com/tandemail/tandemail/internal/pki"
 	"github.com/tandemail/tandemail/internal/route"
 )
@@ -43,7 +44,8 @@ type machine struct {
 	name     cluster.Machine
 	log      *slog.Logger
 	identity *pki.Identity
-	coord    *etcd.Client
+	coord    *metrics.Coord
+	etcd     *etcd.Client // behind coord
 	routes   *route.Table
 	users    *directory.Directory
 	auth     *auth.Authenticator
@@ -57,11 +59,13 @@ type machine struct {
 	host     *host.Host   // nil without role storage
 	handler  *deliver.Handler
 	control  *controller.Controller // nil without role control
+	sources  metrics.Sources        // what has been built so far
 }
 
 // Serve runs the machine until ctx ends.
 func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	m := &machine{cfg: cfg, name: cluster.Machine(cfg.Machine), log: log.With("machine", cfg.Machine)}
+	m.sources.Cluster, m.sources.Machine = cfg.Cluster, m.name
 	g := newGroup(ctx)
 	if err := m.build(g); err != nil {
 		g.cancel(err)
@@ -101,8 +105,9 @@ func (m *machine) connect(g *group) error {
 	if err != nil {
 		return err
 	}
-	m.coord, m.routes = c, route.New()
-	g.run("routes", func(ctx context.Context) error { return m.routes.Run(ctx, c) })
+	m.etcd, m.coord, m.routes = c, metrics.NewCoord(c, time.Now), route.New()
+	m.sources.Coord, m.sources.Routes = m.coord, m.routes.Stores
+	g.run("routes", func(ctx context.Context) error { return m.routes.Run(ctx, m.coord) })
 	return nil
 }
 
@@ -123,6 +128,7 @@ func (m *machine) buildDirectory(g *group) error {
 		return fmt.Errorf("prepare authentication: %w", err)
 	}
 	m.auth = a
+	m.sources.Directory = m.users.Stats
 	g.run("directory", m.users.Run)
 	return nil
 }
@@ -145,6 +151,7 @@ func (m *machine) buildAgent(g *group) error {
 		RefuseDegraded: m.cfg.Degrade == "refuse",
 	})
 	m.handler = &deliver.Handler{Slot: m.agent.Slot, Log: m.log}
+	m.sources.Disks, m.sources.Slots = map[string]*disk.Disk{"meta": d}, m.agent.Stats
 	g.run("disk", d.Run)
 	g.run("agent", m.agent.Run)
 	return nil
@@ -164,8 +171,8 @@ func (m *machine) close() error {
 	if m.pool != nil {
 		errs = append(errs, m.pool.Close())
 	}
-	if m.coord != nil {
-		errs = append(errs, m.coord.Close())
+	if m.etcd != nil {
+		errs = append(errs, m.etcd.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -31,12 +31,13 @@ type loop struct {
 	records []journal.Record // scratch
 	space   replica.Space    // last told to the protocol
 	handing *handover
-	held    bool          // writes are
-	heldAt  time.Duration // since then
 	told    string // the newest fact the protocol told
 
 	company  company
 	patience *time.Timer // fires when company need not be waited for any more
+
+	held   bool          // writes are
+	heldAt time.Duration // since then
 }
 
 // run steps the Core until ctx ends or the incarnation does.

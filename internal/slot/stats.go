@@ -3,7 +3,6 @@ package slot
 import (
 	"time"
 
-	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/latency"
 	"github.com/tandemail/tandemail/internal/replica"
 )
@@ -13,7 +12,7 @@ type Stats struct {
 	Counts
 	Promotions int64          // epochs that this slot began to serve
 	Holds      latency.Counts // of writes by this master; those that have ended
-	JournalLow cluster.LSN    // the journal holds what is from here to Status.End; 0 while none is open
+	Journal    uint64         // octets that the journal holds; 0 while it is not open
 	// Peers is what a master knows of the other slots, nil for others. Not to be changed.
 	Peers []replica.PeerState
 }
@@ -22,7 +21,8 @@ type Stats struct {
 func (s *Slot) Stats() Stats {
 	st := Stats{Counts: s.Counts(), Promotions: s.counts.promotions.Load(), Holds: s.holds.Counts()}
 	if inc := s.current(); inc != nil {
-		st.JournalLow = inc.journal.Low().LSN
+		low := inc.journal.Low().LSN // first: the end does not fall below it
+		st.Journal = uint64(inc.journal.End().LSN - low)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

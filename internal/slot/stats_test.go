@@ -24,7 +24,7 @@ func TestStatsTellOfHoldsPromotionsAndPeers(t *testing.T) {
 		}
 		return nil
 	})
-	if st := n.Stats(); st.Promotions != 1 || st.Holds.Total() != 0 || st.Deliveries != 1 {
+	if st := n.Stats(); st.Promotions != 1 || st.Holds.Total() != 0 || st.Deliveries != 1 || st.Journal == 0 {
 		t.Errorf("master: %+v", st)
 	}
 	if st := w.node[1].Stats(); st.Promotions != 0 || st.Peers != nil {
