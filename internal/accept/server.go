@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 )
 
@@ -56,6 +57,8 @@ type Server[C Conn] struct {
 	cfg     Config
 	present *present[C]
 	refused refusals
+
+	accepted, turned atomic.Int64 // connections so far, taken and not
 }
 
 // New builds a server.
@@ -128,9 +131,11 @@ func wait(ctx context.Context, d time.Duration) {
 func (s *Server[C]) start(serving context.Context, nc net.Conn, h Handler[C]) {
 	c, a := h.Begin(nc), s.counted(nc)
 	if why := s.present.enter(c, a); why != admitted {
+		s.turned.Add(1)
 		s.refuse(nc, h, why)
 		return
 	}
+	s.accepted.Add(1)
 	go func() {
 		defer s.present.leave(c, a)
 		c.Serve(serving)

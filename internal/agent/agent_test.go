@@ -23,6 +23,9 @@ func TestSlotOfARecordIsCreatedAndServes(t *testing.T) {
 		s.write(newStore("s2", "m2"))
 		s.lead("m1", "s1")
 		s.agents["m1"].wantStates("s1 01 ok")
+		if st := s.agents["m1"].Stats(); len(st) != 1 || st[0].Lost || st[0].Role != "master" || st[0].Promotions != 1 {
+			t.Errorf("stats: %+v", st)
+		}
 		if sl, err := s.agents["m1"].Slot("s1"); err != nil || sl.Status().Store != "s1" {
 			t.Errorf("slot: %v", err)
 		}
@@ -64,6 +67,9 @@ func TestWipedSlotIsLostAndComesBackWithItsDisk(t *testing.T) {
 		}
 		if why := n.Status().Lost[0].Why; !strings.Contains(why, "not mounted, or wiped") {
 			t.Errorf("why: %s", why)
+		}
+		if st := n.Stats(); len(st) != 1 || !st[0].Lost || st[0].Store != "s1" {
+			t.Errorf("stats: %+v", st)
 		}
 		if list, err := n.fs.List("/meta"); err == nil {
 			t.Errorf("something was created: %v", list)

@@ -78,6 +78,24 @@ func (a *Agent) Status() Status {
 	return st
 }
 
+// SlotStats are one slot's status and figures.
+type SlotStats struct {
+	slot.Status
+	slot.Stats
+	Lost bool // the record says that it is here, and it cannot be opened
+}
+
+// Stats never waits for a disk or another machine. There is one slot a store.
+func (a *Agent) Stats() []SlotStats {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	list := make([]SlotStats, 0, len(a.stores))
+	for _, r := range a.stores {
+		list = append(list, SlotStats{Status: r.Slot.Status(), Stats: r.Slot.Stats(), Lost: r.lost != ""})
+	}
+	return list
+}
+
 // hangs is how old a sync may be on a disk that is at work.
 const hangs = time.Second
 

@@ -41,8 +41,11 @@ func (echo) Switchover(_ context.Context, s cluster.Store, r SwitchRequest) (Swi
 	return SwitchReport{Store: s, To: r.To, HeldMsec: 12.5}, nil
 }
 
+// figures stand for a machine's metrics.
+var figures = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "figures 7\n") })
+
 func newTestClient(t *testing.T, log io.Writer) *Client {
-	srv := httptest.NewServer(NewHandler(echo{}, slog.New(slog.NewTextHandler(log, nil))))
+	srv := httptest.NewServer(NewHandler(echo{}, figures, slog.New(slog.NewTextHandler(log, nil))))
 	t.Cleanup(srv.Close)
 	return &Client{Base: srv.URL, HTTP: srv.Client()}
 }

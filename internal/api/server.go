@@ -13,16 +13,19 @@ import (
 // maxRequest bounds a request's document.
 const maxRequest = 1 << 20
 
-// NewHandler serves b under /v1/. log gets what callers must not see.
-func NewHandler(b Backend, log *slog.Logger) http.Handler {
+// NewHandler serves b under /v1/, and beside it what tells about this process alone:
+// whether it is alive, its metrics and its profiles. log gets what callers must not see.
+func NewHandler(b Backend, metrics http.Handler, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
-	for pattern, h := range (&server{b, log}).routes() {
-		mux.HandleFunc(pattern, h)
+	for _, routes := range []map[string]http.HandlerFunc{(&server{b, log}).routes(), processRoutes(metrics)} {
+		for pattern, h := range routes {
+			mux.HandleFunc(pattern, h)
+		}
 	}
 	return mux
 }
 
-// routes is the whole interface; a test keeps docs/http.md in step with it.
+// routes is the whole interface to the cluster; a test keeps docs/http.md in step with it.
 func (s *server) routes() map[string]http.HandlerFunc {
 	b := s.backend
 	return map[string]http.HandlerFunc{

@@ -60,6 +60,7 @@ func (m *machine) buildControl(g *group) error {
 		return fmt.Errorf("prepare controller: %w", err)
 	}
 	m.control = c
+	m.sources.Controller, m.sources.Actions = c.Report, c.Actions
 	g.run("controller", c.Run)
 	return nil
 }

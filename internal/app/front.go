@@ -12,6 +12,7 @@ import (
 	"github.com/tandemail/tandemail/internal/config"
 	"github.com/tandemail/tandemail/internal/deliver"
 	"github.com/tandemail/tandemail/internal/lmtpd"
+	"github.com/tandemail/tandemail/internal/metrics"
 	"github.com/tandemail/tandemail/internal/router"
 )
 
@@ -36,21 +37,22 @@ func (m *machine) serveFront(g *group) error {
 const maxLMTP = 512
 
 func (m *machine) serveLMTP(g *group) error {
-	hold := make(holds, maxLMTP/4)
+	hold, timed := make(holds, maxLMTP/4), metrics.NewDeliveries(time.Now)
 	r := router.New(router.Config{
 		Machine: m.name, Directory: m.users, Now: time.Now, Rand: rand.Reader, Log: m.log,
 		Hold: m.cfg.Mail.HoldLMTP.Duration(),
 		Deliver: &deliver.Client{
-			Routes: m.routes, Call: m.callDeliver, Large: m.callLarge, Here: m.name, Local: m.handler, Hold: hold.take,
+			Routes: m.routes, Call: m.callDeliver, Large: m.callLarge, Here: m.name, Local: m.handler, Hold: timed.Hold(hold.take),
 		},
 	})
 	srv, err := lmtpd.New(lmtpd.Config{
-		Hostname: m.cfg.Machine, Backend: r, Log: m.log, Trusted: m.trusted(), MaxMessage: m.cfg.Mail.MaxSize,
+		Hostname: m.cfg.Machine, Backend: timed.Backend(r), Log: m.log, Trusted: m.trusted(), MaxMessage: m.cfg.Mail.MaxSize,
 		MaxConns: maxLMTP, SpoolDir: filepath.Join(m.cfg.Spool, "lmtp"),
 	})
 	if err != nil {
 		return err
 	}
+	m.sources.Router, m.sources.LMTP, m.sources.Deliveries = r.Stats, srv.Stats, timed
 	ln, err := listen(g.ctx, "LMTP", m.cfg.Listen.LMTP)
 	if err != nil {
 		return err

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
 	"github.com/tandemail/tandemail/internal/api"
+	"github.com/tandemail/tandemail/internal/metrics"
 )
 
 const (
@@ -16,19 +16,22 @@ const (
 	httpIdleTime   = 2 * time.Minute
 )
 
-// serveHTTP serves the API and the answer to "is this process alive?".
+// serveHTTP serves the API. It comes last: the metrics are of what has been built.
 func (m *machine) serveHTTP(g *group) error {
 	if m.cfg.Listen.HTTP == "" {
 		return nil
+	}
+	figures, err := metrics.New(m.sources, m.log)
+	if err != nil {
+		return err
 	}
 	ln, err := listen(g.ctx, "HTTP", m.cfg.Listen.HTTP)
 	if err != nil {
 		return err
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/v1/", api.NewHandler(&backend{m}, m.log))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: httpHeaderTime, IdleTimeout: httpIdleTime}
+	srv := &http.Server{
+		Handler: api.NewHandler(&backend{m}, figures, m.log), ReadHeaderTimeout: httpHeaderTime, IdleTimeout: httpIdleTime,
+	}
 	g.run("HTTP", func(ctx context.Context) error {
 		stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 		defer stop()

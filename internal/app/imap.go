@@ -31,7 +31,11 @@ func (m *machine) buildHost(*group) error {
 		return fmt.Errorf("prepare spool of sessions: %w", err)
 	}
 	m.host, err = host.New(host.Config{Slot: m.hostSlot, Spool: dir, Log: m.log})
-	return err
+	if err != nil {
+		return err
+	}
+	m.sources.Host = m.host.Stats
+	return nil
 }
 
 // hostSlot finds a slot here for the host.
@@ -92,6 +96,7 @@ func (m *machine) serveIMAP(g *group) error {
 	if err != nil {
 		return err
 	}
+	m.sources.Clients = map[string]func() proxy.Stats{"imap": srv.Stats}
 	ln, err := listen(g.ctx, "IMAP", m.cfg.Listen.IMAP)
 	if err != nil {
 		return err

@@ -64,6 +64,7 @@ func (m *machine) serveLink(g *group) error {
 	if err != nil {
 		return err
 	}
+	m.sources.Link = srv.Stats
 	ln, err := listen(g.ctx, "other machines", m.cfg.Listen.Internal)
 	if err != nil {
 		return err

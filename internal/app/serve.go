@@ -28,6 +28,7 @@ import (
 	"github.com/tandemail/tandemail/internal/host"
 	"github.com/tandemail/tandemail/internal/index"
 	"github.com/tandemail/tandemail/internal/link"
+	"github.com/tandemail/tandemail/internal/metrics"
 	"github.com/tandemail/tandemail/internal/pki"
 	"github.com/tandemail/tandemail/internal/route"
 )
@@ -44,8 +45,8 @@ type machine struct {
 	name     cluster.Machine
 	log      *slog.Logger
 	identity *pki.Identity
-	etcd     *etcd.Client // what coord is; closed at the end
 	coord    coord.Coord
+	etcd     *etcd.Client // behind coord; closed at the end
 	routes   *route.Table
 	users    *directory.Directory
 	auth     *auth.Authenticator
@@ -59,11 +60,13 @@ type machine struct {
 	host     *host.Host   // nil without role storage
 	handler  *deliver.Handler
 	control  *controller.Controller // nil without role control
+	sources  metrics.Sources        // what has been built so far
 }
 
 // Serve runs the machine until ctx ends.
 func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	m := &machine{cfg: cfg, name: cluster.Machine(cfg.Machine), log: log.With("machine", cfg.Machine)}
+	m.sources.Cluster, m.sources.Machine = cfg.Cluster, m.name
 	g := newGroup(ctx)
 	if err := m.build(g); err != nil {
 		g.cancel(err)
@@ -103,8 +106,10 @@ func (m *machine) connect(g *group) error {
 	if err != nil {
 		return err
 	}
-	m.etcd, m.coord, m.routes = c, c, route.New()
-	g.run("routes", func(ctx context.Context) error { return m.routes.Run(ctx, c) })
+	timed := metrics.NewCoord(c, time.Now)
+	m.etcd, m.coord, m.routes = c, timed, route.New()
+	m.sources.Coord, m.sources.Routes = timed, m.routes.Stores
+	g.run("routes", func(ctx context.Context) error { return m.routes.Run(ctx, m.coord) })
 	return nil
 }
 
@@ -125,6 +130,7 @@ func (m *machine) buildDirectory(g *group) error {
 		return fmt.Errorf("prepare authentication: %w", err)
 	}
 	m.auth = a
+	m.sources.Directory = m.users.Stats
 	g.run("directory", m.users.Run)
 	return nil
 }
@@ -147,6 +153,7 @@ func (m *machine) buildAgent(g *group) error {
 		RefuseDegraded: m.cfg.Degrade == "refuse",
 	})
 	m.handler = &deliver.Handler{Slot: m.agent.Slot, Log: m.log}
+	m.sources.Disks, m.sources.Slots = map[string]*disk.Disk{"meta": d}, m.agent.Stats
 	g.run("disk", d.Run)
 	g.run("agent", m.agent.Run)
 	return nil

@@ -64,6 +64,7 @@ type Controller struct {
 
 	mu     sync.Mutex
 	report Report
+	acted  map[Acted]int64
 }
 
 // Report is what a controller knows. The problems of one that is not leading are
@@ -94,7 +95,7 @@ func New(cfg Config) (*Controller, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Controller{cfg: cfg, world: newWorld(cfg.Now)}, nil
+	return &Controller{cfg: cfg, world: newWorld(cfg.Now), acted: map[Acted]int64{}}, nil
 }
 
 // Run watches the cluster, stands for election, and acts while elected, until ctx

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -211,6 +212,10 @@ func TestDrainMovesEveryMasterAndUndrainBringsThemBack(t *testing.T) {
 		}
 		if err != nil || kinds["drain"] != 5 || kinds["return"] != 5 || kinds["nominate"] != 7 {
 			t.Fatalf("history has %v, %v", kinds, err)
+		}
+		want := map[Acted]int64{{Kind: plan.Nominate}: 7, {Kind: plan.Drain}: 5, {Kind: plan.Return}: 5}
+		if got := s.machines[s.leader()].controller.Actions(); !maps.Equal(got, want) {
+			t.Errorf("counted %v", got)
 		}
 	})
 }

@@ -80,6 +80,7 @@ func (x *executor) record(ctx context.Context, a plan.Action, started time.Time,
 		At: started, By: "controller " + string(c.cfg.Machine), Kind: string(a.Kind), Store: a.Store, Machine: a.Machine,
 		To: a.Slot, Epoch: a.Epoch, Reason: a.Reason, Took: c.cfg.Now().Sub(started),
 	}
+	c.count(Acted{a.Kind, failed != nil})
 	level := c.cfg.Log.Info
 	if failed != nil {
 		e.Error, level = failed.Error(), c.cfg.Log.Warn

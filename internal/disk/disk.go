@@ -58,7 +58,7 @@ func New(cfg Config) *Disk {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Disk{cfg: cfg, running: make(map[*request]struct{})}
+	return &Disk{cfg: cfg, count: newCounters(), running: make(map[*request]struct{})}
 }
 
 // Stats returns the counters since New.

@@ -103,7 +103,7 @@ func TestWaitingRequestsShareASyncThatCoversThem(t *testing.T) {
 			synctest.Wait()
 		}
 		wg.Wait()
-		if s := d.Stats(); s.Syncs != 2 || s.Joined != 8 || s.Total != 2*time.Millisecond {
+		if s := d.Stats(); s.Syncs != 2 || s.Joined != 8 || s.Latency.Sum != 2*time.Millisecond {
 			t.Errorf("stats %+v: want 2 syncs, 8 joined, 2 ms", s)
 		}
 	})

@@ -186,6 +186,11 @@ func (c *conn) execute(ctx context.Context, cmd imapd.Command, ended chan<- stru
 	_ = c.frames.Close() // the reader sees the end
 }
 
+// answered counts a command of the client.
+func (c *conn) answered(name, status string) {
+	c.host.counts.answered.add(Answered{name, status})
+}
+
 func (c *conn) newSpool(size int64) (imapwire.Spool, error) {
 	return c.host.cfg.Spool.Create(size)
 }

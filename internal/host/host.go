@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"log/slog"
+	"maps"
 	"net"
 	"runtime/debug"
 	"sync"
@@ -99,7 +100,32 @@ func sessionKey(o session.Open) slog.Attr {
 type counters struct {
 	opened, redeemed, commands, panics atomic.Int64
 	refused                            [16]atomic.Int64 // by reason
+	answered                           answered
 }
+
+// answered counts commands; there are a few dozen names.
+type answered struct {
+	mu sync.Mutex
+	n  map[Answered]int64
+}
+
+func (a *answered) add(k Answered) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.n == nil {
+		a.n = map[Answered]int64{}
+	}
+	a.n[k]++
+}
+
+func (a *answered) counts() map[Answered]int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return maps.Clone(a.n)
+}
+
+// Answered is a command's name, such as "UID FETCH", and OK, NO or BAD.
+type Answered struct{ Name, Status string }
 
 // Stats is a snapshot of a host's counters.
 type Stats struct {
@@ -107,6 +133,7 @@ type Stats struct {
 	Opened   int64 // streams so far
 	Redeemed int64 // sessions continued from a token
 	Commands int64
+	Answered map[Answered]int64 // commands, but those of redeeming
 	Panics   int64
 	Failed   map[session.Reason]int64 // sessions ended, by reason
 }
@@ -115,7 +142,8 @@ type Stats struct {
 func (h *Host) Stats() Stats {
 	s := Stats{
 		Sessions: h.sessions.Load(), Opened: h.counts.opened.Load(), Redeemed: h.counts.redeemed.Load(),
-		Commands: h.counts.commands.Load(), Panics: h.counts.panics.Load(), Failed: map[session.Reason]int64{},
+		Commands: h.counts.commands.Load(), Answered: h.counts.answered.counts(), Panics: h.counts.panics.Load(),
+		Failed: map[session.Reason]int64{},
 	}
 	for i := range h.counts.refused {
 		if n := h.counts.refused[i].Load(); n > 0 {

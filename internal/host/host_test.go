@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/link"
@@ -304,6 +305,36 @@ func TestPanicEndsItsSessionOnly(t *testing.T) {
 	good.run(1, "a NOOP", new(session.Token))
 	if n := r.host.Stats().Panics; n != 1 {
 		t.Errorf("counted %d", n)
+	}
+}
+
+func TestCommandsAreCountedByNameAndResult(t *testing.T) {
+	r := newRig(t)
+	f, token := r.opened(), &session.Token{Account: ann, User: "ann"}
+	for i, refused := range []string{"SELECT Nowhere", "FROBNICATE", "FETCH"} {
+		f.send(command(uint64(i+1), "a "+refused))
+		if _, ok := f.receive().(session.Done); !ok {
+			t.Fatalf("%s is not just refused", refused)
+		}
+	}
+	for i, text := range []string{"SELECT INBOX", "UID SEARCH ALL", "SEARCH ALL", "SELECT INBOX"} {
+		f.run(uint64(i+4), "a "+text, token)
+	}
+	o := open()
+	var err error
+	if o.Token, err = token.Append(nil); err != nil {
+		t.Fatal(err)
+	}
+	again := r.dial()
+	again.send(o)
+	if _, ok := again.receive().(session.Opened); !ok {
+		t.Fatal("not opened")
+	}
+	want := map[Answered]int64{
+		{"SELECT", "OK"}: 2, {"SELECT", "NO"}: 1, {"UID SEARCH", "OK"}: 1, {"SEARCH", "OK"}: 1, {"FETCH", "BAD"}: 1, {"other", "BAD"}: 1,
+	}
+	if diff := cmp.Diff(want, r.host.Stats().Answered); diff != "" {
+		t.Errorf("counted (-want +got):\n%s", diff)
 	}
 }
 

@@ -63,7 +63,7 @@ func (c *conn) enter(ctx context.Context) error {
 	c.peer = &watchedWriter{FrameWriter: c.frames}
 	c.executor = imapd.New(imapd.Config{
 		Account: account, Session: c.open.Session, User: c.open.User, By: c.open.By, Remote: c.open.Remote,
-		Sink: &sink{session.FrameSink{W: c.peer}, &c.done}, Version: c.host.cfg.Version, Now: c.host.cfg.Now, Log: c.log,
+		Sink: &sink{session.FrameSink{W: c.peer}, &c.done}, Version: c.host.cfg.Version, Now: c.host.cfg.Now, Log: c.log, Answered: c.answered,
 	})
 	if len(c.open.Token) == 0 {
 		return nil

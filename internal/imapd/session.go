@@ -24,6 +24,9 @@ type Config struct {
 	Version string           // told by ID; "" is not told
 	Now     func() time.Time // nil: time.Now
 	Log     *slog.Logger     // nil: nothing is logged
+	// Answered, if set, is told of each command that is answered: its name, "other"
+	// if it is none that there is, and OK, NO or BAD. It must not block.
+	Answered func(name, status string)
 }
 
 // Session is one client in the authenticated or selected state.
@@ -77,7 +80,7 @@ func (s *Session) Execute(ctx context.Context, c Command) error {
 	}()
 	cmd, err := imapwire.Parse(c.Raw, s.enabled&session.UTF8 != 0)
 	if err != nil {
-		return s.out.done(ctx, cmd.Tag, syntaxAnswer(err))
+		return s.tagged(ctx, &cmd, syntaxAnswer(err))
 	}
 	s.name = cmd.Name
 	if cmd.UID {
@@ -87,7 +90,27 @@ func (s *Session) Execute(ctx context.Context, c Command) error {
 	if err != nil {
 		return err
 	}
-	return s.out.done(ctx, cmd.Tag, ans)
+	return s.tagged(ctx, &cmd, ans)
+}
+
+// tagged ends cmd with its tagged response.
+func (s *Session) tagged(ctx context.Context, cmd *imapwire.Command, a answer) error {
+	if s.cfg.Answered != nil {
+		s.cfg.Answered(nameOf(cmd), a.status)
+	}
+	return s.out.done(ctx, cmd.Tag, a)
+}
+
+// nameOf is one of a bounded set, whatever the client sent.
+func nameOf(cmd *imapwire.Command) string {
+	_, known := handlers[cmd.Name]
+	switch {
+	case !known:
+		return "other"
+	case cmd.UID:
+		return "UID " + cmd.Name
+	}
+	return cmd.Name
 }
 
 // run executes cmd and announces what is new.

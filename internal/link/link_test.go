@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tandemail/tandemail/internal/accept"
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/pki"
 )
@@ -357,6 +358,9 @@ func TestRecheckEndsTheConnectionsOfMachinesThatWereStruck(t *testing.T) {
 	m3, err := dialer(s.machine("m3"), ln.Addr().String()).Raw(ctx, "m1", "echo", nil)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if got, want := srv.Stats(), (accept.Stats{Open: 2, Accepted: 2}); got != want {
+		t.Errorf("stats %+v, want %+v", got, want)
 	}
 	srv.Recheck()
 	_ = m2.SetDeadline(time.Now().Add(10 * time.Second))

@@ -120,6 +120,12 @@ func serve(t testing.TB, cfg Config) (addr string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveBy(t, srv)
+}
+
+// serveBy serves until the test ends.
+func serveBy(t testing.TB, srv *Server) (addr string) {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

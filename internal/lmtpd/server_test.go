@@ -21,6 +21,7 @@ import (
 
 	"github.com/emersion/go-smtp"
 
+	"github.com/tandemail/tandemail/internal/accept"
 	"github.com/tandemail/tandemail/internal/line"
 )
 
@@ -122,12 +123,19 @@ func TestPipelinedBDATGroupsLeaveTheEarlierMessageInDoubt(t *testing.T) {
 func TestConnectionsOverTheLimitGet421(t *testing.T) {
 	cfg := testConfig(newRecorder())
 	cfg.MaxConns = 2
-	addr := serve(t, cfg)
+	srv, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := serveBy(t, srv)
 	a, b := dial(t, addr), dial(t, addr)
 	a.hello()
 	b.hello()
 	c := dial(t, addr)
 	c.expect("421 4.3.2 mx.test too many connections, try again later")
+	if got, want := srv.Stats(), (accept.Stats{Open: 2, Accepted: 2, Refused: 1}); got != want {
+		t.Errorf("stats %+v, want %+v", got, want)
+	}
 	a.send("NOOP\r\n")
 	a.expect("250 2.0.0 ok")
 }

@@ -95,7 +95,11 @@ func (s *Server) seek(ctx context.Context, tried route.Route, pause time.Duratio
 	}
 	s.counts.held.Add(1)
 	s.counts.holding.Add(1)
-	defer s.counts.holding.Add(-1)
+	begun := time.Now()
+	defer func() {
+		s.counts.holding.Add(-1)
+		s.holds.Observe(time.Since(begun))
+	}()
 	for {
 		now, err := s.cfg.Routes.Await(ctx, r, pause)
 		if err != nil {

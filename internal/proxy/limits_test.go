@@ -72,6 +72,9 @@ func TestSessionsOfOneUserAreLimited(t *testing.T) {
 		t.Error(got)
 	}
 	second.OK("LOGIN bob secret")
+	if st := r.server.Stats(); st.Logins["ok"] != 2 || st.Logins["too many sessions"] != 1 {
+		t.Errorf("log-ins counted: %v", st.Logins)
+	}
 	first.OK("LOGOUT")
 	r.awaitOpen(1)
 	r.loggedIn()
@@ -84,7 +87,7 @@ func TestFailedLogInsEndTheConnection(t *testing.T) {
 		c.Command("LOGIN ann wrong")
 	}
 	expect(t, c, "* BYE Too many failed log-ins")
-	if st := r.server.Stats(); st.Failures != 3 || st.Byes["login failures"] != 1 {
+	if st := r.server.Stats(); st.Logins["wrong"] != 3 || st.Byes["login failures"] != 1 {
 		t.Errorf("stats: %+v", st)
 	}
 }

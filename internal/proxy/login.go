@@ -16,10 +16,17 @@ var (
 	errNoMaster  = errors.New("no master of the user's store")
 )
 
-// enter logs the client in: it verifies the attempt and opens a session at the
-// master of the user's store, which it waits for. An error is for the dialect to
-// answer, but a *byeError, or one of the client's connection, ends the session.
+// enter logs the client in, and counts what came of it.
 func (c *client) enter(ctx context.Context, a auth.Attempt) error {
+	err := c.logIn(ctx, a)
+	c.srv.counts.login(err)
+	return err
+}
+
+// logIn verifies the attempt and opens a session at the master of the user's store,
+// which it waits for. An error is for the dialect to answer, but a *byeError, or one
+// of the client's connection, ends the session.
+func (c *client) logIn(ctx context.Context, a auth.Attempt) error {
 	a.Remote = c.remote
 	id, err := c.cfg.Auth.Authenticate(ctx, a)
 	if err != nil {
@@ -47,7 +54,6 @@ func (c *client) enter(ctx context.Context, a auth.Attempt) error {
 		}
 		return err
 	}
-	c.srv.counts.logins.Add(1)
 	c.srv.counts.loggedIn.Add(1)
 	return nil
 }
@@ -60,7 +66,6 @@ func (c *client) refused(ctx context.Context, err error) error {
 		}
 		return err
 	}
-	c.srv.counts.failures.Add(1)
 	timer := time.NewTimer(c.cfg.FailureDelay)
 	defer timer.Stop()
 	select {

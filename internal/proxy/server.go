@@ -7,6 +7,7 @@ import (
 	"net"
 
 	"github.com/tandemail/tandemail/internal/accept"
+	"github.com/tandemail/tandemail/internal/latency"
 	"github.com/tandemail/tandemail/internal/session"
 )
 
@@ -15,6 +16,7 @@ type Server struct {
 	cfg     Config
 	limits  *limits
 	counts  counters
+	holds   *latency.Histogram // of waits for a master
 	stores  *stores
 	clients *accept.Server[*client]
 }
@@ -26,7 +28,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	return &Server{
-		cfg: cfg, limits: newLimits(cfg.MaxPerUser), stores: newStores(cfg.Routes),
+		cfg: cfg, limits: newLimits(cfg.MaxPerUser), holds: latency.New(holdBounds...), stores: newStores(cfg.Routes),
 		clients: accept.New[*client](accept.Config{
 			What: "client", Log: cfg.Log, Max: cfg.MaxConns, PerAddress: cfg.MaxPerAddress, Exempt: cfg.Trusted, Drain: cfg.Drain,
 		}),

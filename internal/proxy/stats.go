@@ -1,14 +1,56 @@
 package proxy
 
-import "sync/atomic"
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/tandemail/tandemail/internal/auth"
+	"github.com/tandemail/tandemail/internal/latency"
+)
 
 // counters are cumulative, but for gauges that say so.
 type counters struct {
-	connections, logins, failures, commands atomic.Int64
-	held, holding                           atomic.Int64 // holding is a gauge
-	resent, resumed, broken                 atomic.Int64
-	loggedIn, idling                        atomic.Int64 // gauges
-	byes                                    [byeKinds]atomic.Int64
+	connections, commands   atomic.Int64
+	held, holding           atomic.Int64 // holding is a gauge
+	resent, resumed, broken atomic.Int64
+	loggedIn, idling        atomic.Int64 // gauges
+	logins                  [len(loginResults)]atomic.Int64
+	byes                    [byeKinds]atomic.Int64
+}
+
+// loginOK is the result of a log-in that succeeded.
+const loginOK = "ok"
+
+// loginResults names what becomes of a log-in: the first that matches.
+var loginResults = [...]struct {
+	err  error
+	name string
+}{
+	{auth.ErrFailed, "wrong"},
+	{auth.ErrLimited, "limited"},
+	{auth.ErrFrozen, "frozen"},
+	{errUserLimit, "too many sessions"},
+	{errNoMaster, "no master"},
+	{nil, "unavailable"},
+	{nil, loginOK}, // matched by none
+}
+
+func (c *counters) login(err error) {
+	i := len(loginResults) - 1
+	if err != nil {
+		i = 0
+		for loginResults[i].err != nil && !errors.Is(err, loginResults[i].err) {
+			i++
+		}
+	}
+	c.logins[i].Add(1)
+}
+
+// holdBounds are those of waits for a master, up to Config.Hold and a little.
+var holdBounds = []time.Duration{
+	25 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond,
+	time.Second, 2500 * time.Millisecond, 5 * time.Second, 10 * time.Second, 20 * time.Second,
 }
 
 // Stats is a snapshot of a server's counters.
@@ -18,14 +60,15 @@ type Stats struct {
 	Idling   int64 // of them in IDLE
 	Holding  int64 // waiting for a master now
 
-	Connections int64 // accepted so far
-	Logins      int64 // that succeeded
-	Failures    int64 // log-ins refused for a wrong name or password
-	Commands    int64 // sent to masters, repetitions not counted
-	Held        int64 // waits for a master
-	Broken      int64 // streams to masters that ended inside a session
-	Resumed     int64 // sessions that went on at a master after that
-	Resent      int64 // commands sent again
+	Connections int64          // accepted so far
+	Commands    int64          // sent to masters, repetitions not counted
+	Held        int64          // waits for a master
+	Holds       latency.Counts // of those that have ended
+	Broken      int64          // streams to masters that ended inside a session
+	Resumed     int64          // sessions that went on at a master after that
+	Resent      int64          // commands sent again
+	// Logins are log-ins by result: "ok", or why not. All results are there.
+	Logins map[string]int64
 	// Byes are sessions that we ended, and connections refused, by reason. All
 	// reasons are there.
 	Byes map[string]int64
@@ -36,9 +79,12 @@ func (s *Server) Stats() Stats {
 	c := &s.counts
 	st := Stats{
 		Open: s.clients.Len(), LoggedIn: c.loggedIn.Load(), Idling: c.idling.Load(), Holding: c.holding.Load(),
-		Connections: c.connections.Load(), Logins: c.logins.Load(), Failures: c.failures.Load(),
-		Commands: c.commands.Load(), Held: c.held.Load(), Broken: c.broken.Load(),
-		Resumed: c.resumed.Load(), Resent: c.resent.Load(), Byes: map[string]int64{},
+		Connections: c.connections.Load(), Commands: c.commands.Load(), Held: c.held.Load(), Holds: s.holds.Counts(),
+		Broken: c.broken.Load(), Resumed: c.resumed.Load(), Resent: c.resent.Load(),
+		Logins: map[string]int64{}, Byes: map[string]int64{},
+	}
+	for i, r := range loginResults {
+		st.Logins[r.name] = c.logins[i].Load()
 	}
 	for b := none + 1; b < byeKinds; b++ {
 		st.Byes[b.String()] = c.byes[b].Load()

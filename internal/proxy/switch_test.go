@@ -247,6 +247,9 @@ func TestLogInIsHeldWhileThereIsNoMaster(t *testing.T) {
 		if got := c.Line(); !strings.HasPrefix(got, "a OK ") {
 			t.Errorf("log-in: %q", got)
 		}
+		if holds := r.server.Stats().Holds; holds.Total() != 1 || holds.Sum < 8*time.Second {
+			t.Errorf("%d holds of %v in all", holds.Total(), holds.Sum)
+		}
 		c.OK("NOOP")
 	})
 }

@@ -70,6 +70,7 @@ type Router struct {
 	settler  *settler
 	large    *semaphore.Weighted
 	sessions sessions
+	counts   counters
 }
 
 // New builds a router.

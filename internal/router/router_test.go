@@ -409,7 +409,7 @@ func TestContentKeyNeverChanges(t *testing.T) {
 	}
 }
 
-func TestEveryOutcomeIsOneLineInTheLog(t *testing.T) {
+func TestEveryOutcomeIsCountedAndOneLineInTheLog(t *testing.T) {
 	inBench(t, nil, func(b *bench) {
 		b.stores.refuse = func(_ context.Context, q deliver.Request) ([]deliver.Result, error) {
 			r := codes(q, state.Done, state.Done, state.Limit, state.NoAccount)
@@ -428,6 +428,11 @@ func TestEveryOutcomeIsOneLineInTheLog(t *testing.T) {
 		} {
 			if n := strings.Count(b.log.String(), want); n != 1 {
 				t.Errorf("%d lines with %q in\n%s", n, want, b.log)
+			}
+		}
+		for status, n := range b.router.Stats().Deliveries {
+			if n != 1 {
+				t.Errorf("%d deliveries are counted as %s", n, status)
 			}
 		}
 	})

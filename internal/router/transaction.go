@@ -163,19 +163,20 @@ func (t *transaction) deliver(ctx context.Context, sh *share) {
 
 // outcome takes one user's result: of the whole request if err is not nil.
 func (t *transaction) outcome(sh *share, i int, r deliver.Result, err error) {
-	status, has := "delivered", true
+	status, has := statusDelivered, true
 	switch {
 	case err != nil:
-		status, has = "deferred", mayHaveHappened(err)
+		status, has = statusDeferred, mayHaveHappened(err)
 	case r.Code != state.Done:
 		err = refusal(r.Code)
-		status, has = "deferred", false
+		status, has = statusDeferred, false
 		if permanent(err) {
-			status = "refused"
+			status = statusRefused
 		}
 	case r.Duplicate:
-		status = "duplicate"
+		status = statusDuplicate
 	}
+	t.router.counts.add(status)
 	t.log(status, sh, i, r, err)
 	var have []delivered
 	if has {

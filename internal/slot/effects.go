@@ -116,7 +116,9 @@ func (l *loop) truncate(e replica.Truncate) replica.Event {
 func (l *loop) serve(epoch cluster.Epoch) {
 	if l.serving.master() != epoch {
 		l.log.Info("serving as master", "epoch", epoch)
+		l.counts.promotions.Add(1)
 	}
+	l.endHold()
 	l.news = true
 	if l.fault.Load() == nil {
 		l.queue.open()
@@ -128,6 +130,7 @@ func (l *loop) serve(epoch cluster.Epoch) {
 
 func (l *loop) hold(reason string) {
 	l.news = true
+	l.beginHold()
 	l.log.Info("writes held", "reason", reason)
 }
 
@@ -135,6 +138,7 @@ func (l *loop) hold(reason string) {
 func (l *loop) stopServing(reason string) error {
 	l.news = true
 	l.log.Info("no longer master", "reason", reason)
+	l.endHold()
 	l.serving.set(func(s *serving) { s.epoch, s.until = 0, 0 })
 	l.queue.shut(mail.ErrMoved)
 	l.pending.abandon()

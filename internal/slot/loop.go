@@ -35,6 +35,9 @@ type loop struct {
 
 	company  company
 	patience *time.Timer // fires when company need not be waited for any more
+
+	held   bool          // writes are
+	heldAt time.Duration // since then
 }
 
 // run steps the Core until ctx ends or the incarnation does.

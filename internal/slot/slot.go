@@ -14,6 +14,7 @@ import (
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/index"
 	"github.com/tandemail/tandemail/internal/journal"
+	"github.com/tandemail/tandemail/internal/latency"
 	"github.com/tandemail/tandemail/internal/replica"
 	"github.com/tandemail/tandemail/internal/state"
 )
@@ -27,6 +28,7 @@ type Slot struct {
 	serving  *serving
 	watchers *state.Watchers
 	counts   counters
+	holds    *latency.Histogram // of writes
 
 	cleared bool // what an earlier process left in the spool is gone; Run's
 
@@ -34,12 +36,13 @@ type Slot struct {
 	now    *incarnation // nil while none is open
 	seen   *replica.RecordSeen
 	status Status
+	peers  []replica.PeerState // as of status
 }
 
 // New returns a Slot that is not open. The data must exist (Create).
 func New(cfg Config) *Slot {
 	log := cfg.Log.With("store", cfg.Store, "slot", cfg.Slot.String())
-	s := &Slot{cfg: cfg, log: log, serving: newServing(cfg.Clock), watchers: &state.Watchers{}}
+	s := &Slot{cfg: cfg, log: log, serving: newServing(cfg.Clock), watchers: &state.Watchers{}, holds: newHolds()}
 	s.status = Status{Store: cfg.Store, Slot: cfg.Slot, Role: replica.RoleIdle.String(), State: StateOpening}
 	return s
 }

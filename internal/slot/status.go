@@ -45,6 +45,7 @@ type counters struct {
 	operations atomic.Int64
 	deliveries atomic.Int64
 	batches    atomic.Int64
+	promotions atomic.Int64
 }
 
 // Counts are what a slot has done since New, as master.
@@ -86,6 +87,7 @@ func (l *loop) noteStatus() {
 	st.End, st.Durable, st.Commit, st.Applied = v.End.LSN, v.Durable, v.Commit, v.Applied
 	st.Record, st.Rev = v.Record, v.Rev
 	st.State, st.Reason = StateOK, ""
+	l.Slot.peers = v.Peers
 	waiting, _ := l.queue.waits()
 	st.Reaches, st.PendingOps = l.sessions.reaches(), waiting+l.pending.len()
 	switch fault := l.fault.Load(); {

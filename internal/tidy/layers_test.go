@@ -14,6 +14,7 @@ var layers = []struct {
 	packages string
 }{
 	{"words", "cluster mail"},
+	{"mechanisms", "latency"},
 	{"mechanisms", "accept disk spool line pki message state/operation"},
 	{"mechanisms", "journal imapwire link state sieve"},
 	{"mechanisms", "index pack scan session"},

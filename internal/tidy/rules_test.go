@@ -112,6 +112,20 @@ func eachCall(f file, found func(pkg, name string, n ast.Node)) {
 	})
 }
 
+// TestNothingIsServedFromTheDefaultMux: importing net/http/pprof puts the profiler there.
+func TestNothingIsServedFromTheDefaultMux(t *testing.T) {
+	for _, f := range source(t) {
+		if slices.Contains(f.imports(), "net/http/pprof") && f.pkg != "internal/api" {
+			t.Errorf("%s imports net/http/pprof, whose handlers internal/api registers on a mux of its own", f.path)
+		}
+		eachCall(f, func(pkg, name string, n ast.Node) {
+			if pkg == "http" && slices.Contains([]string{"Handle", "HandleFunc", "ListenAndServe", "ListenAndServeTLS"}, name) {
+				t.Errorf("%s: http.%s may serve http.DefaultServeMux; make a mux and a server", f.at(n), name)
+			}
+		})
+	}
+}
+
 func TestNothingRunsBeforeMain(t *testing.T) {
 	for _, f := range source(t) {
 		if f.generated {
