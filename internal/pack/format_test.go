@@ -79,12 +79,7 @@ func place(t testing.TB, fs vfs.FS, id ID, octets []byte) {
 	if err := fs.MkdirAll(testDir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	f, err := fs.Create(fs.PathJoin(testDir, id.fileName()), writeCategory)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if _, err := f.Write(bytes.Clone(octets)); err != nil {
+	if err := put(fs, id, octets); err != nil {
 		t.Fatal(err)
 	}
 }

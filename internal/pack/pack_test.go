@@ -102,6 +102,9 @@ func small() []message {
 	}
 }
 
+// several is small and a body that is more than one write.
+func several() []message { return append(small(), made(9, 1, noise(9, writeSize+FrameSize+10))) }
+
 // stored is where messages are.
 type stored map[mail.BodyID]Location
 

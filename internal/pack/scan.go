@@ -32,7 +32,7 @@ func Scan(r io.ReaderAt, size int64, id ID) iter.Seq2[Item, error] {
 			yield(Item{}, err)
 			return
 		}
-		s := &source{win: &window{r: r, step: windowStep}, zip: z, id: id, size: size, end: size}
+		s := &source{win: &window{r: r, step: int(min(windowStep, size))}, zip: z, id: id, size: size, end: size}
 		if s.id, err = s.guess(); err != nil {
 			yield(Item{}, err)
 			return

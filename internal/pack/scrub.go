@@ -82,8 +82,8 @@ func (s *source) listed(r record) (w *walker, raw []byte, err error) {
 	case err != nil:
 	case h.pack != s.id || h.Body != r.body:
 		err = fmt.Errorf("body %d of pack %v is here", h.Body, h.pack)
-	case h.minimum() > r.size:
-		err = errShort
+	case h.Length != r.plain || h.Account() != r.account || h.minimum() > r.size:
+		err = fmt.Errorf("entry is of %d octets of account %v, the table of contents says otherwise", h.Length, h.Account())
 	}
 	if err != nil {
 		return nil, nil, damaged(err, r.damage(s.id))

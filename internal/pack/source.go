@@ -35,7 +35,7 @@ func openSource(f vfs.File, id ID, z *unzip) (src *source, why, err error) {
 	if errors.Is(why, cluster.ErrNewer) {
 		return nil, nil, why
 	}
-	src.win.step = windowStep
+	src.win.step = int(min(windowStep, src.size))
 	return src, why, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/mail"
@@ -17,7 +18,7 @@ type Writer struct {
 	id    ID
 	file  *file
 	zip   *zip
-	plain []byte // one frame
+	plain []byte // room for one frame
 	done  []record
 	total int64 // plain octets
 	err   error // final
@@ -156,10 +157,9 @@ func (c *content) next(p []byte) error {
 
 // addFrame stores the next frame of c; none, but the verdict, if c is empty.
 func (w *Writer) addFrame(e *Entry, n int, c *content) error {
-	if w.plain == nil {
-		w.plain = make([]byte, FrameSize)
-	}
-	p := w.plain[:min(FrameSize, c.left)]
+	size := int(min(FrameSize, c.left))
+	w.plain = slices.Grow(w.plain[:0], size)
+	p := w.plain[:size]
 	if err := c.next(p); err != nil || len(p) == 0 {
 		return err
 	}

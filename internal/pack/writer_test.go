@@ -233,9 +233,9 @@ func TestFailureLeavesNothing(t *testing.T) {
 			mustOpen(t, cfg)
 			cfg.FS = fs
 			s := &Set{cfg: withDefaults(cfg), packs: map[ID]*pinned{}}
-			_, _, err := write(s, append(assortment(), made(9, 1, noise(9, syncStep))))
+			_, _, err := write(s, several())
 			if count < at {
-				if at < 10 {
+				if at < 8 {
 					t.Errorf("only %d operations", at)
 				}
 				break
