@@ -60,7 +60,7 @@ func (b *Body) open(id mail.BodyID) error {
 	if h.frames() > 1 {
 		return nil
 	}
-	w := newWalker(win, b.set.unzip, h, b.at.Offset)
+	w := newWalker(win, b.set.cfg.Decoder, h, b.at.Offset)
 	only := &lastFrame{}
 	if h.Length > 0 {
 		if _, only.plain, err = w.step(); err != nil {
@@ -130,7 +130,7 @@ func (b *Body) frame(number int) (*lastFrame, error) {
 		if octets, err = win.at(at, frameHeaderLen+f.stored); err != nil {
 			return nil, err
 		}
-		plain, err := f.decode(b.set.unzip, octets[frameHeaderLen:], nil)
+		plain, err := f.decode(b.set.cfg.Decoder, octets[frameHeaderLen:], nil)
 		if err != nil {
 			return nil, fmt.Errorf("frame %d: %w", n, err)
 		}

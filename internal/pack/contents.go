@@ -67,7 +67,7 @@ func (s *Set) open(id ID) (*opened, error) {
 		return nil, err
 	}
 	o := &opened{file: f, set: s, pack: p}
-	if o.source, o.ends, err = openSource(f, id, s.unzip); err != nil {
+	if o.source, o.ends, err = openSource(f, id, s.cfg.Decoder); err != nil {
 		o.close()
 		return nil, fmt.Errorf("pack %v: %w", id, err)
 	}

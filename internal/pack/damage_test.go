@@ -151,9 +151,9 @@ func TestEveryFlippedBitIsFoundAndHidesNothingElse(t *testing.T) {
 	}
 }
 
-// TestDamagedStretchHidesNothingElse damages packs with bodies of every size.
+// TestDamagedStretchHidesNothingElse: also where bodies have several frames.
 func TestDamagedStretchHidesNothingElse(t *testing.T) {
-	s := specimenOf(t, assortment())
+	s := specimenOf(t, append(small(), made(4, 301, noise(6, FrameSize+70000)), made(4, 302, prose(7, 3*FrameSize)), made(5, 303, noise(8, 9))))
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.SampledFrom([]int{1, 8, 512, 4096, 70000, 300000}).Draw(t, "length")
 		from := rapid.IntRange(0, len(s.octets)-n).Draw(t, "from")
@@ -222,6 +222,58 @@ func (b badSector) ReadAt(p []byte, off int64) (int, error) {
 		return 0, io.ErrNoProgress
 	}
 	return b.r.ReadAt(p, off)
+}
+
+// TestWrongOctetsWithRightChecksumsAreFound: they were damaged before the checksums
+// were made.
+func TestWrongOctetsWithRightChecksumsAreFound(t *testing.T) {
+	long := made(1, 3, noise(3, FrameSize+100))
+	for _, m := range []message{made(1, 3, nil), made(1, 3, noise(3, 100)), long} {
+		s := specimenOf(t, []message{made(1, 2, noise(2, 50)), m, made(1, 4, noise(4, 50))})
+		at := s.at[3]
+		if last := at.Offset + at.Size - 1; m.Length > 0 {
+			s.octets[last] ^= 1
+		} else {
+			s.octets[last-int64(m.Owners[0].size())] ^= 1 // of the hash
+		}
+		reseal(s.octets)
+		s.byScan(t, scan(bytes.NewReader(s.octets), int64(len(s.octets)), s.id), at.Offset, at.Offset+at.Size)
+		fs := newMem(t)
+		place(t, fs, s.id, s.octets)
+		set := mustOpen(t, config(fs))
+		s.byScrub(t, set, at.Offset, at.Offset+at.Size)
+		if m.Length <= FrameSize {
+			s.bySet(t, set, at.Offset, at.Offset+at.Size)
+		}
+		res, err := set.Rewrite(t.Context(), index(s.at).rewrite(set, s.id))
+		if err != nil || res.Retired != nil || len(res.Damaged) != 1 || res.New[0].Entries != 2 {
+			t.Errorf("%d octets: rewrite: %+v, %v", m.Length, res, err)
+		}
+	}
+}
+
+// TestDamagedFrameCostsNoOtherPiece: a long body is read in pieces.
+func TestDamagedFrameCostsNoOtherPiece(t *testing.T) {
+	m := made(1, 1, noise(1, 3*FrameSize))
+	s := specimenOf(t, []message{m})
+	s.octets[s.at[1].Offset+s.at[1].Size-FrameSize-100] ^= 1 // in the second frame
+	fs := newMem(t)
+	place(t, fs, s.id, s.octets)
+	b, err := mustOpen(t, config(fs)).Body(1, s.at[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	p := make([]byte, 1000)
+	for _, off := range []int64{2*FrameSize + 5, 100, FrameSize} {
+		if _, err := b.ReadAt(p, off); off == FrameSize {
+			if !errors.Is(err, cluster.ErrDamaged) {
+				t.Errorf("at %d: %v", off, err)
+			}
+		} else if err != nil || !bytes.Equal(p, m.octets[off:][:1000]) {
+			t.Errorf("at %d: %v", off, err)
+		}
+	}
 }
 
 // TestMessageCannotPassForAnEntry: a body that holds entries, and damage before

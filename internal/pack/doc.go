@@ -43,9 +43,10 @@
 //
 // # Memory
 //
-// A Set holds a summary of each pack and nothing of a body. A [Writer], and
-// whatever goes through the contents of a pack, holds 48 octets for each of its
-// entries, at most [MaxEntries], and about 3 MiB more.
+// A Set holds a summary of each pack and nothing of a body; its [Decoder] is best
+// shared by all sets of a process. A [Writer], and whatever goes through the contents
+// of a pack, holds 48 octets for each entry, of which there are at most [MaxEntries],
+// and a few MiB more. An open [Body] holds at most one frame.
 //
 // Concurrency: any goroutine may call any method of a Set at any time. A Writer
 // belongs to one goroutine; several Writers may be at work. A Body is read by any number of

@@ -66,7 +66,7 @@ func (s *source) entry(at int64) (*walker, error) {
 	case h.minimum() > s.end-at:
 		return nil, errShort
 	}
-	return newWalker(s.win, s.zip, h, at), nil
+	return newWalker(s.win, s.dec, h, at), nil
 }
 
 func (s *source) tableAt(at int64) bool {

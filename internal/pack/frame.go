@@ -85,12 +85,12 @@ func payloadChecksum(stored []byte) uint32 { return crc32.Checksum(stored, casta
 
 // decode verifies the stored octets and returns the plain ones: stored itself, or
 // decoded into dst's room if that suffices.
-func (f frameHead) decode(z *unzip, stored, dst []byte) ([]byte, error) {
+func (f frameHead) decode(d *Decoder, stored, dst []byte) ([]byte, error) {
 	if payloadChecksum(stored) != f.payload {
 		return nil, errors.New("checksum mismatch")
 	}
 	if f.codec == codecPlain {
 		return stored, nil
 	}
-	return z.decode(stored, dst, f.plain)
+	return d.decode(stored, dst, f.plain)
 }

@@ -14,12 +14,11 @@ import (
 // or everything if these are damaged. Damage is in the summaries, Packs, and no
 // error. A pack of a newer release gives cluster.ErrNewer.
 func Open(cfg Config) (*Set, error) {
-	cfg = withDefaults(cfg)
-	z, err := newUnzip()
+	cfg, err := withDefaults(cfg)
 	if err != nil {
 		return nil, err
 	}
-	s := &Set{cfg: cfg, unzip: z, packs: map[ID]*pinned{}}
+	s := &Set{cfg: cfg, packs: map[ID]*pinned{}}
 	if err := s.load(); err != nil {
 		return nil, fmt.Errorf("open packs %s: %w", cfg.Dir, err)
 	}
@@ -63,7 +62,7 @@ func (s *Set) summary(id ID) (Pack, error) {
 		return Pack{}, err
 	}
 	defer f.Close()
-	src, why, err := openSource(f, id, s.unzip)
+	src, why, err := openSource(f, id, s.cfg.Decoder)
 	if err != nil {
 		return Pack{}, err
 	}

@@ -27,12 +27,12 @@ type Item struct {
 // other error is the last: cluster.ErrNewer, or that nothing in r is of a pack.
 func Scan(r io.ReaderAt, size int64, id ID) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
-		z, err := newUnzip()
+		d, err := NewDecoder(1)
 		if err != nil {
 			yield(Item{}, err)
 			return
 		}
-		s := &source{win: &window{r: r, step: int(min(windowStep, size))}, zip: z, id: id, size: size, end: size}
+		s := &source{win: &window{r: r, step: int(min(windowStep, size))}, dec: d, id: id, size: size, end: size}
 		if s.id, err = s.guess(); err != nil {
 			yield(Item{}, err)
 			return

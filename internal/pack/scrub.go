@@ -88,7 +88,7 @@ func (s *source) listed(r record) (w *walker, raw []byte, err error) {
 	if err != nil {
 		return nil, nil, damaged(err, r.damage(s.id))
 	}
-	return newWalker(s.win, s.zip, h, r.offset), raw, nil
+	return newWalker(s.win, s.dec, h, r.offset), raw, nil
 }
 
 // check reads the entry of a record and compares its hash.

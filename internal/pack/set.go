@@ -25,6 +25,8 @@ type Config struct {
 	PackSize int64
 	// Random gives ids. Default crypto/rand.
 	Random io.Reader
+	// Decoder is for all sets of a process to share. Default: one of its own.
+	Decoder *Decoder
 }
 
 // Pack is the summary of one pack.
@@ -41,8 +43,7 @@ type Pack struct {
 
 // Set is the packs of one slot. Use Open.
 type Set struct {
-	cfg   Config
-	unzip *unzip
+	cfg Config
 
 	mu     sync.Mutex // never held during I/O
 	packs  map[ID]*pinned
@@ -58,14 +59,17 @@ type pinned struct {
 
 func (s *Set) path(name string) string { return s.cfg.FS.PathJoin(s.cfg.Dir, name) }
 
-func withDefaults(cfg Config) Config {
+func withDefaults(cfg Config) (_ Config, err error) {
 	if cfg.PackSize <= 0 {
 		cfg.PackSize = 256 << 20
 	}
 	if cfg.Random == nil {
 		cfg.Random = rand.Reader
 	}
-	return cfg
+	if cfg.Decoder == nil {
+		cfg.Decoder, err = NewDecoder(1)
+	}
+	return cfg, err
 }
 
 // Packs returns the summaries of the packs in the set, by id.

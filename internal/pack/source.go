@@ -13,7 +13,7 @@ import (
 // source is a pack file that somebody goes through.
 type source struct {
 	win  *window
-	zip  *unzip
+	dec  *Decoder
 	id   ID
 	size int64
 	end  int64 // of the entries, if the footer is whole; else of the file
@@ -25,12 +25,12 @@ func (s *source) whole() bool { return s.foot.table > 0 }
 
 // openSource reads both ends of the pack that id's file should hold. Why is what is
 // wrong with them; the rest may be in order.
-func openSource(f vfs.File, id ID, z *unzip) (src *source, why, err error) {
+func openSource(f vfs.File, id ID, d *Decoder) (src *source, why, err error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, nil, err
 	}
-	src = &source{win: &window{r: f, step: fileHeaderLen}, zip: z, id: id, size: info.Size(), end: info.Size()}
+	src = &source{win: &window{r: f, step: fileHeaderLen}, dec: d, id: id, size: info.Size(), end: info.Size()}
 	why = errors.Join(src.readHeader(), src.readFooter())
 	if errors.Is(why, cluster.ErrNewer) {
 		return nil, nil, why

@@ -13,7 +13,7 @@ import (
 // walker goes through the frames of one entry, front to back.
 type walker struct {
 	win    *window
-	zip    *unzip
+	dec    *Decoder
 	head   header
 	at     int64 // of the entry
 	next   int64 // of the next frame
@@ -22,8 +22,8 @@ type walker struct {
 	plain  []byte // room for decoding
 }
 
-func newWalker(win *window, z *unzip, h header, at int64) *walker {
-	return &walker{win: win, zip: z, head: h, at: at, next: at + int64(h.size), sum: sha256.New()}
+func newWalker(win *window, d *Decoder, h header, at int64) *walker {
+	return &walker{win: win, dec: d, head: h, at: at, next: at + int64(h.size), sum: sha256.New()}
 }
 
 // step returns the next frame, as it is stored with its header, and decoded; both
@@ -47,7 +47,7 @@ func (w *walker) step() (stored, plain []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	plain, err = f.decode(w.zip, stored[frameHeaderLen:], w.plain)
+	plain, err = f.decode(w.dec, stored[frameHeaderLen:], w.plain)
 	if err != nil {
 		return nil, nil, fmt.Errorf("frame %d: %w", w.number-1, err)
 	}

@@ -13,9 +13,6 @@ const (
 	// zipShare: a compressed frame is kept only if it saves that part of it, so that
 	// reading what hardly shrinks costs no decoding.
 	zipShare = 8
-	// unzipAtOnce bounds the memory of a set's decoder: further callers wait for the
-	// processor, which they would have to share anyway.
-	unzipAtOnce = 2
 )
 
 // zip compresses frames, one at a time.
@@ -44,21 +41,24 @@ func (z *zip) append(b, p []byte) ([]byte, codec) {
 	return append(b, p...), codecPlain
 }
 
-// unzip decompresses frames, for any number of goroutines.
-type unzip struct{ dec *zstd.Decoder }
+// Decoder decompresses frames, for any number of goroutines.
+type Decoder struct{ dec *zstd.Decoder }
 
-func newUnzip() (*unzip, error) {
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(unzipAtOnce), zstd.WithDecoderLowmem(true),
+// NewDecoder returns a Decoder that works on so many frames at once, at least one,
+// and takes up to 0.7 MiB for each of them. Further callers wait for the processor,
+// which they would have to share anyway.
+func NewDecoder(atOnce int) (*Decoder, error) {
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(max(1, atOnce)), zstd.WithDecoderLowmem(true),
 		zstd.WithDecoderMaxMemory(FrameSize), zstd.WithDecoderMaxWindow(FrameSize), zstd.WithDecodeAllCapLimit(true))
 	if err != nil {
 		return nil, fmt.Errorf("prepare zstd: %w", err)
 	}
-	return &unzip{dec}, nil
+	return &Decoder{dec}, nil
 }
 
 // decode returns the n plain octets of b, in the room of dst if they fit.
-func (z *unzip) decode(b, dst []byte, n int) ([]byte, error) {
-	p, err := z.dec.DecodeAll(b, slices.Grow(dst[:0], n)[:0:n])
+func (d *Decoder) decode(b, dst []byte, n int) ([]byte, error) {
+	p, err := d.dec.DecodeAll(b, slices.Grow(dst[:0], n)[:0:n])
 	if err != nil {
 		return nil, fmt.Errorf("decompress: %w", err)
 	}
