@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -112,6 +113,59 @@ func TestRewriteMakesAsManyPacksAsItTakes(t *testing.T) {
 	for _, m := range all {
 		mustRead(t, s, m, x[m.Body])
 	}
+}
+
+// TestReadersGoOnDuringCollections: whoever finds the pack gone looks again.
+func TestReadersGoOnDuringCollections(t *testing.T) {
+	s := mustOpen(t, config(newMem(t)))
+	p, at := mustWrite(t, s, small())
+	var mu sync.Mutex
+	x := index(at)
+	look := func(id mail.BodyID) Location {
+		mu.Lock()
+		defer mu.Unlock()
+		return x[id]
+	}
+	done := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for reads := 0; ; reads++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				m := small()[reads%len(small())]
+				at := look(m.Body)
+				_, octets, err := read(s, m.Body, at)
+				if errors.Is(err, ErrNoPack) && look(m.Body) != at {
+					continue
+				}
+				if err != nil || !bytes.Equal(octets, m.octets) {
+					t.Errorf("body %d at %+v: %v", m.Body, at, err)
+					return
+				}
+			}
+		})
+	}
+	for range 50 {
+		what := x.rewrite(s, p.ID)
+		publish := what.Publish
+		what.Publish = func(p Pack) error {
+			mu.Lock()
+			defer mu.Unlock()
+			return publish(p)
+		}
+		res, err := s.Rewrite(t.Context(), what)
+		if err != nil || len(res.Retired) != 1 {
+			t.Errorf("%+v, %v", res, err)
+			break
+		}
+		p = res.New[0]
+	}
+	close(done)
+	readers.Wait()
 }
 
 func TestRewriteOfNothingAliveMakesNoPack(t *testing.T) {
