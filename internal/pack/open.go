@@ -1,0 +1,87 @@
+package pack
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+)
+
+// Open returns the set of the packs in cfg.Dir, which it makes if it is not there.
+// It removes unfinished files, and of each pack it reads the header and the footer,
+// or everything if these are damaged. Damage is in the summaries, Packs, and no
+// error. A pack of a newer release gives cluster.ErrNewer.
+func Open(cfg Config) (*Set, error) {
+	cfg, err := withDefaults(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s := &Set{cfg: cfg, packs: map[ID]*pinned{}}
+	if err := s.load(); err != nil {
+		return nil, fmt.Errorf("open packs %s: %w", cfg.Dir, err)
+	}
+	return s, nil
+}
+
+func (s *Set) load() error {
+	fs := s.cfg.FS
+	if err := fs.MkdirAll(s.cfg.Dir, 0o700); err != nil {
+		return err
+	}
+	if err := syncDir(fs, s.cfg.Disk, fs.PathDir(s.cfg.Dir)); err != nil {
+		return err
+	}
+	names, err := fs.List(s.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if strings.HasSuffix(name, temporarySuffix) {
+			if err := fs.Remove(s.path(name)); err != nil {
+				return fmt.Errorf("remove %s: %w", name, err)
+			}
+		}
+		if id, ok := ParseName(name); ok {
+			p, err := s.summary(id)
+			if err != nil {
+				return fmt.Errorf("pack %v: %w", id, err)
+			}
+			s.packs[id] = &pinned{Pack: p}
+		}
+	}
+	return nil
+}
+
+// summary reads the ends of a pack's file.
+func (s *Set) summary(id ID) (Pack, error) {
+	f, err := s.cfg.FS.Open(s.path(id.fileName()))
+	if err != nil {
+		return Pack{}, err
+	}
+	defer f.Close()
+	src, why, err := openSource(f, id, s.cfg.Decoder)
+	if err != nil {
+		return Pack{}, err
+	}
+	p := Pack{ID: id, Size: src.size, Stored: max(0, src.end-fileHeaderLen), Entries: src.foot.entries, Plain: src.foot.plain}
+	if why == nil {
+		return p, nil
+	}
+	p.Damage = &Damage{Pack: id, Why: why}
+	if src.whole() {
+		return p, nil
+	}
+	p.Entries, p.Plain = 0, 0
+	for r, err := range src.scanRecords() {
+		if errors.Is(err, cluster.ErrNewer) {
+			return Pack{}, err
+		} else if err == nil {
+			p.Entries++
+			p.Plain += r.plain
+		}
+	}
+	return p, nil
+}
