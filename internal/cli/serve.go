@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime"
 
 	"github.com/tandemail/tandemail/internal/app"
 	"github.com/tandemail/tandemail/internal/config"
@@ -37,6 +38,7 @@ func (c serveCmd) Run(e *env) error {
 			cancel()
 		}()
 	}
+	moreProcs()
 	level := slog.LevelInfo
 	if c.Debug {
 		level = slog.LevelDebug
@@ -46,4 +48,15 @@ func (c serveCmd) Run(e *env) error {
 		return err
 	}
 	return nil
+}
+
+// fewestProcs is how many threads run Go code at least, unless GOMAXPROCS says
+// otherwise. Each sync of a disk takes one along for as long as the runtime needs to
+// notice; with two of them, all else waits for that.
+const fewestProcs = 8
+
+func moreProcs() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(max(fewestProcs, runtime.GOMAXPROCS(0)))
+	}
 }
