@@ -161,6 +161,10 @@ func (c *Core) InFlight() int {
 	return len(c.master.inFlight)
 }
 
+// AwaitsApplied reports whether a master waits for its own start to be applied
+// before it serves. Otherwise it suffices that Applied comes with the next Tick.
+func (c *Core) AwaitsApplied() bool { return c.master != nil && !c.master.serving }
+
 // CanAppend reports whether the runner may append a batch of proposals now, and
 // if not, why: cluster.ErrNotMaster or one of this package's reasons.
 func (c *Core) CanAppend(now time.Duration) error {

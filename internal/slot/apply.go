@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/journal"
@@ -21,6 +22,9 @@ type applier struct {
 	post    func(replica.Event)
 	replay  *replay
 	flusher *flusher
+
+	at    atomic.Uint64 // LSN: how far it is; the loop looks with each tick
+	eager atomic.Bool   // the protocol waits to hear of it at once
 
 	mu     sync.Mutex
 	target cluster.LSN
@@ -62,7 +66,10 @@ func (a *applier) run(ctx context.Context) error {
 				return err
 			}
 			at = next
-			a.post(replica.Applied{LSN: at})
+			a.at.Store(uint64(at))
+			if a.eager.Load() {
+				a.post(replica.Applied{LSN: at})
+			}
 			a.flusher.applied(at)
 		}
 		select {

@@ -92,6 +92,9 @@ func (l *loop) tick(ctx context.Context) error {
 		}
 	}
 	l.news = true
+	if err := l.step(ctx, replica.Applied{LSN: cluster.LSN(l.applier.at.Load())}); err != nil {
+		return err
+	}
 	err := l.step(ctx, replica.Tick{})
 	l.full.Store(l.core.Space() >= replica.Refusing)
 	return err
@@ -113,6 +116,7 @@ func (l *loop) stepOne(ctx context.Context, e replica.Event) (answers []replica.
 	now := l.cfg.Clock()
 	effects := l.core.Step(now, e)
 	l.commit.Store(uint64(l.core.Commit()))
+	l.applier.eager.Store(l.core.AwaitsApplied())
 	if l.core.InFlight() == 0 {
 		l.company.landed(now)
 	}
