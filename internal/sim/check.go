@@ -73,7 +73,7 @@ func (c *checker) recordStep(old, next cluster.StoreRecord) {
 	}
 	if next.Epoch > old.Epoch {
 		c.appoints++
-		if old.Epoch != 0 && !next.Forced && !old.IsInSync(next.Master) {
+		if old.Epoch != 0 && next.Forced != next.Epoch && !old.IsInSync(next.Master) {
 			c.fail(7, "epoch %d: master %s was not in the set of epoch %d", next.Epoch, c.w.nameOf(next.Master), old.Epoch)
 		}
 		me := owner{next.Master, next.Incarnation}
