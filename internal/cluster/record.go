@@ -29,7 +29,9 @@ type StoreRecord struct {
 	// InSync are the slots that have every acknowledged write. Never empty once
 	// there is a master, and always holding it.
 	InSync []SlotID `json:"in_sync"`
-	Forced bool     `json:"forced,omitempty"` // Epoch began with a forced failover
+	// Forced is the epoch of a forced failover that has not served yet, though later
+	// epochs may have begun; 0: there is none.
+	Forced Epoch `json:"forced_epoch,omitempty"`
 	// Nonce is drawn anew for every proposal, so that a proposer who lost the
 	// answer recognises its own record.
 	Nonce string `json:"nonce"`
@@ -112,7 +114,7 @@ func (r StoreRecord) LegalStep(next StoreRecord) error {
 		return fmt.Errorf("store %s: epoch fell from %d to %d", r.Store, r.Epoch, next.Epoch)
 	case next.Epoch == r.Epoch && r.Epoch != 0 && (next.Master != r.Master || next.Incarnation != r.Incarnation):
 		return fmt.Errorf("store %s: epoch %d changed its master", r.Store, r.Epoch)
-	case next.Epoch > r.Epoch && r.Epoch != 0 && !next.Forced && !r.IsInSync(next.Master):
+	case next.Epoch > r.Epoch && r.Epoch != 0 && next.Forced != next.Epoch && !r.IsInSync(next.Master):
 		return fmt.Errorf("store %s: master %v of epoch %d was not in the in-sync set of epoch %d", r.Store, next.Master, next.Epoch, r.Epoch)
 	}
 	return nil

@@ -341,14 +341,24 @@ func TestCheckpointIsAtThePositionItNames(t *testing.T) {
 }
 
 // A failing MANIFEST makes Pebble call Fatalf, which by default ends the process;
-// a failing table is a background error.
+// a failing table is a background error. A full disk is no other failure: another
+// process opens the index again when there is room, at what was flushed.
 func TestFailingDiskFailsOnlyThisIndex(t *testing.T) {
-	for _, file := range []string{"MANIFEST", ".sst"} {
-		t.Run(file, func(t *testing.T) {
+	for name, c := range map[string]struct {
+		file  string
+		errno syscall.Errno
+	}{
+		"broken MANIFEST": {"MANIFEST", syscall.EIO},
+		"full MANIFEST":   {"MANIFEST", syscall.ENOSPC},
+		"broken table":    {".sst", syscall.EIO},
+		"full table":      {".sst", syscall.ENOSPC},
+	} {
+		t.Run(name, func(t *testing.T) {
 			var broken atomic.Bool
-			fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-				if broken.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, file) {
-					return syscall.EIO
+			mem := vfs.NewCrashableMem()
+			fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if broken.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, c.file) {
+					return c.errno
 				}
 				return nil
 			}))
@@ -383,6 +393,14 @@ func TestFailingDiskFailsOnlyThisIndex(t *testing.T) {
 			}
 			if len(failed) != 0 {
 				t.Error("told twice")
+			}
+			again := closing(t, mustOpen(t, Config{FS: mem.CrashClone(vfs.CrashCloneCfg{}), Dir: "index"}))
+			if at := again.Applied().LSN; at > 1 {
+				t.Errorf("opened again, it is at %d; 1 was committed", at)
+			}
+			commit(t, again, 2, "b", "2")
+			if _, err := again.Flush(); err != nil {
+				t.Errorf("flush with room: %v", err)
 			}
 		})
 	}

@@ -29,6 +29,10 @@ type Config struct {
 	// positions this copy is known to have held durably. A journal that ends below
 	// any of the three is damaged.
 	VerifyFrom, KnownCommit, Applied cluster.LSN
+	// Member: nothing was committed that was not durable here first. A copy that
+	// catches up gets batches that were committed without it: what they say then
+	// proves nothing about its own disk.
+	Member bool
 }
 
 // maxSpares is how many trimmed segment files are kept for reuse.

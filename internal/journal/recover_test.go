@@ -160,15 +160,21 @@ func size(t *testing.T, fs vfs.FS, path string) int64 {
 }
 
 // A later batch that was written when the missing one was committed proves that it
-// was durable, even if the mark is lost.
-func TestHoleBelowACommittedPositionIsDamage(t *testing.T) {
-	fs, j, all := written(t, 5)
-	edit(t, j, fs, all[3].Base, make([]byte, len(all[3].Raw)))
-	if err := fs.Remove("slot/journal/" + markName); err != nil {
-		t.Fatal(err)
-	}
-	if _, rec := mustOpen(t, config(fs)); !errors.Is(rec.Damage, cluster.ErrDamaged) {
-		t.Errorf("damage %v", rec.Damage)
+// was durable, even if the mark is lost: on a member. On a copy that was catching
+// up it is an ordinary torn tail.
+func TestHoleBelowACommittedPositionIsDamageOfAMember(t *testing.T) {
+	for _, member := range []bool{true, false} {
+		fs, j, all := written(t, 5)
+		edit(t, j, fs, all[3].Base, make([]byte, len(all[3].Raw)))
+		if err := fs.Remove("slot/journal/" + markName); err != nil {
+			t.Fatal(err)
+		}
+		cfg := config(fs)
+		cfg.Member = member
+		_, rec := mustOpen(t, cfg)
+		if errors.Is(rec.Damage, cluster.ErrDamaged) != member || rec.End.LSN != all[2].End {
+			t.Errorf("member %v: damage %v, end %d", member, rec.Damage, rec.End.LSN)
+		}
 	}
 }
 

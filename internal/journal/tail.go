@@ -78,10 +78,13 @@ func (w *window) atMost(off int64, n int) ([]byte, error) {
 // judge tells damage from a torn tail. What was written and not synced when the
 // power went may have reached the disk in any order, so a whole batch after a hole
 // proves nothing by itself. It is damage if what is missing was durable: because
-// somebody knows so, because a later batch was written when it was committed, or
+// somebody knows so, because a later batch was written when it was committed with this copy, or
 // because more lies behind it than is ever in flight.
 func (j *Journal) judge(mark cluster.LSN, t tail) error {
 	end := j.end.LSN
+	if !j.cfg.Member {
+		t.commit = 0
+	}
 	for _, known := range []struct {
 		lsn cluster.LSN
 		how string

@@ -24,6 +24,7 @@ type rig struct {
 	rev cluster.Rev
 	out []Effect // since the last take
 	cut bool     // from the coordinator: reads stay unanswered
+	bad bool     // its disk: syncs stay unanswered
 }
 
 // record names a master of epoch 3 and a set of up to three slots.
@@ -59,6 +60,9 @@ func (r *rig) step(e Event) {
 		case AdoptEpoch:
 			r.step(EpochDurable{f.Epoch})
 		case Sync:
+			if r.bad {
+				continue
+			}
 			r.step(Durable{r.c.State().End.LSN})
 		case ApplyTo:
 			r.step(Applied(f))
@@ -303,6 +307,25 @@ func TestAMemberShortOfCommitIsToldToReseedAndRemoved(t *testing.T) {
 	}
 }
 
+func TestAMemberThatOnlyComesAgainLeaves(t *testing.T) {
+	r := leader(t)
+	end := r.c.State().End
+	r.write()
+	for range 20 { // its journal cannot be written: it opens again and again
+		r.now += 300 * time.Millisecond
+		r.step(SessionDown{1})
+		r.step(SessionUp{Session: 1, Peer: slotB})
+		r.step(FrameIn{1, Hello{
+			Cluster: "c", Generation: 1, Store: "s01", Slot: slotB, Incarnation: 2, Counter: 1, Stream: r.c.master.peer(slotB).stream + 1, Epoch: 4,
+			End: end, Commit: 300, Applied: 300, Starts: r.c.log.starts,
+		}})
+		r.step(FrameIn{1, Ack{Stream: r.c.master.peer(slotB).stream, Epoch: 4, Durable: 400, Stamp: r.stamp()}})
+	}
+	if ask := take[AskController](r); len(ask) == 0 || ask[0].Peer != slotB {
+		t.Errorf("asked %v, want whether to go on without B", ask)
+	}
+}
+
 func TestWindowBoundsBatchesInFlight(t *testing.T) {
 	r := leader(t)
 	for i := range maxInFlight {
@@ -360,6 +383,21 @@ func TestDegradedStoreRefusesIfAskedTo(t *testing.T) {
 	r.c.cfg.RefuseDegraded = true
 	if err := r.c.CanAppend(r.now); !errors.Is(err, ErrDegraded) {
 		t.Errorf("degraded = refuse: %v, want ErrDegraded", err)
+	}
+}
+
+func TestAnOlderTailCommitsWithTheEpochStart(t *testing.T) {
+	r := behind(t, record(slotB, 2, slotB, slotA), 2)
+	r.bad = true
+	r.step(Nominate{})
+	r.accept(r.proposal())
+	r.step(Durable{300})
+	if got := r.c.Commit(); got != 200 || r.c.Epoch() != 4 {
+		t.Errorf("master of epoch %d, its start not durable, committed %d; want 200", r.c.Epoch(), got)
+	}
+	r.step(Durable{400})
+	if got := r.c.Commit(); got != 400 {
+		t.Errorf("committed %d with the epoch start, want 400", got)
 	}
 }
 

@@ -18,7 +18,7 @@ type AppendRaw struct {
 }
 
 // AppendRecord: append a batch of Epoch that holds Record as a journal record,
-// with Start as an epoch-start record (and a fork record if Record.Forced).
+// with Start as an epoch-start record (and a fork record if Record.Forced is set).
 // Ordered, inline; answer Appended or DiskFailed.
 type AppendRecord struct {
 	Epoch  cluster.Epoch

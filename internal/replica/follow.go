@@ -105,7 +105,7 @@ func (c *Core) actOnWelcome() {
 	switch {
 	case at >= l.end.LSN || c.mutated(SkipTruncate):
 		c.checkStart()
-	case at < max(l.commit, l.applied):
+	case at < max(l.commit, l.applied) && !c.mutated(TruncateBelowCommit):
 		c.fail(Diverged, fmt.Sprintf("the master's history parts at %d, commit %d, applied %d", at, l.commit, l.applied))
 	case !l.syncing: // a sync under way would answer for octets that are cut
 		f.truncating = true

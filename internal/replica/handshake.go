@@ -125,7 +125,7 @@ func (c *Core) meet(p *peer, h Hello) (cluster.LSN, string) {
 	switch {
 	case !ok || at < max(c.log.low, h.Low):
 		return 0, fmt.Sprintf("no common journal is left above %d", max(c.log.low, h.Low))
-	case at < max(h.Commit, h.Applied):
+	case at < max(h.Commit, h.Applied) && !c.mutated(TruncateBelowCommit):
 		return 0, fmt.Sprintf("histories part at %d, below commit %d or applied %d", at, h.Commit, h.Applied)
 	}
 	return at, ""
@@ -152,7 +152,9 @@ func (c *Core) onLocated(e Located) {
 
 func (c *Core) welcome(p *peer, at cluster.Position) {
 	p.streaming = true
-	p.progress = max(p.progress, c.now)
+	if !c.coord.record.IsInSync(p.slot) {
+		p.progress = max(p.progress, c.now) // a member that comes again and again has made none
+	}
 	m := c.master
 	c.send(p.session, Welcome{Stream: p.stream, Epoch: m.epoch, Answer: Accept, Start: at})
 	c.emit(StartStream{Session: p.session, Stream: p.stream, Epoch: m.epoch, From: at.LSN})
@@ -175,11 +177,11 @@ func (c *Core) onAck(s Session, a Ack) {
 		return
 	}
 	if a.Durable > p.durable {
-		p.durable, p.progress = a.Durable, c.now
+		p.durable = a.Durable
 		c.emit(StreamAcked{Session: s, LSN: a.Durable})
 	}
-	if p.durable == c.log.end.LSN && a.Stamp > p.stamp {
-		p.progress = c.now
+	if p.durable > p.reached || p.durable == c.log.end.LSN && a.Stamp > p.stamp {
+		p.reached, p.progress = max(p.reached, p.durable), c.now
 	}
 	p.stamp, p.applied, p.space = max(p.stamp, a.Stamp), a.Applied, a.Space
 }

@@ -23,7 +23,7 @@ func (c *Core) leaseEnd() time.Duration {
 	if len(c.coord.record.Slots) == 1 {
 		return Forever
 	}
-	if c.alone() {
+	if c.alone() && !c.mutated(AloneForEver) {
 		return c.coord.confirmed + t.Alone
 	}
 	until := Forever

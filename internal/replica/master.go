@@ -50,6 +50,7 @@ type peer struct {
 	streaming   bool
 	lost        bool // in the set, yet short of a commit: it must leave
 	durable     cluster.LSN
+	reached     cluster.LSN // highest it confirmed in any session: only to see progress
 	applied     cluster.LSN
 	stamp       time.Duration // newest heartbeat it confirmed
 	progress    time.Duration // last time it was level or moved
@@ -202,7 +203,7 @@ func (c *Core) machines(set []cluster.SlotID) int {
 // staleAlone: a lone master of a store that has more slots works only while the
 // coordinator confirmed its record within the Alone time, counted from the send.
 func (c *Core) staleAlone(now time.Duration) bool {
-	return len(c.coord.record.Slots) > 1 && c.alone() && now >= c.coord.confirmed+c.cfg.Timing.Alone
+	return len(c.coord.record.Slots) > 1 && c.alone() && now >= c.coord.confirmed+c.cfg.Timing.Alone && !c.mutated(AloneForEver)
 }
 
 // loneNeedsRead keeps that confirmation fresh.

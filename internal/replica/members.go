@@ -56,7 +56,21 @@ func (c *Core) nextRecord(stalled []cluster.SlotID) *cluster.StoreRecord {
 	if r := c.withCounters(); r != nil {
 		return r
 	}
+	if r := c.withoutForced(); r != nil {
+		return r
+	}
 	return c.withJoiner()
+}
+
+// withoutForced is the record without the mark of a forced epoch, once that epoch
+// serves: then its fork is committed, and whoever was master before is over.
+func (c *Core) withoutForced() *cluster.StoreRecord {
+	if c.coord.record.Forced == 0 || !c.master.serving {
+		return nil
+	}
+	r := c.coord.record.Clone()
+	r.Forced = 0
+	return &r
 }
 
 // stalled are the members of the recorded set that made no progress for Stall, or

@@ -21,6 +21,11 @@ const (
 	IgnoreMinInSync                           // commit on fewer machines than asked for
 	IgnoreCounter                             // accept an older disk or a clone
 	TrustRewound                              // believe a coordinator that went back
+	ForgetForced                              // a forced epoch that never served counts as an ordinary one
+	KeepStaleTail                             // a forced master commits a tail of its own
+	SkipForcedWait                            // serve as a forced master without waiting out the old one
+	AloneForEver                              // a lone master needs no confirmation
+	TruncateBelowCommit                       // cut whatever the master does not have
 )
 
 func (c *Core) mutated(m Mutation) bool { return c.cfg.Mutate&m != 0 }

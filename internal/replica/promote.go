@@ -108,13 +108,17 @@ func (c *Core) ineligible(n *nomination) string {
 
 // takeover is the record that makes this incarnation master. The old master, if
 // it is another slot, leaves the set with it: it is dead or cut off, else the
-// controller would have asked it to hand over.
+// controller would have asked it to hand over. A forced epoch that never served
+// stays forced: its fork record may be lost, and the wait for the old master is
+// not over.
 func (c *Core) takeover(n *nomination) cluster.StoreRecord {
 	r := c.coord.record.Clone()
 	if n.forced && !r.IsInSync(c.cfg.Slot) {
-		r.InSync, r.Forced = []cluster.SlotID{c.cfg.Slot}, true
+		r.InSync, r.Forced = []cluster.SlotID{c.cfg.Slot}, r.Epoch+1
 	} else {
-		r.Forced = false
+		if c.mutated(ForgetForced) {
+			r.Forced = 0
+		}
 		if r.Master != c.cfg.Slot {
 			r.InSync = slices.DeleteFunc(r.InSync, func(id cluster.SlotID) bool { return id == r.Master })
 		}
@@ -152,9 +156,22 @@ func (c *Core) settleRole() {
 	if c.master != nil || !roles[c.role].promote {
 		return
 	}
-	if c.appointed() && c.actsIn(c.coord.record.Epoch) && c.log.appending == 0 && !c.follow.truncating {
+	switch l := &c.log; {
+	case !c.appointed() || !c.actsIn(c.coord.record.Epoch) || l.appending > 0 || c.follow.truncating:
+	case !c.stale():
 		c.startMaster()
+	case !l.syncing:
+		c.follow.truncating = true
+		c.emit(Truncate{To: l.commit})
 	}
+}
+
+// stale: a forced master that has nothing of the epoch before may have a tail that
+// was never committed, while others were at its place. It would commit before the
+// fork and use numbers twice: it is kept aside like that of an old master. A tail
+// of the epoch before is a part of the only history that went on there.
+func (c *Core) stale() bool {
+	return c.log.end.Epoch+1 < c.coord.record.Forced && c.log.end.LSN > c.log.commit && !c.mutated(KeepStaleTail)
 }
 
 // appointed: the record names this very incarnation.
@@ -176,7 +193,7 @@ func (c *Core) stepDown() {
 }
 
 func (c *Core) startMaster() {
-	forced := c.coord.record.Forced
+	forced := c.coord.record.Forced != 0
 	off := c.follow.nominated != nil && c.follow.nominated.off
 	c.follow = follow{streams: c.follow.streams}
 	c.become(RoleMaster)
@@ -196,7 +213,7 @@ func (c *Core) firstOK(forced, off bool) time.Duration {
 	switch {
 	case c.mutated(SkipLeaseWait), c.coord.sealed == c.coord.record.Epoch, len(c.coord.record.Slots) == 1:
 		return c.now
-	case forced && !off:
+	case forced && !off && !c.mutated(SkipForcedWait):
 		return c.now + t.Alone + t.Alone/10
 	}
 	return c.vouched + t.LeaseWait

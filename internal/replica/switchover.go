@@ -89,7 +89,7 @@ func (c *Core) handover(target cluster.SlotID) cluster.StoreRecord {
 	r := c.coord.record.Clone()
 	p := c.master.peer(target)
 	r.Epoch++
-	r.Master, r.Incarnation, r.Forced = target, p.incarnation, false
+	r.Master, r.Incarnation, r.Forced = target, p.incarnation, 0
 	r.Want = cluster.SlotID{}
 	return r
 }

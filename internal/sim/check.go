@@ -2,6 +2,8 @@ package sim
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/replica"
@@ -13,20 +15,28 @@ type checker struct {
 	w     *World
 	fails []string
 
-	committed map[cluster.LSN]cluster.Chain // by base: every batch any slot ever committed
-	names     map[batchName]cluster.Chain   // (epoch, LSN) -> batch
+	committed map[place]cluster.Chain     // every batch any slot ever committed
+	names     map[batchName]cluster.Chain // (epoch, LSN) -> batch
 	owners    map[cluster.Epoch]owner
 	appointed map[cluster.Epoch]owner
 	commits   map[*Slot]cluster.LSN // highest commit a slot ever knew
 	checked   map[*Slot]cluster.LSN // commit checked in this incarnation
 	adopted   map[*Slot]cluster.Epoch
 
-	ackedEnd   cluster.LSN // highest acknowledged
-	ackedChain cluster.Chain
+	acked      cluster.Position // highest acknowledged
 	ackedOps   []OpID
 	refusedOps map[OpID]bool // never taken in: must not be in a journal
+	uids       map[uint64]OpID
+	forced     forcedEpoch
 	reads      int
 	appoints   int
+}
+
+// place is where a batch of one history begins. Histories part only where a
+// forced epoch begins.
+type place struct {
+	line cluster.Chain
+	base cluster.LSN
 }
 
 type batchName struct {
@@ -41,9 +51,9 @@ type owner struct {
 
 func newChecker(w *World) *checker {
 	return &checker{
-		w: w, committed: map[cluster.LSN]cluster.Chain{}, names: map[batchName]cluster.Chain{},
+		w: w, committed: map[place]cluster.Chain{}, names: map[batchName]cluster.Chain{},
 		owners: map[cluster.Epoch]owner{}, appointed: map[cluster.Epoch]owner{}, commits: map[*Slot]cluster.LSN{}, checked: map[*Slot]cluster.LSN{},
-		adopted: map[*Slot]cluster.Epoch{}, refusedOps: map[OpID]bool{},
+		adopted: map[*Slot]cluster.Epoch{}, refusedOps: map[OpID]bool{}, uids: map[uint64]OpID{},
 	}
 }
 
@@ -73,8 +83,11 @@ func (c *checker) recordStep(old, next cluster.StoreRecord) {
 	}
 	if next.Epoch > old.Epoch {
 		c.appoints++
-		if old.Epoch != 0 && !next.Forced && !old.IsInSync(next.Master) {
-			c.fail(7, "epoch %d: master %s was not in the set of epoch %d", next.Epoch, c.w.nameOf(next.Master), old.Epoch)
+		if old.Epoch != 0 && !old.IsInSync(next.Master) {
+			if f := c.w.forcing; next.Forced != next.Epoch || f == nil || f.target.id != next.Master {
+				c.fail(7, "epoch %d: master %s was not in the set of epoch %d", next.Epoch, c.w.nameOf(next.Master), old.Epoch)
+			}
+			c.leave(next.Epoch)
 		}
 		me := owner{next.Master, next.Incarnation}
 		again := c.appointed[next.Epoch] == me // a retry after a lost answer says the same twice
@@ -86,12 +99,12 @@ func (c *checker) recordStep(old, next cluster.StoreRecord) {
 	for _, s := range c.w.slots {
 		joins := next.IsInSync(s.id) && !old.IsInSync(s.id)
 		// One that was lost only after it had confirmed may still be proposed.
-		lost := (s.disk.damaged || s.destroyed) && s.core != nil && s.core.State().Streaming
+		lost := (s.disk.rotten || s.destroyed) && s.core != nil && s.core.State().Streaming
 		if next.Epoch > old.Epoch && next.Master == s.id && s.kind != replica.Full {
 			c.fail(16, "slot %s of kind %d was promoted", s.name, s.kind)
 		}
 		if joins && (lost || s.kind == replica.Async) {
-			c.fail(16, "slot %s joined the set: damaged %v, destroyed %v, kind %d", s.name, s.disk.damaged, s.destroyed, s.kind)
+			c.fail(16, "slot %s joined the set: rotten %v, destroyed %v, kind %d", s.name, s.disk.rotten, s.destroyed, s.kind)
 		}
 	}
 }
@@ -134,26 +147,54 @@ func (c *checker) acts(s *Slot, f replica.Frame) {
 	}
 }
 
-// truncate: invariant 5.
+// truncate: invariant 5. A history that a forced epoch left may be cut.
 func (c *checker) truncate(s *Slot, to cluster.LSN) {
-	if !s.destroyed && to < c.commits[s] {
+	if to >= c.commits[s] {
+		return
+	}
+	if !s.destroyed && c.forced.epoch <= s.disk.End().Epoch {
 		c.fail(5, "slot %s truncates to %d, its commit was %d", s.name, to, c.commits[s])
 	}
+	c.commits[s] = to
 }
 
-// applied: invariant 10, what is applied at an LSN is the same everywhere.
+// kept: what a truncation cut is beside the journal.
+func (c *checker) kept(s *Slot, to cluster.LSN, tail []*Batch) {
+	if len(tail) == 0 {
+		return
+	}
+	names, _ := s.disk.fs.List(journalDir)
+	want := fmt.Sprintf("%016x-%016x-", uint64(to), uint64(tail[len(tail)-1].End.LSN))
+	if !slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, want) }) {
+		c.fail(5, "slot %s cut %d to %d and kept nothing: %v", s.name, to, tail[len(tail)-1].End.LSN, names)
+	}
+	c.w.setAside(tail)
+}
+
+// applied: invariants 10 and 12, what is applied at an LSN is the same everywhere,
+// and a number names one operation in all histories.
 func (c *checker) applied(s *Slot, b *Batch) {
-	if chain, ok := c.committed[b.Base]; ok && chain != b.End.Chain {
+	if chain, ok := c.committed[place{b.Line, b.Base}]; ok && chain != b.End.Chain {
 		c.fail(10, "slot %s applied another batch at %d", s.name, b.Base)
+	}
+	for _, op := range b.Ops {
+		uid := s.machine.uids[op]
+		if other, ok := c.uids[uid]; ok && other != op {
+			c.fail(12, "slot %s gave number %d to operation %d, it is that of %d", s.name, uid, op, other)
+		}
+		c.uids[uid] = op
 	}
 }
 
-// acked: an operation was answered OK.
-func (c *checker) acked(s *Slot, x write) {
+// answered: an operation was answered OK.
+func (c *checker) answered(s *Slot, x write) {
+	if x.epoch < c.forced.epoch {
+		c.forced.atRisk = append(c.forced.atRisk, x.op)
+		return
+	}
 	c.ackedOps = append(c.ackedOps, x.op)
-	if x.end > c.ackedEnd {
-		at, _ := s.disk.PositionAt(x.end)
-		c.ackedEnd, c.ackedChain = x.end, at.Chain
+	if x.end > c.acked.LSN {
+		c.acked, _ = s.disk.PositionAt(x.end)
 	}
 	c.always(s)
 }
@@ -176,11 +217,11 @@ func (c *checker) commit(s *Slot) {
 	if durable := s.disk.Durable().LSN; lsn > durable && !s.destroyed {
 		c.fail(4, "slot %s knows commit %d, durable is %d", s.name, lsn, durable)
 	}
-	if s.applied > lsn {
-		c.fail(4, "slot %s applied %d, commit %d", s.name, s.applied, lsn)
+	if s.machine.applied > lsn {
+		c.fail(4, "slot %s applied %d, commit %d", s.name, s.machine.applied, lsn)
 	}
-	if s.disk.flushed > s.disk.End().LSN {
-		c.fail(4, "slot %s: index at %d, journal ends at %d", s.name, s.disk.flushed, s.disk.End().LSN)
+	if at, ok := s.disk.PositionAt(s.disk.flushed.LSN); !ok || at != s.disk.flushed {
+		c.fail(4, "slot %s: index at %v, journal has %v and ends at %v", s.name, s.disk.flushed, at, s.disk.End())
 	}
 	for at := c.checked[s]; at < lsn; {
 		b := s.disk.Batch(at)
@@ -188,15 +229,18 @@ func (c *checker) commit(s *Slot) {
 			c.fail(4, "slot %s: no batch at %d below commit %d", s.name, at, lsn)
 			return
 		}
-		if chain, ok := c.committed[at]; ok && chain != b.End.Chain {
+		if chain, ok := c.committed[place{b.Line, at}]; ok && chain != b.End.Chain {
 			c.fail(2, "slot %s committed another batch at %d", s.name, at)
 			return
 		}
-		c.committed[at] = b.End.Chain
+		c.committed[place{b.Line, at}] = b.End.Chain
 		at = b.End.LSN
 	}
-	if s.core.Epoch() != 0 && lsn > c.checked[s] && lsn > c.commits[s] {
+	if e := s.core.Epoch(); e != 0 && lsn > c.checked[s] && lsn > c.commits[s] {
 		c.machines(s, lsn)
+		if e < c.forced.epoch && c.forced.serves {
+			c.fail(2, "slot %s commits %d under epoch %d, forced epoch %d serves", s.name, lsn, e, c.forced.epoch)
+		}
 	}
 	c.checked[s] = max(c.checked[s], lsn)
 	c.commits[s] = max(c.commits[s], lsn)
@@ -210,7 +254,7 @@ func (c *checker) machines(s *Slot, lsn cluster.LSN) {
 		p, ok := o.disk.PositionAt(lsn)
 		held := ok && p.Chain == at.Chain && o.disk.Durable().LSN >= lsn
 		if held || (o.destroyed && c.w.coord.record.IsInSync(o.id)) { // it held it when it confirmed
-			seen[o.machine] = true
+			seen[o.host] = true
 		}
 	}
 	if want := max(c.w.cfg.MinInSync, 1); len(seen) < want {
@@ -234,29 +278,41 @@ func (c *checker) required(s *Slot) {
 
 // always: invariant 1, for every slot of the recorded set.
 func (c *checker) always(*Slot) {
-	if c.ackedEnd == 0 || c.w.coord.rewound {
+	if c.acked.LSN == 0 || c.w.coord.rewound {
 		return
 	}
 	for _, o := range c.w.slots {
 		if !c.w.coord.record.IsInSync(o.id) || o.destroyed {
 			continue
 		}
-		if d := o.disk.Durable(); d.LSN < c.ackedEnd {
-			c.fail(1, "slot %s is in the set and durable to %d; %d was acknowledged", o.name, d.LSN, c.ackedEnd)
+		if d := o.disk.Durable(); d.LSN < c.acked.LSN {
+			c.fail(1, "slot %s is in the set and durable to %d; %d was acknowledged", o.name, d.LSN, c.acked.LSN)
 			return
 		}
-		if at, _ := o.disk.PositionAt(c.ackedEnd); at.Chain != c.ackedChain {
-			c.fail(1, "slot %s is in the set and has another history at %d", o.name, c.ackedEnd)
+		if at, _ := o.disk.PositionAt(c.acked.LSN); at != c.acked {
+			c.fail(1, "slot %s is in the set and has another history at %d", o.name, c.acked.LSN)
 			return
 		}
 	}
 }
 
+// acknowledgement is what had been acknowledged at some time.
+type acknowledgement struct {
+	at    cluster.Position
+	under cluster.Epoch // forced epoch whose history it is in
+}
+
+func (c *checker) acknowledged() acknowledgement { return acknowledgement{c.acked, c.forced.epoch} }
+
 // read: invariant 13. began is what had been acknowledged when the read began.
-func (c *checker) read(s *Slot, began cluster.LSN) {
+func (c *checker) read(s *Slot, began acknowledgement) {
 	c.reads++
-	if s.applied < began {
-		c.fail(13, "slot %s served a read at %d; %d had been acknowledged before it began", s.name, s.applied, began)
+	if began.under != c.forced.epoch {
+		return // that history was left meanwhile
+	}
+	at, ok := s.disk.PositionAt(began.at.LSN)
+	if s.machine.applied < began.at.LSN || !ok || at != began.at {
+		c.fail(13, "slot %s served a read at %d of %v; %v had been acknowledged before it began", s.name, s.machine.applied, at, began.at)
 	}
 }
 
@@ -270,13 +326,13 @@ func (c *checker) settled() {
 		c.fail(17, "no writable master: %s", c.w.summary())
 		return
 	}
-	for _, op := range c.ackedOps {
-		if !m.seen[op] {
+	for _, op := range slices.Concat(c.ackedOps, c.forced.atRisk) {
+		if !m.machine.has(op) {
 			c.fail(14, "operation %d was acknowledged and is not there", op)
 		}
 	}
 	for op := range c.refusedOps {
-		if m.seen[op] {
+		if m.machine.has(op) {
 			c.fail(14, "operation %d was refused and took effect", op)
 		}
 	}
@@ -288,6 +344,24 @@ func (c *checker) settled() {
 			c.fail(17, "slot %s is not level: %s", s.name, c.w.summary())
 		}
 	}
+}
+
+// forcedEpoch is the newest forced failover.
+type forcedEpoch struct {
+	epoch  cluster.Epoch // 0: there was none
+	serves bool
+	atRisk []OpID // acknowledged in a history that was left
+}
+
+// leave: a forced epoch leaves a history. What was acknowledged in it may be
+// missing until its tail comes back, and nothing else may.
+func (c *checker) leave(e cluster.Epoch) {
+	c.forced = forcedEpoch{epoch: e, atRisk: append(c.forced.atRisk, c.ackedOps...)}
+	c.ackedOps, c.acked = nil, cluster.Position{}
+}
+
+func (c *checker) serves(_ *Slot, e cluster.Epoch) {
+	c.forced.serves = c.forced.serves || e >= c.forced.epoch && c.forced.epoch != 0
 }
 
 func contains(ids []cluster.SlotID, id cluster.SlotID) bool {

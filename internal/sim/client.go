@@ -9,10 +9,11 @@ type client struct {
 	op   OpID
 	next *Slot
 	took bool // some slot took the operation in
+	once bool // no other operation after this one
 }
 
 func (c *client) run() {
-	if c.w.quiet {
+	if c.w.quiet || c.once {
 		return
 	}
 	c.w.lastOp++
@@ -73,7 +74,7 @@ func (c *client) again() {
 // reader begins a read now and puts it to every slot a little later: whoever
 // believes to serve must show all that was acknowledged before it began.
 func (w *World) reader() {
-	began := w.check.ackedEnd
+	began := w.check.acknowledged()
 	for _, s := range w.slots {
 		w.loop.After(w.delay(), func() {
 			s.awake(func() {

@@ -15,6 +15,7 @@ type controller struct {
 	name  string
 	seen  cluster.Rev // highest revision of the coordinator ever seen, on its disk
 	dead  bool
+	steps int // it dies after so many more; -1: it does not
 	heard map[*Slot]report
 	cut   map[*Slot]bool
 	lost  time.Duration // since when no live master is heard; 0 if one is
@@ -31,17 +32,28 @@ const (
 )
 
 func (c *controller) run() {
-	if !c.dead {
+	if c.lives() {
 		c.listen()
+	}
+	if c.lives() {
 		c.decide()
 	}
 	c.w.loop.After(controllerEvery, c.run)
 }
 
+// lives is asked before each step; a fault may have it die at any of them.
+func (c *controller) lives() bool {
+	if c.steps--; c.steps == 0 && !c.dead {
+		c.dead = true
+		c.w.loop.After(c.w.between(time.Second, 10*time.Second), func() { c.dead = false })
+	}
+	return !c.dead
+}
+
 // listen asks every slot for its state; answers arrive when they arrive.
 func (c *controller) listen() {
-	for _, s := range c.w.slots {
-		if s.core == nil || s.paused || c.cut[s] {
+	for _, s := range c.w.all() {
+		if s.core == nil || s.paused || s.exiled || c.cut[s] {
 			continue
 		}
 		claim := replica.Claim{Slot: s.id, State: s.core.State()}
@@ -53,7 +65,7 @@ func (c *controller) listen() {
 // fresh are the claims heard of late.
 func (c *controller) fresh() []replica.Claim {
 	var out []replica.Claim
-	for _, s := range c.w.slots {
+	for _, s := range c.w.all() {
 		if r, ok := c.heard[s]; ok && c.w.loop.Now() < r.at+reportFresh {
 			out = append(out, r.claim)
 		}
@@ -106,7 +118,7 @@ func (c *controller) nominate(r cluster.StoreRecord, claims []replica.Claim) {
 		return
 	}
 	s := c.w.slotByID(id)
-	if c.cut[s] {
+	if c.cut[s] || s.exiled || !c.lives() {
 		return
 	}
 	inc := s.incarnation
@@ -122,7 +134,7 @@ func (c *controller) nominate(r cluster.StoreRecord, claims []replica.Claim) {
 // take over, it does.
 func (c *controller) verdict(asker *Slot) replica.Verdict {
 	r, ok := c.trusts()
-	if !ok || c.dead || c.cut[asker] {
+	if !ok || c.cut[asker] || asker.exiled || !c.lives() {
 		return replica.NoVerdict
 	}
 	var others []replica.Claim
@@ -133,6 +145,9 @@ func (c *controller) verdict(asker *Slot) replica.Verdict {
 	}
 	if _, err := replica.Nominee(r, c.w.coord.rev, c.w.coord.global, others); err == nil {
 		c.nominate(r, others)
+		if !c.lives() {
+			return replica.NoVerdict // it died between nomination and answer
+		}
 		return replica.HandOver
 	}
 	return replica.GoAlone

@@ -38,7 +38,7 @@ func (k *Coord) write(r cluster.StoreRecord) {
 	k.w.check.recordStep(k.record, r)
 	k.record = r.Clone()
 	k.w.note("coord", "record", r)
-	for _, s := range k.w.slots {
+	for _, s := range k.w.all() {
 		k.watch(s)
 	}
 }
@@ -54,7 +54,7 @@ func (k *Coord) watch(s *Slot) {
 	})
 }
 
-func (k *Coord) unreachable(s *Slot) bool { return k.down || s.coordCut }
+func (k *Coord) unreachable(s *Slot) bool { return k.down || s.coordCut || s.exiled }
 
 // ask runs a request of a slot: there, effect, and back, each of which may fail.
 // answer gets ok=false when no answer came.
@@ -77,7 +77,7 @@ func (k *Coord) ask(s *Slot, effect func(), answer func(ok bool)) {
 	k.inFlight++
 	w.loop.After(out, func() {
 		k.inFlight--
-		if k.down || k.life != life || (s.coordCut && !late) {
+		if k.down || k.life != life || (s.coordCut && !late) || s.exiled && !late {
 			return
 		}
 		effect()

@@ -1,40 +1,25 @@
 package sim
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sort"
+	"strconv"
+	"strings"
 
 	"github.com/tandemail/tandemail/internal/cluster"
-	"github.com/tandemail/tandemail/internal/replica"
+	"github.com/tandemail/tandemail/internal/disk"
+	"github.com/tandemail/tandemail/internal/journal"
+	"github.com/tandemail/tandemail/internal/simfs"
 )
 
-// Batch is a modelled batch. It is immutable once appended; copies share it.
-type Batch struct {
-	Base   cluster.LSN
-	End    cluster.Position
-	Prev   cluster.Chain
-	Commit cluster.LSN // known when it was written
-	Start  bool
-	Record *cluster.StoreRecord
-	Ops    []OpID
-}
-
-func (b *Batch) chain() cluster.Chain {
-	h := sha256.New()
-	h.Write(b.Prev[:])
-	_ = binary.Write(h, binary.BigEndian, []uint64{uint64(b.Base), uint64(b.End.LSN), uint64(b.End.Epoch), uint64(b.Commit), uint64(len(b.Ops))})
-	for _, op := range b.Ops {
-		_ = binary.Write(h, binary.BigEndian, uint64(op))
-	}
-	if b.Record != nil {
-		h.Write(b.Record.Encode())
-	}
-	return cluster.Chain(h.Sum(nil))
-}
+// journalDir and smallSegment: segments are small, so that a run begins many.
+const (
+	journalDir   = "slot/journal"
+	smallSegment = 16 << 10
+)
 
 // Promise is the modelled epoch file.
 type Promise struct {
@@ -44,72 +29,162 @@ type Promise struct {
 	CoordRev cluster.Rev
 }
 
-// Disk is what survives of one slot: a journal, an epoch file, an index, an open
-// counter. Written batches are in the page cache; a sync takes them to the
-// platter; a failed sync loses them there although they can still be read.
+// Disk is what survives of one slot: its journal, kept by package journal on a
+// file system that forgets, and models of the small files and the index.
+//
+// Beside the journal it remembers what the journal was given and what became
+// durable. The protocol sees nothing of that: the checker compares by it.
 type Disk struct {
-	batches []*Batch
-	durable int // batches on the platter
-	lost    int // batches from here on were dropped by a failed sync; -1 if none
+	id  cluster.SlotID
+	fs  *simfs.FS
+	j   *journal.Journal // nil while the slot is not open
+	log []*Batch         // what the journal should hold
+	cut []*Batch         // what a truncation took from it
+
+	durable cluster.LSN // at least so much is on the platter
 
 	promise Promise
 	counter uint64
-	flushed cluster.LSN // index position on the platter
+	flushed cluster.Position // of the index on the platter
 
-	damaged bool
+	rotten bool // it does not hold what was written
 }
 
 // NewDisk returns an empty slot's disk.
-func NewDisk() *Disk { return &Disk{lost: -1} }
+func NewDisk(id cluster.SlotID) *Disk {
+	d := &Disk{id: id, fs: simfs.New()}
+	j, err := journal.Create(d.config(), cluster.Position{})
+	if err != nil {
+		panic(err)
+	}
+	if err := j.Close(); err != nil {
+		panic(err)
+	}
+	return d
+}
 
-// Clone returns a copy, as a snapshot of the whole machine would.
+func (d *Disk) config() journal.Config {
+	return journal.Config{
+		FS: d.fs, Dir: journalDir, StoreID: [16]byte{1}, Disk: disk.New(disk.Config{}), SegmentSize: smallSegment,
+		VerifyFrom: d.flushed.LSN, Applied: d.flushed.LSN, Member: d.member(),
+	}
+}
+
+// member: the last record this slot saw has it in the set.
+func (d *Disk) member() bool { return d.promise.Record.IsInSync(d.id) }
+
+// Clone returns a copy that is not open, as a snapshot of the whole machine would.
 func (d *Disk) Clone() *Disk {
 	c := *d
-	c.batches = slices.Clone(d.batches)
+	c.fs, c.j = d.fs.Clone(), nil
+	c.log, c.cut = slices.Clone(d.log), slices.Clone(d.cut)
 	return &c
 }
 
-// End is the end of what can be read.
-func (d *Disk) End() cluster.Position { return d.endAt(len(d.batches)) }
+// Open recovers the journal, which has to be a prefix of what was written to it
+// and all that became durable; else it returns what is wrong as broken.
+func (d *Disk) Open() (rec journal.Recovery, broken, err error) {
+	j, rec, err := journal.Open(d.config())
+	if err != nil {
+		return rec, nil, err
+	}
+	if rec.Damage != nil {
+		return rec, nil, rec.Damage
+	}
+	d.j = j
+	if d.rotten {
+		return rec, errors.New("rotten octets were not noticed"), nil
+	}
+	at, ok := d.PositionAt(rec.End.LSN)
+	switch {
+	case !ok || at != rec.End:
+		broken = fmt.Errorf("recovered to %v, which was never written", rec.End)
+	case rec.End.LSN < d.durable:
+		broken = fmt.Errorf("recovered to %d, durable was %d", rec.End.LSN, d.durable)
+	case d.flushed.LSN > 0:
+		if chain, err := j.ChainAt(d.flushed.LSN); err != nil || chain != d.flushed.Chain {
+			broken = fmt.Errorf("the index is at %v, the journal has chain %v there: %v", d.flushed, chain, err)
+		}
+	}
+	d.log = d.log[:d.index(rec.End.LSN)]
+	d.durable = rec.End.LSN
+	return rec, broken, nil
+}
 
-// Durable is the end of what is truly on the platter.
-func (d *Disk) Durable() cluster.Position { return d.endAt(d.durable) }
+// End is the end of the journal.
+func (d *Disk) End() cluster.Position { return d.endAt(len(d.log)) }
+
+// Durable is up to where the journal is truly on the platter.
+func (d *Disk) Durable() cluster.Position { return d.endAt(d.index(d.durable)) }
 
 func (d *Disk) endAt(n int) cluster.Position {
 	if n == 0 {
 		return cluster.Position{}
 	}
-	return d.batches[n-1].End
+	return d.log[n-1].End
 }
 
-// Append writes a batch into the page cache.
-func (d *Disk) Append(b *Batch) error {
-	if end := d.End(); b.Base != end.LSN || b.Prev != end.Chain {
-		return fmt.Errorf("batch %d after %v does not continue %d after %v", b.Base, b.Prev, end.LSN, end.Chain)
+// Append writes a batch of our own.
+func (d *Disk) Append(h journal.Head, recs []journal.Record) (*Batch, error) {
+	b, err := d.j.Append(h, recs)
+	return d.wrote(b, err)
+}
+
+// AppendRaw writes the master's octets.
+func (d *Disk) AppendRaw(raw []byte) (*Batch, error) {
+	b, err := d.j.AppendRaw(raw)
+	return d.wrote(b, err)
+}
+
+func (d *Disk) wrote(b journal.Batch, err error) (*Batch, error) {
+	d.synced()
+	if err != nil {
+		return nil, err
 	}
-	d.batches = append(d.batches, b)
+	x := decode(b, d.last())
+	d.log = append(d.log, x)
+	return x, nil
+}
+
+func (d *Disk) last() *Batch {
+	if len(d.log) == 0 {
+		return nil
+	}
+	return d.log[len(d.log)-1]
+}
+
+// Sync makes the journal durable.
+func (d *Disk) Sync() (cluster.LSN, error) {
+	lsn, err := d.j.Sync()
+	d.synced()
+	return lsn, err
+}
+
+func (d *Disk) synced() { d.durable = max(d.durable, d.j.Durable()) }
+
+// Read returns the batch at lsn, read back from the journal.
+func (d *Disk) Read(lsn cluster.LSN) (journal.Batch, error) {
+	for b, err := range d.j.Batches(lsn, 1) {
+		return b, err
+	}
+	return journal.Batch{}, journal.ErrBeyond
+}
+
+// Truncate cuts the journal durably and keeps what it cuts.
+func (d *Disk) Truncate(to cluster.LSN) error {
+	n := d.index(to)
+	d.cut = append(d.cut, d.log[n:]...)
+	d.durable = min(d.durable, to) // a stop in the middle leaves the old end or this
+	if err := d.j.TruncateTo(to); err != nil {
+		return err
+	}
+	d.log = slices.Clone(d.log[:n])
 	return nil
-}
-
-// Sync takes everything up to end to the platter, except what was lost.
-func (d *Disk) Sync(end cluster.LSN) {
-	n := d.index(end)
-	if d.lost >= 0 {
-		n = min(n, d.lost)
-	}
-	d.durable = max(d.durable, n)
-}
-
-// FailSync loses what was not yet durable.
-func (d *Disk) FailSync() {
-	if d.durable < len(d.batches) && d.lost < 0 {
-		d.lost = d.durable
-	}
 }
 
 // index returns how many batches end at or below lsn.
 func (d *Disk) index(lsn cluster.LSN) int {
-	return sort.Search(len(d.batches), func(i int) bool { return d.batches[i].End.LSN > lsn })
+	return sort.Search(len(d.log), func(i int) bool { return d.log[i].End.LSN > lsn })
 }
 
 // PositionAt returns the position of a batch border.
@@ -118,55 +193,41 @@ func (d *Disk) PositionAt(lsn cluster.LSN) (cluster.Position, bool) {
 	return p, p.LSN == lsn
 }
 
-// Batch returns the batch that begins at lsn.
+// Batch returns the batch that begins at lsn, nil if there is none.
 func (d *Disk) Batch(lsn cluster.LSN) *Batch {
-	if n := d.index(lsn); n < len(d.batches) && d.batches[n].Base == lsn {
-		return d.batches[n]
+	if n := d.index(lsn); n < len(d.log) && d.log[n].Base == lsn {
+		return d.log[n]
 	}
 	return nil
 }
 
-// Truncate cuts the journal, durably.
-func (d *Disk) Truncate(to cluster.LSN) {
-	n := d.index(to)
-	d.batches = slices.Clone(d.batches[:n])
-	d.durable = min(d.durable, n)
-	if d.lost >= n {
-		d.lost = -1
+// Kill ends the process. The page cache stays; what a failed sync called clean may
+// have left it.
+func (d *Disk) Kill(rng *rand.Rand) {
+	d.j = nil
+	d.fs.FailSyncs(0)
+	if rng.IntN(2) == 0 {
+		d.fs.Evict()
 	}
 }
 
-// Kill ends the process: the page cache stays, except pages a failed sync dropped.
-func (d *Disk) Kill() {
-	if d.lost >= 0 {
-		d.batches = slices.Clone(d.batches[:d.lost])
-		d.lost = -1
-	}
-}
-
-// PowerLoss keeps what is durable and a random part of the rest.
+// PowerLoss ends the machine: what is durable is left and a part of the rest.
 func (d *Disk) PowerLoss(rng *rand.Rand) {
-	d.Kill()
-	d.batches = slices.Clone(d.batches[:d.durable+rng.IntN(len(d.batches)-d.durable+1)])
+	d.j = nil
+	d.fs.PowerLoss(rng)
 }
 
-// Recover opens the journal: everything accepted is synced before it is reported.
-func (d *Disk) Recover(inc cluster.Incarnation) replica.Opened {
-	d.durable = len(d.batches)
-	o := replica.Opened{
-		Incarnation: inc, Counter: d.counter + 1, End: d.End(), Applied: d.flushed, Adopted: d.promise.Epoch,
-		Record: d.promise.Record, Rev: d.promise.Rev, CoordRev: d.promise.CoordRev,
-	}
-	prev := cluster.Position{}
-	for _, b := range d.batches {
-		o.Commit = max(o.Commit, b.Commit)
-		if b.End.Epoch != prev.Epoch {
-			o.Starts = append(o.Starts, replica.EpochStart{Epoch: b.End.Epoch, LSN: b.Base, Chain: prev.Chain})
+// flip inverts one bit of the journal.
+func (d *Disk) flip(at cluster.LSN, bit uint) {
+	const segmentHeader = 4096
+	names, _ := d.fs.List(journalDir)
+	for _, name := range slices.Backward(names) {
+		hex, ok := strings.CutSuffix(name, ".seg")
+		base, err := strconv.ParseUint(hex, 16, 64)
+		if ok && err == nil && base <= uint64(at) {
+			d.fs.Flip(journalDir+"/"+name, segmentHeader+int64(uint64(at)-base), bit)
+			d.rotten = true
+			return
 		}
-		prev = b.End
 	}
-	if d.damaged {
-		o.Health = replica.Damaged
-	}
-	return o
 }

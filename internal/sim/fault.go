@@ -25,7 +25,21 @@ var faults = []fault{
 		}
 		return true
 	}},
-	{"failed-sync", 4, func(_ *World, s *Slot) bool { s.failing = s.core != nil; return s.failing }},
+	{"power-loss-in-write", 3, func(w *World, s *Slot) bool {
+		s.disk.fs.StopAfter(1 + w.rng.IntN(12))
+		return true
+	}},
+	{"failed-sync", 4, func(_ *World, s *Slot) bool {
+		s.disk.fs.FailSyncs(1)
+		return true
+	}},
+	{"full-disk", 3, func(w *World, s *Slot) bool {
+		fs := s.disk.fs
+		fs.SetRoom(w.rng.IntN(6000))
+		w.loop.After(w.between(500*time.Millisecond, 8*time.Second), func() { fs.SetRoom(-1) })
+		return true
+	}},
+	{"empty-mount", 2, func(w *World, s *Slot) bool { return w.unmount(s) }},
 	{"pause", 5, func(w *World, s *Slot) bool { return w.pause(s, w.between(50*time.Millisecond, 9*time.Second)) }},
 	{"one-way-cut", 5, func(w *World, s *Slot) bool { return w.cutOneWay(s) }},
 	{"isolate", 4, func(w *World, s *Slot) bool { return w.isolate(s) }},
@@ -38,11 +52,11 @@ var faults = []fault{
 	{"coordinator-down", 2, func(w *World, _ *Slot) bool { return w.coordDown() }},
 	{"coordinator-rewound", 1, func(w *World, _ *Slot) bool { return w.rewindCoord() }},
 	{"disk-rolled-back", 3, func(w *World, s *Slot) bool { return w.rollBack(s) }},
-	{"damage", 1, func(w *World, s *Slot) bool { return w.damage(s) }},
+	{"cloned-machine", 2, func(w *World, s *Slot) bool { return w.cloneMachine(s) }},
+	{"bit-rot", 2, func(w *World, s *Slot) bool { return w.rot(s) }},
 	{"controller-death", 2, func(w *World, _ *Slot) bool {
 		c := w.controllers[w.rng.IntN(len(w.controllers))]
-		c.dead = true
-		w.loop.After(w.between(time.Second, 10*time.Second), func() { c.dead = false })
+		c.steps = 1 + w.rng.IntN(8)
 		return true
 	}},
 	{"controller-cut", 3, func(w *World, s *Slot) bool {
@@ -56,6 +70,7 @@ var faults = []fault{
 		return true
 	}},
 	{"switchover", 8, func(w *World, s *Slot) bool { return w.askSwitch(s) }},
+	{"forced-failover", 3, func(w *World, s *Slot) bool { return w.force(s) }},
 }
 
 // nextFault schedules faults for ever.
@@ -108,15 +123,22 @@ func (w *World) crash(s *Slot, power bool, lo, hi time.Duration) bool {
 	if w.chance(0.5) {
 		w.old[s] = s.disk.Clone()
 	}
-	s.stop(power)
-	s.resume()
 	if power {
-		s.disk.PowerLoss(w.rng)
+		w.powerOff(s)
 	} else {
-		s.disk.Kill()
+		s.stop(false)
+		s.resume()
+		s.disk.Kill(w.rng)
 	}
 	w.loop.After(w.between(lo, hi), s.open)
 	return true
+}
+
+// powerOff stops a slot's machine.
+func (w *World) powerOff(s *Slot) {
+	s.stop(true)
+	s.resume()
+	s.disk.PowerLoss(w.rng)
 }
 
 func (w *World) pause(s *Slot, d time.Duration) bool {
@@ -157,8 +179,15 @@ func (w *World) cutOneWay(s *Slot) bool {
 		return false
 	}
 	w.net.Cut(s.name, o.name)
-	w.loop.After(w.between(100*time.Millisecond, 10*time.Second), func() { w.net.Heal(s.name, o.name) })
+	w.loop.After(w.between(100*time.Millisecond, 10*time.Second), func() { w.mend(s, o) })
 	return true
+}
+
+// mend undoes a cut, unless a person wants it to last.
+func (w *World) mend(from, to *Slot) {
+	if !from.exiled && !to.exiled {
+		w.net.Heal(from.name, to.name)
+	}
 }
 
 // isolate cuts a slot off from the others, and sometimes from the coordinator.
@@ -173,8 +202,8 @@ func (w *World) isolate(s *Slot) bool {
 			w.net.Cut(s.name, o.name)
 			w.net.Cut(o.name, s.name)
 			w.loop.After(d, func() {
-				w.net.Heal(s.name, o.name)
-				w.net.Heal(o.name, s.name)
+				w.mend(s, o)
+				w.mend(o, s)
 			})
 		}
 	}
@@ -209,7 +238,7 @@ func (w *World) coordUp() {
 // rewindCoord goes back only below what some controller has seen: what nobody
 // alive ever saw cannot be missed.
 func (w *World) rewindCoord() bool {
-	if w.rewinds > 0 || w.coord.rewound {
+	if w.rewinds > 0 || w.coord.rewound || w.forcing != nil {
 		return false
 	}
 	for _, s := range w.slots {
@@ -229,57 +258,6 @@ func (w *World) rewindCoord() bool {
 	w.coord.down = true // a restore takes its time
 	w.loop.After(3*time.Second, w.coordUp)
 	return true
-}
-
-// spare reports whether the store survives the loss of s.
-func (w *World) spare(s *Slot) bool {
-	r := w.coord.record
-	if r.Epoch == 0 || w.coord.inFlight > 0 || w.coord.rewound || w.coord.down {
-		return false
-	}
-	if !r.IsInSync(s.id) {
-		return true
-	}
-	for _, o := range w.slots {
-		if o != s && o.kind == replica.Full && r.IsInSync(o.id) && !o.destroyed && o.problem == "" {
-			return true
-		}
-	}
-	return false
-}
-
-// rollBack puts back a disk from before an open that the record relied on.
-func (w *World) rollBack(s *Slot) bool {
-	old := w.old[s]
-	ref, _ := w.coord.record.Ref(s.id)
-	if old == nil || old.counter >= ref.Counter || !w.spare(s) {
-		return false
-	}
-	s.stop(true)
-	s.resume()
-	s.disk = old.Clone()
-	s.disk.Kill()
-	w.lose(s)
-	w.loop.After(w.between(100*time.Millisecond, 3*time.Second), s.open)
-	return true
-}
-
-func (w *World) damage(s *Slot) bool {
-	if !w.spare(s) {
-		return false
-	}
-	s.stop(true)
-	s.resume()
-	s.disk.damaged = true
-	w.lose(s)
-	w.loop.After(w.between(100*time.Millisecond, 3*time.Second), s.open)
-	return true
-}
-
-// lose tells the checker that a copy is no longer what it confirmed.
-func (w *World) lose(s *Slot) {
-	s.destroyed = w.coord.record.IsInSync(s.id) || s.disk.damaged
-	w.check.commits[s], w.check.adopted[s] = 0, 0
 }
 
 // askSwitch asks the master to hand over to s, or writes the wish.
@@ -305,15 +283,17 @@ func (w *World) heal() {
 	for _, s := range w.slots {
 		s.resume()
 		s.coordCut = false
-		s.failing = false
+		s.disk.fs.FailSyncs(0)
+		s.disk.fs.StopAfter(-1)
+		s.disk.fs.SetRoom(-1)
 		for _, o := range w.slots {
 			if o != s {
-				w.net.Heal(s.name, o.name)
+				w.mend(s, o)
 			}
 		}
 	}
 	for _, c := range w.controllers {
-		c.dead, c.cut = false, map[*Slot]bool{}
+		c.dead, c.steps, c.cut = false, -1, map[*Slot]bool{}
 	}
 	w.coordUp()
 	// A rewound coordinator is recovered once every slot is there to be asked.
@@ -322,34 +302,4 @@ func (w *World) heal() {
 			w.coord.recover()
 		}
 	})
-}
-
-// operator repairs what needs a person: a slot taken out of use is seeded anew
-// from the master once it is in no set.
-func (w *World) operator() {
-	w.loop.After(2*time.Second, w.operator)
-	m := w.master()
-	if m == nil || w.coord.rewound || w.coord.down || w.coord.inFlight > 0 || m.destroyed {
-		return
-	}
-	for _, s := range w.slots {
-		if s.problem != "" && !w.coord.record.IsInSync(s.id) {
-			w.reseed(s, m)
-		}
-	}
-}
-
-func (w *World) reseed(s, from *Slot) {
-	d := from.disk.Clone()
-	d.Truncate(from.core.Commit())
-	d.Kill()
-	d.durable = len(d.batches)
-	d.flushed = min(d.flushed, d.End().LSN)
-	ref, _ := w.coord.record.Ref(s.id)
-	d.counter = max(s.disk.counter, ref.Counter)
-	d.promise = s.disk.promise
-	s.disk, s.problem, s.destroyed = d, "", false
-	delete(w.old, s)
-	w.note("operator", "reseeds", s.name)
-	s.open()
 }

@@ -30,6 +30,7 @@ func NewScript() *Script { return &Script{told: map[string]cluster.LSN{}} }
 //	controller           one controller from here on
 //	open <slot>...       start incarnations
 //	nominate <slot>      the controller's nomination
+//	force <slot> [off]   a person's: the slot is not in the set; off: the old master is off
 //	write <slot> [n]     n operations
 //	read <slot>          is a read served, and how far does it see
 //	switch <slot> <to>   ask the master to hand over
@@ -98,6 +99,9 @@ func (s *Script) toSlot(cmd string, slot *Slot, args []string) {
 	switch cmd {
 	case "nominate":
 		slot.step(replica.Nominate{CoordRev: s.w.coord.global})
+	case "force":
+		s.w.forcing = &forcing{target: slot}
+		slot.step(replica.Nominate{Forced: true, OldIsOff: len(args) > 0, CoordRev: s.w.coord.global})
 	case "write":
 		n := 1
 		if len(args) > 0 {
@@ -112,13 +116,11 @@ func (s *Script) toSlot(cmd string, slot *Slot, args []string) {
 		slot.step(replica.SwitchTo{Target: s.w.slot(args[0]).id})
 	case "kill":
 		slot.stop(false)
-		slot.disk.Kill()
+		slot.disk.Kill(s.w.rng)
 	case "power-loss":
-		slot.stop(true)
-		slot.disk.Kill()
-		slot.disk.Truncate(slot.disk.Durable().LSN)
+		s.w.powerOff(slot)
 	case "fail-sync":
-		slot.failing = true
+		slot.disk.fs.FailSyncs(1)
 	case "pause":
 		slot.paused = true
 	case "resume":
@@ -141,8 +143,8 @@ func (s *Script) read(slot *Slot) {
 		fmt.Fprintln(&s.out, "not served")
 		return
 	}
-	s.w.check.read(slot, s.w.check.ackedEnd)
-	fmt.Fprintf(&s.out, "served at %d\n", slot.applied)
+	s.w.check.read(slot, s.w.check.acknowledged())
+	fmt.Fprintf(&s.out, "served at %d\n", slot.machine.applied)
 }
 
 func number(s string) int {

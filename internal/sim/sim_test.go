@@ -10,7 +10,7 @@ import (
 
 var (
 	oneSeed  = flag.Uint64("sim.seed", 0, "run this seed only")
-	seeds    = flag.Uint64("sim.seeds", 0, "number of seeds to run; 0 is 300, with -short 30")
+	seeds    = flag.Uint64("sim.seeds", 0, "number of seeds to run; 0 is 500, with -short 50")
 	showing  = flag.Bool("sim.trace", false, "print every event")
 	fromSeed = flag.Uint64("sim.from", 1, "first seed")
 )
@@ -63,17 +63,21 @@ func TestSeeds(t *testing.T) {
 		story(t, RandomConfig(*oneSeed))
 		return
 	}
-	n := cmp.Or(*seeds, orFewer(300))
-	var acks, appoints, reads int
+	n := cmp.Or(*seeds, orFewer(500))
+	var events, acks, appoints, reads, forced int
 	for seed := *fromSeed; seed < *fromSeed+n; seed++ {
 		w := story(t, RandomConfig(seed))
-		acks, appoints, reads = acks+w.acks, appoints+w.check.appoints, reads+w.check.reads
+		events, acks, appoints, reads = events+w.events, acks+w.acks, appoints+w.check.appoints, reads+w.check.reads
+		if w.check.forced.epoch != 0 {
+			forced++
+		}
 		if t.Failed() {
 			return
 		}
 	}
-	t.Logf("%d seeds: %d acknowledged operations, %d epochs, %d reads", n, acks, appoints, reads)
-	if acks == 0 || appoints == 0 || reads == 0 {
+	t.Logf("%d seeds, %d of them with a forced failover: %d events, %d acknowledged operations, %d epochs, %d reads",
+		n, forced, events, acks, appoints, reads)
+	if acks == 0 || appoints == 0 || reads == 0 || forced == 0 && n >= 100 {
 		t.Error("nothing happened")
 	}
 }

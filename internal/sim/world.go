@@ -3,10 +3,12 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/journal"
 	"github.com/tandemail/tandemail/internal/replica"
 	"github.com/tandemail/tandemail/internal/simnet"
 )
@@ -44,21 +46,25 @@ type World struct {
 	controllers []*controller
 	check       *checker
 	trace       trace
-	raw         map[cluster.Chain]*Batch // octets on the wire, by their chain
+	wire        map[*byte]journal.Batch // what was sent, by its octets; for SkipTruncate
 
 	quiet   bool // no more faults, no new operations
 	faults  bool
 	lastOp  OpID
+	events  int
 	acks    int
 	old     map[*Slot]*Disk // an earlier state of a slot's disk
+	clones  []*Slot         // of machines: a slot's id twice
 	rewinds int
+	forcing *forcing // a forced failover under way
+	forced  int      // of them, begun
 }
 
 // New builds a World in which the slots exist and nobody is master yet.
 func New(cfg Config) *World {
 	w := &World{
 		cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 1)), loop: &simnet.Loop{},
-		raw: map[cluster.Chain]*Batch{}, old: map[*Slot]*Disk{},
+		wire: map[*byte]journal.Batch{}, old: map[*Slot]*Disk{},
 	}
 	w.trace.w = w
 	w.net = &simnet.Net{Loop: w.loop, Delay: w.delay, Timeout: w.timeout}
@@ -66,7 +72,7 @@ func New(cfg Config) *World {
 	r := cluster.StoreRecord{Store: "s01", Generation: 1, Nonce: "created"}
 	for i := range cfg.Slots {
 		name := string(rune('a' + i))
-		s := &Slot{w: w, name: name, id: cluster.SlotID{byte(0xa0 + i)}, machine: cluster.Machine("m" + name), disk: NewDisk(), rate: 1}
+		s := &Slot{w: w, name: name, id: cluster.SlotID{byte(0xa0 + i)}, host: cluster.Machine("m" + name), disk: NewDisk(cluster.SlotID{byte(0xa0 + i)}), rate: 1}
 		if i > 1 && i == cfg.Slots-1 {
 			s.kind = cfg.LastKind
 		}
@@ -75,7 +81,7 @@ func New(cfg Config) *World {
 			s.skew = time.Duration(w.rng.Int64N(int64(time.Hour)))
 		}
 		w.slots = append(w.slots, s)
-		r.Slots = append(r.Slots, cluster.SlotRef{Slot: s.id, Machine: s.machine})
+		r.Slots = append(r.Slots, cluster.SlotRef{Slot: s.id, Machine: s.host})
 	}
 	w.coord = &Coord{w: w, record: r, rev: 1, global: 1}
 	w.trace.names = w.replacer()
@@ -85,7 +91,7 @@ func New(cfg Config) *World {
 // startControllers adds n controllers.
 func (w *World) startControllers(n int) {
 	for i := range n {
-		c := &controller{w: w, name: fmt.Sprintf("ctl%d", i+1), heard: map[*Slot]report{}, cut: map[*Slot]bool{}}
+		c := &controller{w: w, name: fmt.Sprintf("ctl%d", i+1), heard: map[*Slot]report{}, cut: map[*Slot]bool{}, steps: -1}
 		w.controllers = append(w.controllers, c)
 		w.loop.After(time.Duration(i)*controllerEvery/2, c.run)
 	}
@@ -95,6 +101,7 @@ func (w *World) startControllers(n int) {
 func (w *World) Run(d time.Duration) error {
 	limit := w.loop.Now() + d
 	for len(w.check.fails) == 0 && w.loop.Step(limit) {
+		w.events++
 	}
 	return w.Err()
 }
@@ -211,8 +218,11 @@ func (w *World) between(lo, hi time.Duration) time.Duration {
 	return lo + time.Duration(w.rng.Int64N(int64(hi-lo)))
 }
 
+// all are the slots and the clones of their machines.
+func (w *World) all() []*Slot { return slices.Concat(w.slots, w.clones) }
+
 func (w *World) slot(name string) *Slot {
-	for _, s := range w.slots {
+	for _, s := range w.all() {
 		if s.name == name {
 			return s
 		}

@@ -86,7 +86,7 @@ func (l *loop) appendRecord(e replica.AppendRecord) replica.Event {
 	var recs []journal.Record
 	if e.Start {
 		recs = append(recs, journal.Record{Kind: journal.KindEpochStart, Payload: binary.BigEndian.AppendUint64(nil, uint64(e.Epoch))})
-		if e.Record.Forced {
+		if e.Record.Forced != 0 {
 			op, err := l.forkOperation()
 			if err != nil {
 				return replica.DiskFailed{Reason: err.Error()}

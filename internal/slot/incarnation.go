@@ -17,9 +17,10 @@ import (
 )
 
 // openData opens index and journal and checks them against each other.
-func (inc *incarnation) openData() (journal.Recovery, error) {
+func (inc *incarnation) openData(memory adopted) (journal.Recovery, error) {
 	dir := inc.cfg.FS.PathJoin(inc.cfg.Meta, "index")
-	recovery, err := inc.tryOpen(dir)
+	member := memory.Record != nil && memory.Record.IsInSync(inc.cfg.Slot)
+	recovery, err := inc.tryOpen(dir, member)
 	if err == nil || !errors.Is(err, errIndex) {
 		return recovery, err
 	}
@@ -33,13 +34,13 @@ func (inc *incarnation) openData() (journal.Recovery, error) {
 	if err := inc.cfg.FS.Rename(dir, aside); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return recovery, fmt.Errorf("set index aside: %w", err)
 	}
-	return inc.tryOpen(dir)
+	return inc.tryOpen(dir, member)
 }
 
 // errIndex: the index cannot be used, the journal may be fine.
 var errIndex = errors.New("index unusable")
 
-func (inc *incarnation) tryOpen(dir string) (journal.Recovery, error) {
+func (inc *incarnation) tryOpen(dir string, member bool) (journal.Recovery, error) {
 	db, err := index.Open(index.Config{FS: inc.cfg.FS, Dir: dir, Shared: inc.cfg.Shared, Log: inc.log, Fail: inc.indexFailed})
 	if errors.Is(err, cluster.ErrDamaged) {
 		err = fmt.Errorf("%w: %w", errIndex, err)
@@ -49,7 +50,7 @@ func (inc *incarnation) tryOpen(dir string) (journal.Recovery, error) {
 	}
 	applied := db.Applied()
 	cfg := journalConfig(inc.cfg)
-	cfg.VerifyFrom, cfg.Applied = applied.LSN, applied.LSN
+	cfg.VerifyFrom, cfg.Applied, cfg.Member = applied.LSN, applied.LSN, member
 	j, recovery, err := journal.Open(cfg)
 	if err != nil {
 		return recovery, errors.Join(err, db.Close())

@@ -190,7 +190,7 @@ func (s *Slot) open() (*incarnation, replica.Opened, error) {
 		return nil, opened, err
 	}
 	s.clearSpool()
-	recovery, err := inc.openData()
+	recovery, err := inc.openData(memory)
 	if err != nil {
 		return nil, opened, err
 	}

@@ -30,7 +30,7 @@ var layers = []struct {
 	{"surfaces", "app"},
 	{"surfaces", "cli"},
 	{"surfaces", "/cmd/tandemail"},
-	{testLayer, "mail/mailtest coord/coordtest imapwire/imaptest simnet"},
+	{testLayer, "mail/mailtest coord/coordtest imapwire/imaptest simnet simfs"},
 	{testLayer, "sim tidy /e2e/ledger"},
 	{testLayer, "/e2e"},
 }
