@@ -19,6 +19,9 @@ const (
 	loadRate        = 500 // deliveries a second beside the probes
 	loadConnections = 8
 	fillConnections = 32
+	// killEvery keeps the controller from calling the store flapping, which is when
+	// it lost three masters within a minute: then it gets no other until that is over.
+	killEvery = 21 * time.Second
 )
 
 // measured starts a cluster for a measurement, or skips.
@@ -187,6 +190,9 @@ func TestMeasureKill(t *testing.T) {
 		}
 		if err := c.settle(t.Context(), settleTime); err != nil {
 			t.Fatal(err)
+		}
+		if !pause(t.Context(), time.Until(begin.Add(killEvery))) {
+			t.Fatal(t.Context().Err())
 		}
 	}
 	t.Logf("kill -9 to writable again: %s", spread(writable))
