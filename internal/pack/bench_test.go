@@ -45,7 +45,7 @@ func BenchmarkWrite(b *testing.B) {
 					if _, err := w.Add(m.Entry, bytes.NewReader(octets)); err != nil {
 						b.Fatal(err)
 					}
-					if w.file.end() > 64<<20 {
+					if w.file.End() > 64<<20 {
 						mustSeal(b, w)
 						w = nil
 					}

@@ -92,5 +92,5 @@ func (f frameHead) decode(d *Decoder, stored, dst []byte) ([]byte, error) {
 	if f.codec == codecPlain {
 		return stored, nil
 	}
-	return d.decode(stored, dst, f.plain)
+	return d.Decode(stored, dst, f.plain)
 }

@@ -30,7 +30,7 @@ func (s *Set) load() error {
 	if err := fs.MkdirAll(s.cfg.Dir, 0o700); err != nil {
 		return err
 	}
-	if err := syncDir(fs, s.cfg.Disk, fs.PathDir(s.cfg.Dir)); err != nil {
+	if err := s.cfg.Disk.SyncDir(fs, fs.PathDir(s.cfg.Dir)); err != nil {
 		return err
 	}
 	names, err := fs.List(s.cfg.Dir)

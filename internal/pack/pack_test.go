@@ -84,7 +84,7 @@ func prose(seed uint64, n int) []byte {
 // assortment is messages of every kind of size, in order.
 func assortment() []message {
 	var all []message
-	for i, n := range []int{0, 1, 100, zipFrom, 4096, 60000, FrameSize - 1, FrameSize, FrameSize + 1, 3*FrameSize + 17} {
+	for i, n := range []int{0, 1, 100, 1024, 4096, 60000, FrameSize - 1, FrameSize, FrameSize + 1, 3*FrameSize + 17} {
 		id := mail.BodyID(1000 * (i + 1))
 		all = append(all, made(byte(1+i/4), id, noise(uint64(i), n)), made(byte(1+i/4), id+1, prose(uint64(i), n)))
 	}
@@ -103,7 +103,7 @@ func small() []message {
 }
 
 // several is small and a body that is more than one write.
-func several() []message { return append(small(), made(9, 1, noise(9, writeSize+FrameSize+10))) }
+func several() []message { return append(small(), made(9, 1, noise(9, disk.WriteSize+FrameSize+10))) }
 
 // stored is where messages are.
 type stored map[mail.BodyID]Location

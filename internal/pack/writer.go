@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/compress"
+	"github.com/tandemail/tandemail/internal/disk"
 	"github.com/tandemail/tandemail/internal/mail"
 )
 
@@ -16,8 +18,8 @@ import (
 type Writer struct {
 	set   *Set
 	id    ID
-	file  *file
-	zip   *zip
+	file  *disk.Output
+	zip   *compress.Encoder
 	plain []byte // room for one frame
 	done  []record
 	total int64 // plain octets
@@ -31,22 +33,22 @@ func (s *Set) Create() (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	z, err := newZip()
+	z, err := compress.NewEncoder()
 	if err != nil {
 		return nil, err
 	}
-	f, err := createFile(s.cfg.FS, s.cfg.Disk, s.path(id.String()+temporarySuffix))
+	f, err := s.cfg.Disk.Create(s.cfg.FS, s.path(id.String()+temporarySuffix), writeCategory)
 	if err != nil {
 		return nil, fmt.Errorf("create pack: %w", err)
 	}
-	f.buf = appendFileHeader(f.buf, id)
+	f.Buf = appendFileHeader(f.Buf, id)
 	return &Writer{set: s, id: id, file: f, zip: z}, nil
 }
 
 // Full reports that the pack has its size or its number of entries: seal it. Only
 // the number is a limit.
 func (w *Writer) Full() bool {
-	return w.file.end() >= w.set.cfg.PackSize || len(w.done) == MaxEntries
+	return w.file.End() >= w.set.cfg.PackSize || len(w.done) == MaxEntries
 }
 
 // Entries is how many bodies were added.
@@ -67,8 +69,8 @@ func (w *Writer) Add(e Entry, body io.Reader) (Location, error) {
 	if err := w.admit(&e); err != nil {
 		return Location{}, err
 	}
-	start := w.file.end()
-	w.file.buf = e.appendHeader(w.file.buf, w.id)
+	start := w.file.End()
+	w.file.Buf = e.appendHeader(w.file.Buf, w.id)
 	c := content{from: body, left: e.Length, sum: sha256.New(), want: e.SHA256}
 	for n := 0; c.left > 0 || n == 0; n++ {
 		if err := w.addFrame(&e, n, &c); err != nil {
@@ -86,8 +88,8 @@ func (w *Writer) copy(from *walker, raw []byte) error {
 	if err := w.admit(e); err != nil {
 		return err
 	}
-	start := w.file.end()
-	w.file.buf = appendMoved(w.file.buf, raw, w.id)
+	start := w.file.End()
+	w.file.Buf = appendMoved(w.file.Buf, raw, w.id)
 	for {
 		n := from.number
 		stored, _, err := from.step()
@@ -98,7 +100,7 @@ func (w *Writer) copy(from *walker, raw []byte) error {
 		case err != nil:
 			return errors.Join(from.damage(err), w.giveUp(e.Body, start, n))
 		}
-		w.file.buf = append(w.file.buf, stored...)
+		w.file.Buf = append(w.file.Buf, stored...)
 		if err := w.flow(); err != nil {
 			return err
 		}
@@ -163,19 +165,22 @@ func (w *Writer) addFrame(e *Entry, n int, c *content) error {
 	if err := c.next(p); err != nil || len(p) == 0 {
 		return err
 	}
-	b, at := w.file.buf, len(w.file.buf)
+	b, at := w.file.Buf, len(w.file.Buf)
 	b = append(b, make([]byte, frameHeaderLen)...)
 	head := frameHead{plain: len(p)}
-	b, head.codec = w.zip.append(b, p)
+	var compressed bool
+	if b, compressed = w.zip.Append(b, p); compressed {
+		head.codec = codecZstd
+	}
 	stored := b[at+frameHeaderLen:]
 	head.stored, head.payload = len(stored), payloadChecksum(stored)
 	head.put(b[at:], e.Body, n)
-	w.file.buf = b
+	w.file.Buf = b
 	return w.flow()
 }
 
 func (w *Writer) flow() error {
-	if err := w.file.flow(); err != nil {
+	if err := w.file.Flow(); err != nil {
 		return w.fail(err)
 	}
 	return nil
@@ -187,19 +192,19 @@ func (w *Writer) giveUp(body mail.BodyID, start int64, n int) error {
 	if w.err != nil {
 		return nil // in the caller's error already
 	}
-	if start >= w.file.written {
-		w.file.buf = w.file.buf[:start-w.file.written]
+	if start >= w.file.Written() {
+		w.file.Buf = w.file.Buf[:start-w.file.Written()]
 		return nil
 	}
 	var void [frameHeaderLen]byte
 	frameHead{codec: codecVoid}.put(void[:], body, n)
-	w.file.buf = append(w.file.buf, void[:]...)
+	w.file.Buf = append(w.file.Buf, void[:]...)
 	return w.flow()
 }
 
 // note puts the entry that began at start into the table of contents.
 func (w *Writer) note(e *Entry, start int64) Location {
-	r := record{body: e.Body, offset: start, size: w.file.end() - start, plain: e.Length, account: e.Account()}
+	r := record{body: e.Body, offset: start, size: w.file.End() - start, plain: e.Length, account: e.Account()}
 	w.done = append(w.done, r)
 	w.total += e.Length
 	return r.stored(w.id).Location
@@ -223,12 +228,12 @@ func (w *Writer) Seal() (Pack, error) {
 	if w.err != nil {
 		return Pack{}, errors.Join(w.err, w.Abort())
 	}
-	end := footer{pack: w.id, table: w.file.end(), entries: len(w.done), plain: w.total}
-	w.file.buf = appendTable(w.file.buf, w.id, w.done)
-	w.file.buf = end.appendTo(w.file.buf)
-	err := w.file.finish()
+	end := footer{pack: w.id, table: w.file.End(), entries: len(w.done), plain: w.total}
+	w.file.Buf = appendTable(w.file.Buf, w.id, w.done)
+	w.file.Buf = end.appendTo(w.file.Buf)
+	err := w.file.Finish()
 	if err == nil {
-		err = w.name()
+		err = w.file.Name(w.set.path(w.id.fileName()))
 	}
 	if err != nil {
 		return Pack{}, errors.Join(w.fail(fmt.Errorf("seal: %w", err)), w.Abort())
@@ -237,26 +242,16 @@ func (w *Writer) Seal() (Pack, error) {
 	return w.set.add(end), nil
 }
 
-// name gives the durable file its name, durably.
-func (w *Writer) name() error {
-	fs, path := w.set.cfg.FS, w.set.path(w.id.fileName())
-	if err := fs.Rename(w.file.path, path); err != nil {
-		return full(err)
-	}
-	w.file.path = path
-	return full(syncDir(fs, w.set.cfg.Disk, w.set.cfg.Dir))
-}
-
 // Abort removes what was written. It does nothing after Seal or another Abort. An
 // error means that a file was left for Open to remove, or to list without a body
 // that anything refers to.
 func (w *Writer) Abort() error {
-	if w.done == nil && w.file.f == nil {
+	if w.done == nil && w.file.Finished() {
 		return nil
 	}
 	w.done = nil
 	_ = w.fail(cluster.ErrStopped)
-	if err := w.file.remove(); err != nil {
+	if err := w.file.Remove(); err != nil {
 		return fmt.Errorf("abort pack %v: %w", w.id, err)
 	}
 	return nil

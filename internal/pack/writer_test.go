@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/disk"
 	"github.com/tandemail/tandemail/internal/mail"
 )
 
@@ -62,7 +63,7 @@ func TestRefusedBodyLeavesTheOthers(t *testing.T) {
 			for _, l := range at {
 				octets += l.Size
 			}
-			if size < writeSize && p.Stored != octets {
+			if size < disk.WriteSize && p.Stored != octets {
 				t.Errorf("%s, %d octets: the pack has %d for nothing", name, size, p.Stored-octets)
 			}
 			intact(t, fs, s, p.ID, small(), at)
@@ -273,7 +274,7 @@ func TestFailedSyncIsNotRetried(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	big := made(1, 1, noise(1, 2*syncStep)) // synced on the way
+	big := made(1, 1, noise(1, 2*disk.SyncStep)) // synced on the way
 	if _, err := w.Add(big.Entry, bytes.NewReader(big.octets)); !errors.Is(err, syscall.EIO) || w.Err() == nil {
 		t.Fatalf("add: %v", err)
 	}
@@ -294,7 +295,7 @@ func TestSyncsComeInSteps(t *testing.T) {
 		}
 		return nil
 	}))
-	m := made(1, 1, noise(1, 5*syncStep))
+	m := made(1, 1, noise(1, 5*disk.SyncStep))
 	cfg := config(fs)
 	mustWrite(t, mustOpen(t, cfg), []message{m})
 	if syncs < 5 || syncs > 6 {

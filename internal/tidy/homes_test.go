@@ -13,7 +13,7 @@ var homes = map[string]string{
 	"github.com/alecthomas/kong":           "cli",
 	"github.com/cockroachdb/datadriven":    "tests",
 	"github.com/cockroachdb/pebble/v2":     "index",
-	"github.com/cockroachdb/pebble/v2/vfs": "disk spool journal pack index slot salvage agent lmtpd app cli", // the file system, which tests crash
+	"github.com/cockroachdb/pebble/v2/vfs": "disk spool journal pack snapshot index slot salvage agent lmtpd app cli", // the file system, which tests crash
 	"github.com/coder/websocket":           "web",
 	"github.com/d--j/go-milter":            "scan",
 	"github.com/emersion/go-imap/v2":       "transfer tests", // its client; the server is ours
@@ -23,7 +23,7 @@ var homes = map[string]string{
 	"github.com/google/go-cmp":             "tests",
 	"github.com/hashicorp/yamux":           "link",
 	"github.com/jhillyerd/enmime/v2":       "tests", // an oracle
-	"github.com/klauspost/compress":        "pack",
+	"github.com/klauspost/compress":        "compress",
 	"github.com/pelletier/go-toml/v2":      "config",
 	"github.com/prometheus/client_golang":  "metrics",
 	"github.com/rogpeppe/go-internal":      "tests",

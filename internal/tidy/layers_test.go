@@ -14,10 +14,10 @@ var layers = []struct {
 	packages string
 }{
 	{"words", "cluster mail"},
-	{"mechanisms", "latency"},
+	{"mechanisms", "compress latency"},
 	{"mechanisms", "accept disk spool line pki message state/operation"},
 	{"mechanisms", "journal imapwire link state sieve"},
-	{"mechanisms", "index pack scan session"},
+	{"mechanisms", "index pack scan session snapshot"},
 	{"a slot", "replica"},
 	{"a slot", "slot imapd pop3d sieved salvage"},
 	{"the cluster", "coord lmtpd"},
