@@ -45,6 +45,8 @@ type SlotStatus struct {
 	Rev         cluster.Rev         `json:"rev"`
 	Reaches     []cluster.SlotID    `json:"reaches,omitempty"`
 	PendingOps  int                 `json:"pending_ops"`
+	SnapshotLSN cluster.LSN         `json:"snapshot_lsn,omitempty"`
+	SnapshotAt  time.Time           `json:"snapshot_at,omitzero"`
 }
 
 // Lost is a slot that the record says is here and that cannot be opened.

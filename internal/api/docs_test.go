@@ -58,7 +58,7 @@ func addFields(m map[string][]string, typ reflect.Type) {
 		if name == "-" {
 			continue
 		}
-		if options == "omitempty" {
+		if strings.HasPrefix(options, "omit") {
 			name += "?"
 		}
 		m[typ.Name()] = append(m[typ.Name()], name)

@@ -7,6 +7,7 @@ package api
 
 import (
 	"context"
+	"time"
 
 	"github.com/tandemail/tandemail/internal/cluster"
 )
@@ -45,6 +46,10 @@ type SlotStatus struct {
 	// Reason says why it is frozen or failed.
 	State  string `json:"state"`
 	Reason string `json:"reason,omitempty"`
+	// SnapshotLSN is the position of the newest snapshot of its state, and SnapshotAt
+	// when it was taken; without any both are zero.
+	SnapshotLSN cluster.LSN `json:"snapshot_lsn,omitempty"`
+	SnapshotAt  time.Time   `json:"snapshot_at,omitzero"`
 }
 
 // MachineStatus is one machine.

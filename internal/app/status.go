@@ -159,6 +159,7 @@ func (p *picture) slot(ref cluster.SlotRef) api.SlotStatus {
 	for _, x := range st.Slots {
 		if x.Slot == ref.Slot {
 			s.Role, s.LSN, s.State, s.Reason = x.Role, x.Durable, x.State, x.Reason
+			s.SnapshotLSN, s.SnapshotAt = x.SnapshotLSN, x.SnapshotAt
 		}
 	}
 	return s

@@ -41,6 +41,7 @@ type Disk struct {
 	cfg   Config
 	count counters
 	space atomic.Pointer[Space]
+	turn  chan struct{} // full while somebody does long work
 
 	mu      sync.Mutex
 	queue   []*request // waiting, oldest first; at most one a file
@@ -58,7 +59,7 @@ func New(cfg Config) *Disk {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Disk{cfg: cfg, count: newCounters(), running: make(map[*request]struct{})}
+	return &Disk{cfg: cfg, count: newCounters(), running: make(map[*request]struct{}), turn: make(chan struct{}, 1)}
 }
 
 // Stats returns the counters since New.

@@ -11,6 +11,7 @@ type slots struct {
 	info, role, state, serving, epoch, opens, promotions *family
 	end, durable, commit, applied, journal, pending      *family
 	operations, deliveries, batches, holds               *family
+	snapshot, snapshotAt                                 *family
 
 	read func() []agent.SlotStats
 }
@@ -35,6 +36,8 @@ func newSlots(t *table, s Sources) *slots {
 		deliveries: t.counter("slot_deliveries_total", "Deliveries that the slot decided on as master, one a recipient.", store),
 		batches:    t.counter("slot_batches_total", "Batches that the slot appended as master; a batch is what shares a sync.", store),
 		holds:      t.histogram("slot_hold_seconds", "How long the slot, as master, held writes until it served again or no more.", store),
+		snapshot:   t.gauge("slot_snapshot_bytes", "The position in the journal of the slot's newest snapshot; absent without one.", store),
+		snapshotAt: t.gauge("slot_snapshot_timestamp_seconds", "When the slot's newest snapshot was taken; absent without one.", store),
 		read:       s.Slots,
 	}
 }
@@ -79,6 +82,10 @@ func (s *slots) copy(o out, st *agent.SlotStats) {
 	o.times(s.holds, st.Holds, store)
 	o.set(s.pending, float64(st.PendingOps), store)
 	o.set(s.journal, float64(st.Journal), store)
+	if st.SnapshotLSN > 0 {
+		o.set(s.snapshot, float64(st.SnapshotLSN), store)
+		o.set(s.snapshotAt, seconds(st.SnapshotAt), store)
+	}
 	if st.Counter == 0 {
 		return // it was never open: nothing is known of its journal
 	}

@@ -108,6 +108,7 @@ type applied struct {
 type work struct {
 	kv      state.KV
 	waiting []*proposal // those not reached yet
+	octets  int         // of operations
 	done    []applied
 }
 
@@ -135,6 +136,7 @@ func (a *applier) round(at, target cluster.LSN, limit int) (_ cluster.LSN, err e
 	if err := kv.Commit(pos); err != nil {
 		return at, fmt.Errorf("%w: write index at %d: %w", errFailed, pos.LSN, err)
 	}
+	a.saver.applied.Add(int64(w.octets))
 	a.marks.serve(pos.LSN, a.snapshot)
 	for i := range w.done {
 		a.publish(&w.done[i])
@@ -196,6 +198,7 @@ func (w *work) operation(at cluster.LSN, rec journal.Record) error {
 		return err
 	}
 	w.done = append(w.done, d)
+	w.octets += len(rec.Payload)
 	return nil
 }
 

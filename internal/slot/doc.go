@@ -14,6 +14,7 @@
 //   - the flusher, which flushes the index now and then;
 //   - one reader and one writer for each replication session;
 //   - the keeper, which writes the epoch file and asks the coordinator;
+//   - the saver, which writes a snapshot of the state to the big disk now and then;
 //   - the purger, which on a serving master proposes to remove what is due.
 //
 // The loop waits for nobody: what others post to it is bounded, and what it tells

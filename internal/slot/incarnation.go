@@ -24,8 +24,7 @@ func (inc *incarnation) openData(memory adopted) (journal.Recovery, error) {
 	if err == nil || !errors.Is(err, errIndex) {
 		return recovery, err
 	}
-	// The journal is whole and holds everything from the beginning: the index is
-	// only a cache of it.
+	// The index is only a cache of a snapshot, if there is one, and of the journal.
 	inc.log.Warn("index does not match the journal; it is rebuilt", "err", err)
 	aside := dir + ".bad"
 	if err := inc.cfg.FS.RemoveAll(aside); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -41,7 +40,7 @@ func (inc *incarnation) openData(memory adopted) (journal.Recovery, error) {
 var errIndex = errors.New("index unusable")
 
 func (inc *incarnation) tryOpen(dir string, member bool) (journal.Recovery, error) {
-	db, err := index.Open(index.Config{FS: inc.cfg.FS, Dir: dir, Shared: inc.cfg.Shared, Log: inc.log, Fail: inc.indexFailed})
+	db, err := inc.openIndex(dir)
 	if errors.Is(err, cluster.ErrDamaged) {
 		err = fmt.Errorf("%w: %w", errIndex, err)
 	}
@@ -56,8 +55,13 @@ func (inc *incarnation) tryOpen(dir string, member bool) (journal.Recovery, erro
 		return recovery, errors.Join(err, db.Close())
 	}
 	err = recovery.Damage
+	if err == nil && applied.LSN == 0 && recovery.End.LSN > 0 { // the index is lost
+		if db, err = inc.restore(dir, db, j); err != nil {
+			return recovery, errors.Join(err, j.Close())
+		}
+	}
 	if err == nil {
-		err = verifyApplied(j, applied)
+		err = verifyApplied(j, db.Applied())
 	}
 	if err != nil {
 		return recovery, errors.Join(err, db.Close(), j.Close())
@@ -66,11 +70,15 @@ func (inc *incarnation) tryOpen(dir string, member bool) (journal.Recovery, erro
 	return recovery, nil
 }
 
+func (inc *incarnation) openIndex(dir string) (*index.DB, error) {
+	return index.Open(index.Config{FS: inc.cfg.FS, Dir: dir, Shared: inc.cfg.Shared, Log: inc.log, Fail: inc.indexFailed})
+}
+
 // verifyApplied: the index was made from this very history.
 func verifyApplied(j *journal.Journal, applied cluster.Position) error {
 	if applied.LSN == 0 {
 		if low := j.Low().LSN; low != 0 {
-			return fmt.Errorf("index is empty, the journal begins at %d: %w", low, cluster.ErrDamaged)
+			return fmt.Errorf("index is empty, no snapshot can be used, and the journal begins at %d: %w", low, cluster.ErrDamaged)
 		}
 		return nil
 	}
@@ -97,6 +105,7 @@ func (inc *incarnation) wire(memory adopted) {
 	inc.sessions = newSessions(inc, inc.post)
 	inc.syncer = &syncer{journal: inc.journal, post: inc.post, wake: make(chan struct{}, 1)}
 	inc.flusher = newFlusher(inc.index)
+	inc.saver = &saver{incarnation: inc}
 	inc.applier = &applier{
 		incarnation: inc, post: inc.post, replay: inc.replay, flusher: inc.flusher, wake: make(chan struct{}, 1),
 	}
@@ -151,6 +160,11 @@ func (inc *incarnation) run(ctx context.Context, opened replica.Opened) error {
 		ticker := time.NewTicker(purgeEvery)
 		defer ticker.Stop()
 		(&purger{incarnation: inc}).run(ctx, ticker.C)
+	})
+	start(func() {
+		ticker := time.NewTicker(saveLook)
+		defer ticker.Stop()
+		inc.saver.run(ctx, ticker.C)
 	})
 	start(func() {
 		switch err := inc.applier.run(ctx); {

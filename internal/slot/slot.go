@@ -155,6 +155,7 @@ type incarnation struct {
 	syncer   *syncer
 	applier  *applier
 	flusher  *flusher
+	saver    *saver
 	replay   *replay
 	problem  *replica.Problem // the loop's
 

@@ -3,6 +3,7 @@ package slot
 import (
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/replica"
@@ -38,6 +39,10 @@ type Status struct {
 	Reaches []cluster.SlotID
 	// PendingOps waits to be appended or applied.
 	PendingOps int
+	// SnapshotLSN is the position of the newest snapshot, 0 if there is none, and
+	// SnapshotAt when it was taken.
+	SnapshotLSN cluster.LSN
+	SnapshotAt  time.Time
 }
 
 // counters are cumulative; metrics read them.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	mathrand "math/rand/v2"
 	"net"
@@ -307,4 +308,30 @@ func (w *world) sameEverywhere() {
 		}
 		return err
 	})
+}
+
+// textLog is a log that a test reads.
+func textLog(to io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(to, nil)) }
+
+// nominated asks a node that is no master yet to become it.
+func (n *node) nominated() error {
+	if n.serving.master() != 0 {
+		return nil
+	}
+	return n.Nominate(replica.Nominate{})
+}
+
+// copyFile copies a file between file systems, under its path.
+func copyFile(from, to vfs.FS, path string) error {
+	f, err := from.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	g, err := to.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(g, f)
+	return errors.Join(err, g.Close())
 }

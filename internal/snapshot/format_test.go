@@ -64,7 +64,11 @@ func TestANewerFormatIsRefusedAsSuch(t *testing.T) {
 	headLen := int(le.Uint32(then[hdLength:]))
 	for name, change := range map[string]func(b []byte){
 		"header": func(b []byte) { h := b[:headLen]; h[hdFormat]++; le.PutUint32(h[hdCRC:], checksum(h, hdCRC)) },
-		"codec":  func(b []byte) { k := b[headLen : headLen+blockHead]; k[blkCodec] = 2; le.PutUint32(k[blkCRC:], checksum(k, blkCRC)) },
+		"codec": func(b []byte) {
+			k := b[headLen : headLen+blockHead]
+			k[blkCodec] = 2
+			le.PutUint32(k[blkCRC:], checksum(k, blkCRC))
+		},
 		"footer": func(b []byte) { f := b[len(b)-footLen:]; f[ftFormat]++; le.PutUint32(f[ftCRC:], checksum(f, ftCRC)) },
 	} {
 		b := bytes.Clone(then)

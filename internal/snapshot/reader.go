@@ -76,6 +76,16 @@ func (r *Reader) open() error {
 	return nil
 }
 
+// Glance reads the header of the snapshot at path, and the file's size in octets.
+// Errors as Open's.
+func Glance(fs vfs.FS, path string) (h Head, size int64, err error) {
+	r, err := Open(fs, path)
+	if err != nil {
+		return h, 0, err
+	}
+	return r.head, r.size, r.Close()
+}
+
 // take returns the next n octets, valid until the next call.
 func (r *Reader) take(n int) ([]byte, error) {
 	if int64(n) > r.size-r.at { // before any memory is taken for them
