@@ -223,7 +223,7 @@ func addressOf(id mail.AccountID) string {
 	return "bob@example.org"
 }
 
-// fill makes some history: deliveries, a message of several chunks, flags, moves, names.
+// fill makes some history: deliveries, flags, moves, names.
 func (l *lone) fill() {
 	l.t.Helper()
 	for _, id := range []mail.AccountID{alice, bob} {

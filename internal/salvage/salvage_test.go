@@ -75,6 +75,8 @@ func tree(t testing.TB, dir string) map[string]string {
 
 func TestMailboxesAreWrittenAsTheSlotHadThem(t *testing.T) {
 	l, dir, want := filled(t)
+	l.append(alice, l.box(alice, "Archive").ID, "Subject: large\r\n\r\n"+strings.Repeat("of several chunks\r\n", 150_000))
+	want[alice] = l.all(alice)
 	l.stop()
 	before := tree(t, dir)
 	for name, from := range map[string][]string{"machine": {dir}, "slot": {l.cfg.Meta, l.cfg.Spool}, "meta alone": {l.cfg.Meta}} {
