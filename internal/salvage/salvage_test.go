@@ -209,6 +209,31 @@ func TestDamagedBodyBelowASnapshotCostsThatMessageAlone(t *testing.T) {
 	}
 }
 
+func TestADamagedSnapshotGivesWayToTheJournal(t *testing.T) {
+	l, dir, want := filled(t)
+	l.stop()
+	l.save()
+	files, err := filepath.Glob(filepath.Join(l.cfg.Spool, "snapshots", "*.snap"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("snapshots %v, %v", files, err)
+	}
+	b, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := os.WriteFile(files[0], b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := run(t, Config{From: []string{dir}})
+	if s := r.Slots[0]; !r.Complete || s.Snapshot != 0 || s.DamageCount != 1 {
+		t.Errorf("report %+v", s)
+	}
+	if diff := cmp.Diff(want[alice], readMaildir(t, filepath.Join(r.Slots[0].To, addressOf(alice)))); diff != "" {
+		t.Errorf("slot (-), Maildir (+):\n%s", diff)
+	}
+}
+
 func TestItRefusesToWriteIntoWhatItReads(t *testing.T) {
 	l, dir, _ := filled(t)
 	l.stop()

@@ -163,13 +163,20 @@ func TestPowerLossLosesAndDoublesNothing(t *testing.T) {
 }
 
 // calamity takes the power of one machine or both at some moment, and gives it
-// back: one machine sometimes only after the other went on alone.
+// back: one machine sometimes only after the other went on alone. Sometimes an index
+// is lost as well, with or without a snapshot to make it of.
 func (w *world) calamity(rng *mathrand.Rand, l *ledger) {
 	w.t.Helper()
 	w.progress(l, 1+rng.IntN(60))
 	victims := [][]int{{0}, {1}, {0, 1}, {1, 0}}[rng.IntN(4)]
 	for _, i := range victims {
+		if inc := w.node[i].current(); inc != nil && rng.IntN(2) == 0 {
+			_ = (&saver{incarnation: inc}).save(w.t.Context()) // the incarnation may be about to end
+		}
 		w.node[i].crash([]int{0, 50, 100}[rng.IntN(3)], rng)
+		if rng.IntN(3) == 0 {
+			loseIndex(w.t, w.node[i])
+		}
 	}
 	if len(victims) == 1 && rng.IntN(2) == 0 {
 		w.progress(l, 20)

@@ -20,7 +20,7 @@ import (
 // save writes a snapshot of a slot's state now and returns its position.
 func save(t testing.TB, n *node) cluster.LSN {
 	t.Helper()
-	if err := n.current().saver.save(t.Context()); err != nil {
+	if err := (&saver{incarnation: n.current()}).save(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return n.Status().SnapshotLSN

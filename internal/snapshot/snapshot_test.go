@@ -176,7 +176,7 @@ func TestABrokenScanLeavesNothing(t *testing.T) {
 			return Write(c, headAt(1), many, whole)
 		},
 		"order": func(c Config) (Summary, error) {
-			return Write(c, headAt(1), func(yield func(k, v []byte) bool) { _ = yield([]byte{2}, nil) && yield([]byte{2}, nil) }, whole)
+			return Write(c, headAt(1), func(yield func(k, v []byte) bool) { _ = yield([]byte{2}, nil) && yield([]byte{1}, nil) }, whole)
 		},
 		"size": func(c Config) (Summary, error) {
 			return Write(c, headAt(1), func(yield func(k, v []byte) bool) { yield(make([]byte, MaxKey+1), nil) }, whole)
