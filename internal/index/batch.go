@@ -221,7 +221,7 @@ func (b *Batch) Commit(pos cluster.Position) error {
 // advance publishes pos and gives up the snapshot of the state before.
 func (d *DB) advance(pos cluster.Position) error {
 	d.mu.Lock()
-	d.applied = pos
+	d.applied = pos // or was told of by a snapshot already
 	old := d.current
 	d.current = nil
 	d.mu.Unlock()

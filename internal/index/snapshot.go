@@ -38,6 +38,18 @@ func (d *DB) Snapshot() (*Snapshot, error) {
 	}
 	d.mu.Unlock()
 
+	s, err := d.take()
+	if err != nil {
+		return nil, err
+	}
+	if err := d.offer(s); err != nil {
+		return nil, d.fail(fmt.Errorf("close snapshot: %w", err))
+	}
+	return &Snapshot{shared: s}, nil
+}
+
+// take asks Pebble for a snapshot.
+func (d *DB) take() (*shared, error) {
 	s := &shared{db: d, refs: 1}
 	if err := d.guard(func() (err error) {
 		s.snap = d.pebble.NewSnapshot()
@@ -46,13 +58,29 @@ func (d *DB) Snapshot() (*Snapshot, error) {
 	}); err != nil {
 		return nil, d.fail(fmt.Errorf("take snapshot: %w", err))
 	}
+	return s, nil
+}
+
+// offer makes s the one that others share, if nothing newer is known. Pebble shows a
+// commit a little before advance tells of it: who has seen it may not be given an
+// older snapshot afterwards, so s then tells of it.
+func (d *DB) offer(s *shared) error {
 	d.mu.Lock()
-	if d.current == nil && d.applied == s.pos {
-		d.current = s
-		s.refs++
+	var old *shared
+	switch {
+	case s.pos.LSN > d.applied.LSN:
+		d.applied, old = s.pos, d.current
+	case d.current != nil || d.applied != s.pos:
+		d.mu.Unlock()
+		return nil
 	}
+	d.current = s
+	s.refs++
 	d.mu.Unlock()
-	return &Snapshot{shared: s}, nil
+	if old == nil {
+		return nil
+	}
+	return old.release()
 }
 
 // release gives up a reference.
