@@ -115,6 +115,13 @@ func (j *Journal) Low() cluster.Position {
 	return j.segs[0].base
 }
 
+// Sealed returns where the newest segment begins: below it nothing is appended.
+func (j *Journal) Sealed() cluster.LSN {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.segs[len(j.segs)-1].base.LSN
+}
+
 // Epochs returns the epochs of the batches held, ascending.
 func (j *Journal) Epochs() []EpochStart {
 	j.mu.Lock()
