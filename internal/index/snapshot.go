@@ -36,6 +36,7 @@ func (d *DB) Snapshot() (*Snapshot, error) {
 		d.mu.Unlock()
 		return &Snapshot{shared: s}, nil
 	}
+	commits := d.commits
 	d.mu.Unlock()
 
 	s := &shared{db: d, refs: 1}
@@ -47,7 +48,7 @@ func (d *DB) Snapshot() (*Snapshot, error) {
 		return nil, d.fail(fmt.Errorf("take snapshot: %w", err))
 	}
 	d.mu.Lock()
-	if d.current == nil && d.applied == s.pos {
+	if d.current == nil && d.commits == commits {
 		d.current = s
 		s.refs++
 	}
