@@ -45,6 +45,8 @@ type SlotStatus struct {
 	Rev         cluster.Rev         `json:"rev"`
 	Reaches     []cluster.SlotID    `json:"reaches,omitempty"`
 	PendingOps  int                 `json:"pending_ops"`
+	Settled     cluster.LSN         `json:"settled"`
+	Damaged     []slot.Damaged      `json:"damaged,omitempty"`
 }
 
 // Lost is a slot that the record says is here and that cannot be opened.

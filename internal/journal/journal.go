@@ -115,11 +115,16 @@ func (j *Journal) Low() cluster.Position {
 	return j.segs[0].base
 }
 
-// Sealed returns where the newest segment begins: below it nothing is appended.
-func (j *Journal) Sealed() cluster.LSN {
+// Sealed returns where the segments end that nothing is appended to any more, as far
+// as they end at or before lsn: where one begins. The low end if none does.
+func (j *Journal) Sealed(lsn cluster.LSN) cluster.LSN {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.segs[len(j.segs)-1].base.LSN
+	i := len(j.segs) - 1
+	for i > 0 && j.segs[i].base.LSN > lsn {
+		i--
+	}
+	return j.segs[i].base.LSN
 }
 
 // Epochs returns the epochs of the batches held, ascending.

@@ -412,8 +412,13 @@ func TestBoundsOfABatchAreFoundFromInside(t *testing.T) {
 		if _, _, err := j.Bounds(j.End().LSN); !errors.Is(err, ErrBeyond) {
 			t.Errorf("bounds at the end: %v", err)
 		}
-		if s := j.Sealed(); s != j.segs[len(j.segs)-1].base.LSN || s == 0 || s >= j.End().LSN {
-			t.Errorf("sealed below %d, end %d", s, j.End().LSN)
+		last := len(j.segs) - 1
+		for lsn, want := range map[cluster.LSN]int{
+			0: 0, j.segs[1].base.LSN - 1: 0, j.segs[1].base.LSN: 1, j.segs[last].base.LSN - 1: last - 1, j.End().LSN: last,
+		} {
+			if got := j.Sealed(lsn); got != j.segs[want].base.LSN {
+				t.Errorf("sealed at %d: %d, want %d", lsn, got, j.segs[want].base.LSN)
+			}
 		}
 	}
 	check(j)

@@ -1,6 +1,7 @@
 package slot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -99,6 +100,7 @@ func (inc *incarnation) wire(memory adopted) {
 	inc.flusher = newFlusher(inc.index)
 	inc.applier = &applier{
 		incarnation: inc, post: inc.post, replay: inc.replay, flusher: inc.flusher, wake: make(chan struct{}, 1),
+		moves: make(chan *relocations),
 	}
 }
 
@@ -147,11 +149,16 @@ func (inc *incarnation) run(ctx context.Context, opened replica.Opened) error {
 	start(func() { inc.keeper.runFiles(ctx) })
 	start(func() { inc.flusher.run(ctx) })
 	start(func() { inc.prepareSegments(ctx) })
-	start(func() {
-		ticker := time.NewTicker(purgeEvery)
-		defer ticker.Stop()
-		(&purger{incarnation: inc}).run(ctx, ticker.C)
-	})
+	every := func(period time.Duration, run func(context.Context, <-chan time.Time)) {
+		start(func() {
+			ticker := time.NewTicker(period)
+			defer ticker.Stop()
+			run(ctx, ticker.C)
+		})
+	}
+	every(purgeEvery, (&purger{incarnation: inc}).run)
+	every(cmp.Or(inc.cfg.hurry.move, moveEvery), newMover(inc).run)
+	every(scrubLook, (&scrubber{incarnation: inc, pace: newPace(inc.cfg, scrubRate)}).run)
 	start(func() {
 		switch err := inc.applier.run(ctx); {
 		case errors.Is(err, errOperation):
