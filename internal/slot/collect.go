@@ -117,19 +117,52 @@ func (m *mover) collectOnce(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	empty, rewrite := collection(list, m.damagedPacks())
-	if len(empty) > 0 {
-		if _, err := m.flusher.durable(ctx); err != nil {
-			return false, err
-		}
-		m.counts.collected.Add(int64(len(empty)))
-		if err := m.packs.Retire(empty...); err != nil {
-			return false, err
-		}
-	}
-	if len(rewrite) == 0 {
-		return false, nil
+	if err := m.remove(ctx, snap, empty); err != nil || len(rewrite) == 0 {
+		return false, err
 	}
 	return m.rewrite(ctx, snap, rewrite)
+}
+
+// remove gives up packs without anything alive.
+func (m *mover) remove(ctx context.Context, snap *snapshot, empty []pack.ID) error {
+	if len(empty) == 0 {
+		return nil
+	}
+	for _, id := range empty {
+		if err := m.dispensable(snap, id); err != nil {
+			return err
+		}
+	}
+	if _, err := m.flusher.durable(ctx); err != nil {
+		return err
+	}
+	m.counts.collected.Add(int64(len(empty)))
+	return m.packs.Retire(empty...)
+}
+
+// dispensable refuses to give up a pack that no location names while a message needs
+// one of its bodies and has it nowhere else: an index that was made anew without its
+// locations must not cost the mail.
+func (m *mover) dispensable(r state.Reader, id pack.ID) error {
+	for s, err := range m.packs.Entries(id) {
+		if errors.Is(err, cluster.ErrDamaged) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		_, wanted, err := state.ReadBody(r, s.Body)
+		if err != nil {
+			return err
+		}
+		at, ok, err := state.ReadLocation(r, s.Body)
+		if err != nil {
+			return err
+		}
+		if here := ok && (at.InPack() || cluster.LSN(s.Body) >= m.journal.Low().LSN); wanted && !here {
+			return fmt.Errorf("pack %v has body %d, which is nowhere else: the index lacks its location: %w", id, s.Body, cluster.ErrDamaged)
+		}
+	}
+	return nil
 }
 
 func (m *mover) damagedPacks() map[pack.ID]bool {

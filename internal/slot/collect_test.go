@@ -1,6 +1,7 @@
 package slot
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/mail"
 	"github.com/tandemail/tandemail/internal/pack"
+	"github.com/tandemail/tandemail/internal/state"
 )
 
 func TestNeverTwoCopiesHaveTheirTurnToCollect(t *testing.T) {
@@ -205,6 +207,41 @@ func TestPackWithoutLocationsIsRemoved(t *testing.T) {
 	}
 	if got := contents(t, n); !slices.Equal(got, want) {
 		t.Error("messages differ")
+	}
+}
+
+// TestPackThatAnIndexWithoutLocationsNeedsIsKept: as one that was made from a snapshot
+// would be before it is told where bodies are.
+func TestPackThatAnIndexWithoutLocationsNeedsIsKept(t *testing.T) {
+	w := movedByHand(t, 1)
+	n := w.node[0]
+	n.fillSegments(t, mixedSizes...)
+	m := n.handMover()
+	n.move(t, m)
+	inc := n.current()
+	kv := inc.index.Cold()
+	snap, err := inc.snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lost error
+	for b, err := range state.Locations(snap, 0, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		lost = errors.Join(lost, kv.Delete(binary.BigEndian.AppendUint64([]byte{'l'}, uint64(b.Body))))
+	}
+	snap.release()
+	if err := errors.Join(lost, kv.Commit(inc.index.Applied()), kv.Close()); err != nil {
+		t.Fatal(err)
+	}
+	before := len(inc.packs.Packs())
+	n.itsTurn(t, true)
+	if err := m.collectSome(t.Context()); !errors.Is(err, cluster.ErrDamaged) {
+		t.Errorf("collected: %v", err)
+	}
+	if now := len(inc.packs.Packs()); now != before || now == 0 {
+		t.Errorf("%d packs, %d before", now, before)
 	}
 }
 

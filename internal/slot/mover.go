@@ -105,7 +105,8 @@ func (m *mover) moveSealed(ctx context.Context) error {
 		return err
 	}
 	// This is where the journal may be trimmed to, as far as this copy's index and
-	// bodies go; nobody does yet. What is below is in packs, durably, or dead.
+	// bodies go; nobody does yet. What is below is in packs, durably, or dead, or a
+	// chunk whose operation is not applied yet, which Status.Settled leaves to Trim.
 	m.settled.Store(uint64(min(rest, flushed)))
 	m.sealed = end
 	m.from = max(m.journal.Low().LSN, min(rest, end-min(end, moveBehind)))

@@ -39,7 +39,8 @@ type Status struct {
 	// PendingOps waits to be appended or applied.
 	PendingOps int
 	// Settled: what the journal has below it is needed by this copy's index and bodies
-	// no more. 0 until that is known after an open.
+	// no more, but for chunks whose operation is still to come, of which the newest
+	// segments have to be kept. 0 until that is known after an open.
 	Settled cluster.LSN
 	// Damaged are bodies that this copy cannot give, at most 1,000. Not to be changed.
 	Damaged []Damaged
