@@ -35,6 +35,7 @@ import (
 	"github.com/tandemail/tandemail/internal/coord"
 	"github.com/tandemail/tandemail/internal/disk"
 	"github.com/tandemail/tandemail/internal/index"
+	"github.com/tandemail/tandemail/internal/pack"
 	"github.com/tandemail/tandemail/internal/slot"
 )
 
@@ -47,6 +48,7 @@ type Config struct {
 	FS      vfs.FS
 	Disk    *disk.Disk
 	Shared  *index.Shared
+	Decoder *pack.Decoder // of packs, shared too; nil: each slot has one
 	Coord   coord.Coord
 	Remote  *Remote // other machines' agents
 	// Dial opens a connection of its own to the replica service of machine m.

@@ -47,6 +47,8 @@ type SlotStatus struct {
 	PendingOps  int                 `json:"pending_ops"`
 	SnapshotLSN cluster.LSN         `json:"snapshot_lsn,omitempty"`
 	SnapshotAt  time.Time           `json:"snapshot_at,omitzero"`
+	Settled     cluster.LSN         `json:"settled"`
+	Damaged     []slot.Damaged      `json:"damaged,omitempty"`
 }
 
 // Lost is a slot that the record says is here and that cannot be opened.

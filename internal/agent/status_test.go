@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/slot"
 )
 
 // TestStatusIsTheDocumentedOne: other releases read it.
@@ -19,6 +20,7 @@ func TestStatusIsTheDocumentedOne(t *testing.T) {
 		Slots: []SlotStatus{{
 			Store: "s01", Slot: id, Role: "master", State: "ok", Incarnation: 77, Counter: 3, Epoch: 5, Serving: true,
 			End: 9000, Durable: 9000, Commit: 9000, Applied: 8500, Rev: 12, Reaches: []cluster.SlotID{slotID(2)}, PendingOps: 1,
+			Settled: 8000, Damaged: []slot.Damaged{{Body: 700, Pack: "00000000000000a1", Why: "frame 0: payload checksum mismatch"}},
 			Record: cluster.StoreRecord{
 				Store: "s01", Slots: []cluster.SlotRef{{Slot: id, Machine: "m1", Counter: 3}}, Epoch: 5, Master: id,
 				Incarnation: 77, InSync: []cluster.SlotID{id}, Nonce: "n",

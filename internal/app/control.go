@@ -89,7 +89,7 @@ func planSlots(st agent.Status) []plan.SlotStatus {
 	for _, s := range st.Slots {
 		p := plan.SlotStatus{
 			Slot: s.Slot, Store: s.Store, Role: s.Role, Incarnation: s.Incarnation, Counter: s.Counter,
-			Epoch: s.Epoch, Durable: s.Durable, Reaches: s.Reaches, Stalled: st.SyncAge > stalledAfter,
+			Epoch: s.Epoch, Durable: s.Durable, Reaches: s.Reaches, Stalled: st.SyncAge > stalledAfter, Damaged: damagedText(s.Damaged),
 		}
 		switch s.State {
 		case slot.StateFrozen:
@@ -103,6 +103,26 @@ func planSlots(st agent.Status) []plan.SlotStatus {
 		list = append(list, plan.SlotStatus{Slot: l.Slot, Store: l.Store, Role: "idle", Empty: true, Failed: l.Why})
 	}
 	return list
+}
+
+// damagedText names the first of the bodies that a slot cannot give; its own status
+// has all.
+func damagedText(list []slot.Damaged) string {
+	if len(list) == 0 {
+		return ""
+	}
+	where := "the journal"
+	if p := list[0].Pack; p != "" {
+		where = "pack " + p
+	}
+	switch first := list[0]; {
+	case first.Body == 0:
+		return fmt.Sprintf("octets of %s (%d such places)", where, len(list))
+	case len(list) == 1:
+		return fmt.Sprintf("body %d in %s", first.Body, where)
+	default:
+		return fmt.Sprintf("%d bodies, of them %d in %s", len(list), first.Body, where)
+	}
 }
 
 // agents implements controller.Agents over the internal port.

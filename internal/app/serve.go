@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"sync"
 	"time"
 
@@ -29,6 +30,7 @@ import (
 	"github.com/tandemail/tandemail/internal/index"
 	"github.com/tandemail/tandemail/internal/link"
 	"github.com/tandemail/tandemail/internal/metrics"
+	"github.com/tandemail/tandemail/internal/pack"
 	"github.com/tandemail/tandemail/internal/pki"
 	"github.com/tandemail/tandemail/internal/route"
 )
@@ -146,9 +148,13 @@ func (m *machine) buildAgent(g *group) error {
 	if err := vfs.Default.MkdirAll(m.cfg.Spool, 0o700); err != nil {
 		return fmt.Errorf("make spool directory: %w", err)
 	}
+	decoder, err := pack.NewDecoder(runtime.GOMAXPROCS(0))
+	if err != nil {
+		return fmt.Errorf("prepare reading of packs: %w", err)
+	}
 	m.agent = agent.New(agent.Config{
 		Cluster: m.cfg.Cluster, Machine: m.name, Meta: m.cfg.Meta, Spool: m.cfg.Spool,
-		FS: vfs.Default, Disk: d, Shared: index.NewShared(blockCache, openTables), Coord: m.coord, Remote: m.remote,
+		FS: vfs.Default, Disk: d, Shared: index.NewShared(blockCache, openTables), Decoder: decoder, Coord: m.coord, Remote: m.remote,
 		Dial: m.dialReplica, Clock: bootTime, Now: time.Now, Rand: rand.Reader, Log: m.log, Suspects: m.suspects,
 		RefuseDegraded: m.cfg.Degrade == "refuse",
 	})

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,11 +13,12 @@ import (
 )
 
 type slotCmd struct {
-	Inspect slotInspectCmd `cmd:"" help:"Print a slot's identity and the batches and records of its journal."`
+	Inspect slotInspectCmd `cmd:"" help:"Print a slot's identity, its packs, and the batches and records of its journal."`
 }
 
 type slotInspectCmd struct {
 	Meta  string      `arg:"" help:"The slot's meta directory." type:"existingdir"`
+	Spool string      `help:"The slot's spool directory: print its packs too." placeholder:"DIR" type:"existingdir"`
 	From  cluster.LSN `help:"Begin at this batch. Default: the first." placeholder:"LSN"`
 	Batch int         `help:"Print at most so many batches." default:"100"`
 	Body  bool        `help:"Print operations in full."`
@@ -25,12 +27,18 @@ type slotInspectCmd struct {
 // Run reads the files of a slot that nobody else need have open.
 func (c slotInspectCmd) Run(e *env) error {
 	out := json.NewEncoder(e.stdout)
-	return slot.Dump(vfs.Default, c.Meta, c.From, c.Batch, func(x slot.Entry) error {
+	show := func(x slot.Entry) error {
 		if e.json {
 			return out.Encode(x)
 		}
 		return c.text(e.stdout, x)
-	})
+	}
+	if c.Spool != "" {
+		if err := slot.DumpPacks(vfs.Default, c.Spool, show); err != nil {
+			return err
+		}
+	}
+	return slot.Dump(vfs.Default, c.Meta, c.From, c.Batch, show)
 }
 
 func (c slotInspectCmd) text(w io.Writer, x slot.Entry) error {
@@ -38,6 +46,10 @@ func (c slotInspectCmd) text(w io.Writer, x slot.Entry) error {
 	switch {
 	case x.Identity != nil:
 		_, err = fmt.Fprintf(w, "slot %v of store %s in cluster %s, opened %d times\n", x.Identity.Slot, x.Identity.Store, x.Identity.Cluster, x.Identity.Opens)
+	case x.Pack != nil:
+		_, err = fmt.Fprintf(w, "pack %s %d entries %d octets %s\n", x.Pack.ID, x.Pack.Entries, x.Pack.Size, cmp.Or(x.Pack.Damaged, "whole"))
+	case x.Damaged != nil:
+		_, err = fmt.Fprintf(w, "damaged body %d in %s: %s\n", x.Damaged.Body, cmp.Or(x.Damaged.Pack, "the journal"), x.Damaged.Why)
 	case x.Batch != nil:
 		_, err = fmt.Fprintf(w, "batch %d-%d epoch %d commit %d chain %v, %d records\n", x.Batch.Base, x.Batch.End, x.Batch.Epoch, x.Batch.Commit, x.Batch.Chain, x.Batch.Records)
 	case x.Record != nil:

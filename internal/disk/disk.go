@@ -71,6 +71,13 @@ func (d *Disk) Stats() Stats {
 	return s
 }
 
+// Waiting is how many syncs wait for their turn now.
+func (d *Disk) Waiting() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.queue)
+}
+
 // Outstanding returns the age of the oldest sync asked for and not answered, 0
 // if there is none. It does not wait for the device: a value of seconds is how
 // a hanging disk is recognised.

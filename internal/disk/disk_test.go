@@ -152,7 +152,7 @@ func TestOutstandingShowsAHangingDisk(t *testing.T) {
 		if got := d.Outstanding(); got != 7*time.Second {
 			t.Errorf("outstanding %v, want 7s", got)
 		}
-		if s := d.Stats(); s.Running != 1 || s.Waiting != 1 {
+		if s := d.Stats(); s.Running != 1 || s.Waiting != 1 || d.Waiting() != 1 {
 			t.Errorf("running %d waiting %d, want 1 and 1", s.Running, s.Waiting)
 		}
 		wg.Wait()

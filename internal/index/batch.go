@@ -19,7 +19,16 @@ type Batch struct {
 	sorted []string          // keys of writes, ascending, but for those in fresh
 	fresh  []string          // keys of writes since the last Scan
 	seek   *pebble.Iterator  // what Get looks keys up with, once it had to
+	cold   bool
 	err    error
+}
+
+// Cold returns a batch for changes in passing: what it reads and writes is not
+// remembered in place of what the others use again and again.
+func (d *DB) Cold() *Batch {
+	b := d.NewBatch()
+	b.cold = true
+	return b
 }
 
 // NewBatch returns an empty batch. Close it, with or without a Commit before.
@@ -42,7 +51,9 @@ func (b *Batch) Get(key []byte) ([]byte, error) {
 	if err != nil {
 		return nil, b.db.fail(fmt.Errorf("get from index: %w", classify(err)))
 	}
-	b.db.hot.put(string(key), v)
+	if !b.cold {
+		b.db.hot.put(string(key), v)
+	}
 	return v, nil
 }
 
@@ -185,7 +196,7 @@ func (b *Batch) Err() error { return b.err }
 // Len returns the number of keys written.
 func (b *Batch) Len() int { return len(b.writes) }
 
-// Commit makes the batch the newest state, at pos. It is visible to the next
+// Commit makes the batch the newest state, at pos, which may be where it was. It is visible to the next
 // snapshot, not durable, and survives a crash only together with everything before
 // it. After an error the batch did not happen and the DB has failed.
 func (b *Batch) Commit(pos cluster.Position) error {
@@ -213,7 +224,11 @@ func (b *Batch) Commit(pos cluster.Position) error {
 		return d.fail(fmt.Errorf("commit at %d: %w", pos.LSN, err))
 	}
 	for k, v := range b.writes {
-		d.hot.put(k, v)
+		if b.cold {
+			d.hot.drop(k)
+		} else {
+			d.hot.put(k, v)
+		}
 	}
 	return d.advance(pos)
 }
@@ -222,6 +237,7 @@ func (b *Batch) Commit(pos cluster.Position) error {
 func (d *DB) advance(pos cluster.Position) error {
 	d.mu.Lock()
 	d.applied = pos // or was told of by a snapshot already
+	d.commits++
 	old := d.current
 	d.current = nil
 	d.mu.Unlock()

@@ -34,12 +34,17 @@ func (h *hot) get(key []byte) (value []byte, ok bool) {
 // put remembers that key has value, nil for none.
 func (h *hot) put(key string, value []byte) {
 	if len(value) > hotValue {
-		delete(h.young, key)
-		delete(h.old, key)
+		h.drop(key)
 		return
 	}
 	if h.size += len(key) + len(value) + hotEntry; h.size > hotSize {
 		h.young, h.old, h.size = make(map[string][]byte), h.young, 0
 	}
 	h.young[key] = value
+}
+
+// drop forgets what key has.
+func (h *hot) drop(key string) {
+	delete(h.young, key)
+	delete(h.old, key)
 }

@@ -81,6 +81,7 @@ type DB struct {
 	mu      sync.Mutex
 	err     error
 	applied cluster.Position
+	commits uint64  // so far; what is committed need not raise applied
 	current *shared // snapshot of the newest state, nil if none was asked for
 }
 

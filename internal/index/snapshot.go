@@ -36,13 +36,14 @@ func (d *DB) Snapshot() (*Snapshot, error) {
 		d.mu.Unlock()
 		return &Snapshot{shared: s}, nil
 	}
+	commits := d.commits
 	d.mu.Unlock()
 
 	s, err := d.take()
 	if err != nil {
 		return nil, err
 	}
-	if err := d.offer(s); err != nil {
+	if err := d.offer(s, commits); err != nil {
 		return nil, d.fail(fmt.Errorf("close snapshot: %w", err))
 	}
 	return &Snapshot{shared: s}, nil
@@ -61,16 +62,17 @@ func (d *DB) take() (*shared, error) {
 	return s, nil
 }
 
-// offer makes s the one that others share, if nothing newer is known. Pebble shows a
+// offer makes s the one that others share, if nothing newer is known; commits is how
+// many had been told of before it was taken. Pebble shows a
 // commit a little before advance tells of it: who has seen it may not be given an
 // older snapshot afterwards, so s then tells of it.
-func (d *DB) offer(s *shared) error {
+func (d *DB) offer(s *shared, commits uint64) error {
 	d.mu.Lock()
 	var old *shared
 	switch {
 	case s.pos.LSN > d.applied.LSN:
 		d.applied, old = s.pos, d.current
-	case d.current != nil || d.applied != s.pos:
+	case d.current != nil || d.commits != commits:
 		d.mu.Unlock()
 		return nil
 	}

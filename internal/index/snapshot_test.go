@@ -24,7 +24,7 @@ func TestNobodySeesAnOlderStateAfterANewer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(d.offer(slow), d.offer(seen)); err != nil { // seen by its caller from here on
+	if err := errors.Join(d.offer(slow, d.commits), d.offer(seen, d.commits)); err != nil { // seen by its caller from here on
 		t.Fatal(err)
 	}
 	again, err := d.Snapshot()

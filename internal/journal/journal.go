@@ -115,6 +115,18 @@ func (j *Journal) Low() cluster.Position {
 	return j.segs[0].base
 }
 
+// Sealed returns where the segments end that nothing is appended to any more, as far
+// as they end at or before lsn: where one begins. The low end if none does.
+func (j *Journal) Sealed(lsn cluster.LSN) cluster.LSN {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	i := len(j.segs) - 1
+	for i > 0 && j.segs[i].base.LSN > lsn {
+		i--
+	}
+	return j.segs[i].base.LSN
+}
+
 // Epochs returns the epochs of the batches held, ascending.
 func (j *Journal) Epochs() []EpochStart {
 	j.mu.Lock()

@@ -397,3 +397,38 @@ func TestJournalBeginsWhereAReseedEnds(t *testing.T) {
 		t.Errorf("record below the low end: %v", err)
 	}
 }
+
+func TestBoundsOfABatchAreFoundFromInside(t *testing.T) {
+	fs, j, all := written(t, 40)
+	check := func(j *Journal) {
+		t.Helper()
+		for _, b := range all {
+			for _, at := range []cluster.LSN{b.Base, b.Base + 1, b.End - 1} {
+				if lo, hi, err := j.Bounds(at); lo != b.Base || hi != b.End || err != nil {
+					t.Fatalf("bounds at %d: [%d, %d), %v; want [%d, %d)", at, lo, hi, err, b.Base, b.End)
+				}
+			}
+		}
+		if _, _, err := j.Bounds(j.End().LSN); !errors.Is(err, ErrBeyond) {
+			t.Errorf("bounds at the end: %v", err)
+		}
+		last := len(j.segs) - 1
+		for lsn, want := range map[cluster.LSN]int{
+			0: 0, j.segs[1].base.LSN - 1: 0, j.segs[1].base.LSN: 1, j.segs[last].base.LSN - 1: last - 1, j.End().LSN: last,
+		} {
+			if got := j.Sealed(lsn); got != j.segs[want].base.LSN {
+				t.Errorf("sealed at %d: %d, want %d", lsn, got, j.segs[want].base.LSN)
+			}
+		}
+	}
+	check(j)
+	mustSync(t, j)
+	cfg := config(crash(fs, 100, 1))
+	cfg.VerifyFrom = j.End().LSN // segments are trusted: their batches are found by walking
+	k, _ := mustOpen(t, cfg)
+	check(k)
+	edit(t, k, k.cfg.FS, all[3].Base+batchHeaderLen, []byte("damage"))
+	if _, hi, err := k.Bounds(all[3].Base); hi != all[4].Base || err != nil {
+		t.Errorf("the end of a damaged batch: %d, %v", hi, err)
+	}
+}

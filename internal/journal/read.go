@@ -146,6 +146,30 @@ func readFull(s *segment, p []byte, lsn cluster.LSN) error {
 	return fmt.Errorf("read %d octets: %w", len(p), err)
 }
 
+// Bounds returns where the batch that holds the octet at lsn begins and ends. It
+// believes the headers of batches, so that a reader can go on behind a damaged one.
+// Errors: ErrTrimmed, ErrBeyond at and above the end, *CorruptError.
+func (j *Journal) Bounds(lsn cluster.LSN) (lo, hi cluster.LSN, err error) {
+	s, end, cuts, err := j.acquire(lsn, false)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer j.release(s)
+	if lsn >= end {
+		return 0, 0, fmt.Errorf("batch at %d of the journal, end %d: %w", lsn, end, ErrBeyond)
+	}
+	starts, err := j.index(s, end)
+	if err != nil {
+		return 0, 0, j.readFailed(s.base.LSN, cuts, err)
+	}
+	i, _ := slices.BinarySearch(starts, uint32(lsn-s.base.LSN)+1)
+	lo, hi = s.base.LSN+cluster.LSN(starts[i-1]), end
+	if i < len(starts) {
+		hi = min(hi, s.base.LSN+cluster.LSN(starts[i]))
+	}
+	return lo, hi, nil
+}
+
 // PositionAt returns epoch and chain at a batch boundary: those of the batch that
 // ends there. From memory for the latest batches, else it reads one batch.
 // Errors: ErrTrimmed, ErrBeyond, ErrBoundary, *CorruptError.

@@ -104,13 +104,14 @@ func master() agent.SlotStats {
 	return agent.SlotStats{
 		Status: slot.Status{
 			Store: "s1", Slot: one, Role: "master", State: slot.StateOK, Counter: 2, Epoch: 3, Serving: true,
-			End: 500, Durable: 400, Commit: 300, Applied: 200, PendingOps: 1, SnapshotLSN: 150, SnapshotAt: noon,
+			End: 500, Durable: 400, Commit: 300, Applied: 200, PendingOps: 1, SnapshotLSN: 150, SnapshotAt: noon, Settled: 150,
 			Record: cluster.StoreRecord{
 				Slots: []cluster.SlotRef{{Slot: one, Machine: "m1"}, {Slot: two, Machine: "m2"}, {Slot: three, Machine: "m3"}}, InSync: []cluster.SlotID{one},
 			},
 		},
 		Stats: slot.Stats{
 			Counts: slot.Counts{Operations: 7, Deliveries: 8, Batches: 9}, Promotions: 1, Holds: twice(time.Millisecond), Journal: 100,
+			Packs: slot.PackStats{Packs: 3, Octets: 4000, Moved: 50, Dead: 1, Collected: 2, Scrubbed: 3000, Damaged: 1},
 			Peers: []replica.PeerState{{Slot: two, Streaming: true, Durable: 150}, {Slot: three}, {Slot: cluster.SlotID{9}}},
 		},
 	}

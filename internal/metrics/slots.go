@@ -10,8 +10,11 @@ import (
 type slots struct {
 	info, role, state, serving, epoch, opens, promotions *family
 	end, durable, commit, applied, journal, pending      *family
+	settled                                              *family
 	operations, deliveries, batches, holds               *family
 	snapshot, snapshotAt                                 *family
+
+	packs *packs
 
 	read func() []agent.SlotStats
 }
@@ -30,6 +33,7 @@ func newSlots(t *table, s Sources) *slots {
 		durable:    t.gauge("slot_journal_durable_bytes", "The end of what is on the slot's disk.", store),
 		commit:     t.gauge("slot_journal_commit_bytes", "The end of what is on the disks of all copies in sync, as the slot knows it.", store),
 		applied:    t.gauge("slot_journal_applied_bytes", "The end of what the index has.", store),
+		settled:    t.gauge("slot_journal_settled_bytes", "The end of what the copy's index and bodies need of the journal no more; 0 until that is known after an open.", store),
 		journal:    t.gauge("slot_journal_held_bytes", "What the journal holds, from its oldest batch to its end; 0 while it is not open.", store),
 		pending:    t.gauge("slot_pending_operations", "Operations that wait to be appended or applied.", store),
 		operations: t.counter("slot_operations_total", "Operations that the slot took as master.", store),
@@ -38,6 +42,7 @@ func newSlots(t *table, s Sources) *slots {
 		holds:      t.histogram("slot_hold_seconds", "How long the slot, as master, held writes until it served again or no more.", store),
 		snapshot:   t.gauge("slot_snapshot_bytes", "The position in the journal of the slot's newest snapshot; absent without one.", store),
 		snapshotAt: t.gauge("slot_snapshot_timestamp_seconds", "When the slot's newest snapshot was taken; absent without one.", store),
+		packs:      newPacks(t),
 		read:       s.Slots,
 	}
 }
@@ -86,6 +91,7 @@ func (s *slots) copy(o out, st *agent.SlotStats) {
 		o.set(s.snapshot, float64(st.SnapshotLSN), store)
 		o.set(s.snapshotAt, seconds(st.SnapshotAt), store)
 	}
+	s.packs.copy(o, &st.Packs, store)
 	if st.Counter == 0 {
 		return // it was never open: nothing is known of its journal
 	}
@@ -95,4 +101,5 @@ func (s *slots) copy(o out, st *agent.SlotStats) {
 	o.set(s.durable, float64(st.Durable), store)
 	o.set(s.commit, float64(st.Commit), store)
 	o.set(s.applied, float64(st.Applied), store)
+	o.set(s.settled, float64(st.Settled), store)
 }

@@ -3,8 +3,10 @@ package pack
 import (
 	"errors"
 	"fmt"
-	"slices"
+	"os"
 	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/tandemail/tandemail/internal/cluster"
 )
@@ -37,13 +39,19 @@ func (s *Set) load() error {
 	if err != nil {
 		return err
 	}
-	slices.Sort(names)
 	for _, name := range names {
 		if strings.HasSuffix(name, temporarySuffix) {
 			if err := fs.Remove(s.path(name)); err != nil {
 				return fmt.Errorf("remove %s: %w", name, err)
 			}
 		}
+	}
+	return s.list(names)
+}
+
+// list takes the packs among the names into the set.
+func (s *Set) list(names []string) error {
+	for _, name := range names {
 		if id, ok := ParseName(name); ok {
 			p, err := s.summary(id)
 			if err != nil {
@@ -53,6 +61,25 @@ func (s *Set) load() error {
 		}
 	}
 	return nil
+}
+
+// List returns the summaries of the packs in a directory, by id, none if there is no
+// such directory. It changes nothing, and whoever has the packs open may go on
+// beside it; a pack that is retired meanwhile may give os.ErrNotExist.
+func List(fs vfs.FS, dir string) ([]Pack, error) {
+	cfg, err := withDefaults(Config{FS: fs, Dir: dir})
+	if err != nil {
+		return nil, err
+	}
+	names, err := fs.List(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("list packs %s: %w", dir, err)
+	}
+	s := &Set{cfg: cfg, packs: map[ID]*pinned{}}
+	if err := s.list(names); err != nil {
+		return nil, fmt.Errorf("list packs %s: %w", dir, err)
+	}
+	return s.Packs(), nil
 }
 
 // summary reads the ends of a pack's file.

@@ -323,3 +323,27 @@ func TestOpenTakesMemoryByPackNotByBody(t *testing.T) {
 		t.Errorf("opening takes %d octets for 10 bodies, %d for 20,000", few, many)
 	}
 }
+
+func TestListChangesNothing(t *testing.T) {
+	fs := newMem(t)
+	if list, err := List(fs, testDir); len(list) != 0 || err != nil {
+		t.Errorf("of no directory: %v, %v", list, err)
+	}
+	s := mustOpen(t, config(fs))
+	p, _ := mustWrite(t, s, small())
+	unfinished, err := s.Create()
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := List(fs, testDir)
+	if d := cmp.Diff([]Pack{p}, list); d != "" || err != nil {
+		t.Errorf("%v, %s", err, d)
+	}
+	m := small()[0]
+	if _, err := unfinished.Add(m.Entry, bytes.NewReader(m.octets)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unfinished.Seal(); err != nil {
+		t.Errorf("an unfinished pack was hurt: %v", err)
+	}
+}

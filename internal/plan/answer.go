@@ -43,6 +43,7 @@ const (
 	SlotFrozen       Code = "slot-frozen"
 	SlotStalled      Code = "disk-stalled"
 	SlotOlder        Code = "slot-older"
+	BodiesDamaged    Code = "bodies-damaged"
 	SameZone         Code = "copies-in-one-zone"
 	DrainBlocked     Code = "drain-blocked"
 	SwitchStuck      Code = "switchover-stuck"

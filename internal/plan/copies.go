@@ -79,5 +79,8 @@ func (d *decision) slotProblems(s *Store) {
 		case st.Stalled:
 			about(SlotStalled, Critical, "is on a disk that hangs", "look at the disk")
 		}
+		if st.Damaged != "" {
+			about(BodiesDamaged, Warning, "cannot give "+st.Damaged, "look at the disk, and do not give up another copy")
+		}
 	}
 }

@@ -61,6 +61,7 @@ type SlotStatus struct {
 	Frozen  string // why it does nothing automatic; "" if it does
 	Failed  string // why its data may not be used; "" if it may
 	Stalled bool   // its disk hangs
+	Damaged string // which bodies it cannot give; "" if there are none
 }
 
 // Store is a store's record.

@@ -26,6 +26,10 @@ type applier struct {
 	at    atomic.Uint64 // LSN: how far it is; the loop looks with each tick
 	eager atomic.Bool   // the protocol waits to hear of it at once
 
+	moves  chan *relocations
+	moving *relocations // at hand, nil for none
+	passed int          // rounds that went before them
+
 	mu     sync.Mutex
 	target cluster.LSN
 	wake   chan struct{} // buffer of one
@@ -71,9 +75,19 @@ func (a *applier) run(ctx context.Context) error {
 				a.post(replica.Applied{LSN: at})
 			}
 			a.flusher.applied(at)
+			if err := a.aside(); err != nil {
+				return err
+			}
+		}
+		if a.moving != nil && ctx.Err() == nil {
+			if err := a.portion(); err != nil {
+				return err
+			}
+			continue // an operation may have come
 		}
 		select {
 		case <-a.wake:
+		case a.moving = <-a.moves:
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -86,6 +86,32 @@ func BenchmarkDeliver(b *testing.B) {
 	}
 }
 
+// BenchmarkMove moves bodies of 4 KiB from the journal to packs, without holding back.
+func BenchmarkMove(b *testing.B) {
+	w := onDisk(b, 1)
+	n := w.node[0]
+	n.cfg.hurry.move = time.Hour
+	n.start()
+	w.lead(0)
+	for i := range benchAccounts {
+		if err := n.CreateAccount(b.Context(), benchAccount(i).String(), 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+	deliverSome(b, n, 64, b.N)
+	m, before := n.handMover(), cpu(b)
+	b.ResetTimer()
+	if _, err := m.moveAll(b.Context(), n.current().index.Applied().LSN); err != nil {
+		b.Fatal(err)
+	}
+	b.StopTimer()
+	if packed, _, _ := n.located(b); packed != b.N {
+		b.Fatalf("%d of %d bodies moved", packed, b.N)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "op/s")
+	b.ReportMetric(float64((cpu(b)-before).Microseconds())/float64(b.N), "cpu-µs/op")
+}
+
 func deliverMany(b *testing.B, w *world, callers int) {
 	n := w.node[0]
 	syncs := func() (total float64) {

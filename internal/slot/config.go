@@ -13,6 +13,7 @@ import (
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/disk"
 	"github.com/tandemail/tandemail/internal/index"
+	"github.com/tandemail/tandemail/internal/pack"
 	"github.com/tandemail/tandemail/internal/replica"
 )
 
@@ -29,6 +30,7 @@ type Config struct {
 	// SpoolDisk is of the device Spool is on; nil if that is Disk.
 	SpoolDisk *disk.Disk
 	Shared    *index.Shared
+	Decoder   *pack.Decoder // of packs; best shared as Shared is. Default: one of its own
 	Records   Records
 	Peers     Peers
 	// Clock counts also while the machine sleeps (CLOCK_BOOTTIME); only its rate matters.
@@ -39,10 +41,29 @@ type Config struct {
 	Log  *slog.Logger
 	// RefuseDegraded refuses writes while only one copy is left.
 	RefuseDegraded bool
+	// Packs has bodies moved to packs. Not yet for real mail: nothing trims the journal,
+	// so that everything would be there twice, and a state restored from a snapshot does
+	// not find what was collected since.
+	Packs bool
 	// SegmentSize of the journal; 0 is its default.
 	SegmentSize int64
+	// hurry is for tests.
+	hurry hurry
 	// Changed is told, without blocking, whenever Status may say something new.
 	Changed func()
+}
+
+// hurry replaces the periods of work in the background; 0 is what the constants say.
+type hurry struct {
+	move, collect time.Duration
+	anyTurn       bool // collect also when it is another copy's turn
+}
+
+func (cfg *Config) spoolDisk() *disk.Disk {
+	if cfg.SpoolDisk != nil {
+		return cfg.SpoolDisk
+	}
+	return cfg.Disk
 }
 
 // Records is the store's record in the coordinator.

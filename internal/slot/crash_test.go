@@ -8,6 +8,7 @@ import (
 	mathrand "math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,8 +18,16 @@ import (
 
 // ledger is what writers were told.
 type ledger struct {
+	scale int // of the messages' sizes
+
 	mu    sync.Mutex
 	acked map[string]mail.UID // subject to UID
+}
+
+// text is message i of a writer.
+func (l *ledger) text(writer, i int) string {
+	subject := fmt.Sprintf("w%d-%d", writer, i)
+	return "Subject: " + subject + "\r\n\r\n" + strings.Repeat(subject[:1], l.scale*i%(3000*l.scale)) + "\r\n"
 }
 
 func (l *ledger) note(t testing.TB, subject string, out []state.RecipientOutcome) {
@@ -45,7 +54,7 @@ func (l *ledger) writer(ctx context.Context, t testing.TB, w *world, number int)
 	for i := 0; ctx.Err() == nil; i++ {
 		subject := fmt.Sprintf("w%d-%d", number, i)
 		d := Delivery{
-			Octets:     []byte("Subject: " + subject + "\r\n\r\n" + strings.Repeat("x", i%3000) + "\r\n"),
+			Octets:     []byte(l.text(number, i)),
 			Recipients: []state.Recipient{{Account: accountID}},
 		}
 		binary.BigEndian.PutUint32(d.Transaction[:], uint32(number+1))
@@ -64,6 +73,17 @@ func (l *ledger) writer(ctx context.Context, t testing.TB, w *world, number int)
 
 // stored reads every message of a mailbox: subjects with their UIDs.
 func stored(t testing.TB, s *Slot, mailbox string) map[mail.UID]string {
+	t.Helper()
+	got := octetsOf(t, s, mailbox)
+	for uid, octets := range got {
+		head, _, _ := strings.Cut(octets, "\r\n")
+		got[uid] = strings.TrimPrefix(head, "Subject: ")
+	}
+	return got
+}
+
+// octetsOf reads every message of a mailbox.
+func octetsOf(t testing.TB, s *Slot, mailbox string) map[mail.UID]string {
 	t.Helper()
 	v, err := s.Account(accountID).View(t.Context())
 	if err != nil {
@@ -84,22 +104,32 @@ func stored(t testing.TB, s *Slot, mailbox string) map[mail.UID]string {
 			t.Fatal(err)
 		}
 		b := make([]byte, c.Size())
-		if _, err := c.ReadAt(b, 0); err != nil {
+		_, err = c.ReadAt(b, 0)
+		if err = errors.Join(err, c.Close()); err != nil {
 			t.Fatalf("message %d: %v", msg.UID, err)
 		}
-		head, _, _ := strings.Cut(string(b), "\r\n")
 		if _, twice := got[msg.UID]; twice {
 			t.Errorf("UID %d is listed twice", msg.UID)
 		}
-		got[msg.UID] = strings.TrimPrefix(head, "Subject: ")
+		got[msg.UID] = string(b)
 	}
 	return got
 }
 
-// check: everything that was acknowledged is there once, under the UID told.
+// check: everything that was acknowledged is there once, under the UID told, to the
+// last octet.
 func (l *ledger) check(t testing.TB, s *Slot) {
 	t.Helper()
-	got := stored(t, s, "INBOX")
+	got := octetsOf(t, s, "INBOX")
+	for uid, octets := range got {
+		head, _, _ := strings.Cut(octets, "\r\n")
+		subject := strings.TrimPrefix(head, "Subject: ")
+		var writer, i int
+		if _, err := fmt.Sscanf(subject, "w%d-%d", &writer, &i); err != nil || octets != l.text(writer, i) {
+			t.Errorf("UID %d, %s: %d octets are not those delivered: %v", uid, subject, len(octets), err)
+		}
+		got[uid] = subject
+	}
 	times := map[string]int{}
 	for _, subject := range got {
 		if times[subject]++; times[subject] > 1 {
@@ -119,47 +149,114 @@ func TestPowerLossLosesAndDoublesNothing(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			rng := mathrand.New(mathrand.NewPCG(seed, 1))
-			w := newWorld(t, 2)
-			for _, n := range w.node {
-				n.start()
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			var all sync.WaitGroup
-			run := func(f func()) {
-				all.Add(1)
-				go func() {
-					defer all.Done()
-					f()
-				}()
-			}
-			run(func() { w.govern(ctx) })
-			w.eventually(func() error {
-				s := w.master()
-				if s == nil {
-					return errors.New("no master")
-				}
-				return s.CreateAccount(ctx, accountText, 0)
-			})
-			w.inSync()
-			l := &ledger{acked: map[string]mail.UID{}}
-			for i := range 4 {
-				run(func() { l.writer(ctx, t, w, i) })
-			}
-			c := &client{t: t, moved: map[string]bool{}}
-			run(func() { c.run(ctx, w) })
-			for range 3 {
-				w.calamity(rng, l)
-			}
-			w.progress(l, 50)
-			cancel()
-			all.Wait()
-			w.sameEverywhere()
-			l.check(t, w.master())
-			c.check(w.master())
-			t.Logf("%d deliveries", l.len())
+			withCalamities(t, seed, newWorld(t, 2), 1)
 		})
 	}
+}
+
+// TestPowerLossAmongMovesLosesNothing: every body moves soon after it came, and packs
+// are rewritten all the time, on each copy for itself and, worse than ever, on both at
+// once.
+func TestPowerLossAmongMovesLosesNothing(t *testing.T) {
+	var collected atomic.Int64
+	t.Run("all", func(t *testing.T) {
+		for seed := range uint64(4) {
+			t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, 2)
+				for i, n := range w.node {
+					n.cfg.SegmentSize, n.cfg.hurry = 16<<10<<i, hurry{3 * time.Millisecond, 50 * time.Millisecond, true}
+				}
+				withCalamities(t, seed, w, 4)
+				for _, n := range w.node {
+					st := n.Stats().Packs
+					collected.Add(st.Collected)
+					if st.Moved == 0 || st.Damaged > 0 {
+						t.Errorf("packs of a copy: %+v", st)
+					}
+				}
+			})
+		}
+	})
+	if collected.Load() == 0 {
+		t.Error("no pack was collected")
+	}
+}
+
+var passerbyID = mail.AccountID{77}
+
+// passerby delivers to another account, whose mail goes soon: packs get dead bodies.
+func passerby(ctx context.Context, t testing.TB, w *world) {
+	pause := time.NewTicker(5 * time.Millisecond)
+	defer pause.Stop()
+	for i := uint32(1); ctx.Err() == nil; i++ {
+		<-pause.C
+		s := w.master()
+		if s == nil {
+			continue
+		}
+		d := Delivery{Octets: []byte(text(int(i), 5000)), Recipients: []state.Recipient{{Account: passerbyID}}}
+		binary.BigEndian.PutUint32(d.Transaction[12:], i)
+		if _, err := s.Deliver(ctx, d); err != nil || i%10 != 0 {
+			continue
+		}
+		a := s.Account(passerbyID)
+		v, err := a.View(ctx)
+		if err != nil {
+			continue
+		}
+		inbox, err := v.Lookup("INBOX")
+		v.Close()
+		if err != nil {
+			continue
+		}
+		all := mail.UIDSet{{Lo: 1, Hi: inbox.UIDNext}}
+		_, _ = a.Do(ctx, mail.Request{Op: mail.Store{Mailbox: inbox.ID, UIDs: all, Mode: mail.AddFlags, Flags: mail.Deleted}})
+		_, _ = a.Do(ctx, mail.Request{Op: mail.Expunge{Mailbox: inbox.ID, UIDs: all}})
+	}
+}
+
+// withCalamities delivers to a store whose machines lose their power again and again.
+func withCalamities(t *testing.T, seed uint64, w *world, scale int) {
+	rng := mathrand.New(mathrand.NewPCG(seed, 1))
+	for _, n := range w.node {
+		n.start()
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	run := func(f func()) {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			f()
+		}()
+	}
+	run(func() { w.govern(ctx) })
+	w.eventually(func() error {
+		s := w.master()
+		if s == nil {
+			return errors.New("no master")
+		}
+		return errors.Join(s.CreateAccount(ctx, accountText, 0), s.CreateAccount(ctx, passerbyID.String(), 0))
+	})
+	w.inSync()
+	l := &ledger{scale: scale, acked: map[string]mail.UID{}}
+	for i := range 4 {
+		run(func() { l.writer(ctx, t, w, i) })
+	}
+	c := &client{t: t, moved: map[string]bool{}}
+	run(func() { c.run(ctx, w) })
+	run(func() { passerby(ctx, t, w) })
+	for range 3 {
+		w.calamity(rng, l)
+	}
+	w.progress(l, 50)
+	cancel()
+	all.Wait()
+	w.sameEverywhere()
+	l.check(t, w.master())
+	c.check(w.master())
+	t.Logf("%d deliveries", l.len())
 }
 
 // calamity takes the power of one machine or both at some moment, and gives it

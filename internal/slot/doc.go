@@ -15,7 +15,10 @@
 //   - one reader and one writer for each replication session;
 //   - the keeper, which writes the epoch file and asks the coordinator;
 //   - the saver, which writes a snapshot of the state to the big disk now and then;
-//   - the purger, which on a serving master proposes to remove what is due.
+//   - the purger, which on a serving master proposes to remove what is due;
+//   - the mover, which takes bodies out of sealed segments of the journal into
+//     packs, and collects packs; it has the applier note where they are now;
+//   - the scrubber, which reads packs again now and then.
 //
 // The loop waits for nobody: what others post to it is bounded, and what it tells
 // them is one value that the newest replaces.
@@ -33,12 +36,17 @@
 //     better may take over.
 //   - A View ends with its incarnation: nobody who holds one can keep a slot from
 //     closing. It answers mail.ErrMoved from then on.
+//   - A body is where its location says, durably, before the location says so, and
+//     what a location of a flushed index may name is kept. Where a body is is no
+//     change of the state: each copy moves for itself, in no order with operations.
+//   - A body that cannot be read costs itself alone and is in Status.
 //   - New octets are refused while this slot's disks or those of a required copy
 //     are above the watermark; what removes or moves is not.
 //
 // Views read snapshots of the index and never wait for a writer.
 //
 // Not here: the directory of users, who should be master (controller), and
-// opening slots according to the cluster's record (agent). Bodies stay in the
-// journal, which is therefore never trimmed.
+// opening slots according to the cluster's record (agent). The journal is not
+// trimmed: that needs snapshots, and a way to seed a slot. Status.Settled says how
+// far it could be, for this copy's own needs.
 package slot

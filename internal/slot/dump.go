@@ -9,14 +9,53 @@ import (
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/journal"
+	"github.com/tandemail/tandemail/internal/pack"
 	"github.com/tandemail/tandemail/internal/state/operation"
 )
 
 // Entry is one thing that Dump found. One of its fields is set.
 type Entry struct {
 	Identity *Identity    `json:"identity,omitempty"`
+	Pack     *PackEntry   `json:"pack,omitempty"`
+	Damaged  *Damaged     `json:"damaged,omitempty"`
 	Batch    *BatchEntry  `json:"batch,omitempty"`
 	Record   *RecordEntry `json:"record,omitempty"`
+}
+
+// PackEntry is one pack.
+type PackEntry struct {
+	ID      string `json:"id"`
+	Entries int    `json:"entries"`
+	Size    int64  `json:"size"`              // of the file, in octets
+	Damaged string `json:"damaged,omitempty"` // what is wrong with the file's ends
+}
+
+// DumpPacks shows the packs in a slot's spool directory, and then what is known to
+// be damaged in them. It only reads their ends, and a running slot may go on beside it.
+func DumpPacks(fs vfs.FS, spool string, show func(Entry) error) error {
+	packs, err := pack.List(fs, fs.PathJoin(spool, packsDir))
+	if err != nil {
+		return err
+	}
+	for _, p := range packs {
+		e := PackEntry{ID: p.ID.String(), Entries: p.Entries, Size: p.Size}
+		if p.Damage != nil {
+			e.Damaged = p.Damage.Error()
+		}
+		if err := show(Entry{Pack: &e}); err != nil {
+			return err
+		}
+	}
+	var known damaged
+	if err := known.load(fs, spool); err != nil {
+		return err
+	}
+	for _, d := range known.list() {
+		if err := show(Entry{Damaged: &d}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // BatchEntry is a batch of the journal.

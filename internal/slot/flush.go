@@ -17,10 +17,11 @@ type flusher struct {
 	index   *index.DB
 	flushed atomic.Uint64 // LSN
 	wake    chan struct{} // buffer of one
+	asks    chan chan<- cluster.LSN
 }
 
 func newFlusher(db *index.DB) *flusher {
-	f := &flusher{index: db, wake: make(chan struct{}, 1)}
+	f := &flusher{index: db, wake: make(chan struct{}, 1), asks: make(chan chan<- cluster.LSN)}
 	f.flushed.Store(uint64(db.Applied().LSN))
 	return f
 }
@@ -36,19 +37,41 @@ func (f *flusher) applied(lsn cluster.LSN) {
 	}
 }
 
+// durable returns when everything that was in the index before the call is on disk,
+// and a position that is.
+func (f *flusher) durable(ctx context.Context) (cluster.LSN, error) {
+	done := make(chan cluster.LSN, 1)
+	select {
+	case f.asks <- done:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	select {
+	case lsn := <-done:
+		return lsn, nil
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
 // run flushes until ctx ends. An index that cannot be flushed has failed and says
 // so itself.
 func (f *flusher) run(ctx context.Context) {
 	for {
+		var asked chan<- cluster.LSN
 		select {
 		case <-f.wake:
-			at, err := f.index.Flush()
-			if err != nil {
-				return
-			}
-			f.flushed.Store(uint64(at.LSN))
+		case asked = <-f.asks:
 		case <-ctx.Done():
 			return
+		}
+		at, err := f.index.Flush()
+		if err != nil {
+			return
+		}
+		f.flushed.Store(uint64(at.LSN))
+		if asked != nil {
+			asked <- at.LSN
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package slot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -108,6 +109,7 @@ func (inc *incarnation) wire(memory adopted) {
 	inc.saver = &saver{incarnation: inc}
 	inc.applier = &applier{
 		incarnation: inc, post: inc.post, replay: inc.replay, flusher: inc.flusher, wake: make(chan struct{}, 1),
+		moves: make(chan *relocations),
 	}
 }
 
@@ -156,16 +158,19 @@ func (inc *incarnation) run(ctx context.Context, opened replica.Opened) error {
 	start(func() { inc.keeper.runFiles(ctx) })
 	start(func() { inc.flusher.run(ctx) })
 	start(func() { inc.prepareSegments(ctx) })
-	start(func() {
-		ticker := time.NewTicker(purgeEvery)
-		defer ticker.Stop()
-		(&purger{incarnation: inc}).run(ctx, ticker.C)
-	})
-	start(func() {
-		ticker := time.NewTicker(saveLook)
-		defer ticker.Stop()
-		inc.saver.run(ctx, ticker.C)
-	})
+	every := func(period time.Duration, run func(context.Context, <-chan time.Time)) {
+		start(func() {
+			ticker := time.NewTicker(period)
+			defer ticker.Stop()
+			run(ctx, ticker.C)
+		})
+	}
+	every(purgeEvery, (&purger{incarnation: inc}).run)
+	if inc.cfg.Packs {
+		every(cmp.Or(inc.cfg.hurry.move, moveEvery), newMover(inc).run)
+		every(scrubLook, (&scrubber{incarnation: inc, pace: newPace(inc.cfg, scrubRate)}).run)
+	}
+	every(saveLook, inc.saver.run)
 	start(func() {
 		switch err := inc.applier.run(ctx); {
 		case errors.Is(err, errOperation):

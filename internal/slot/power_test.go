@@ -18,6 +18,7 @@ type power struct {
 	mem *vfs.MemFS
 
 	failSyncs atomic.Int32 // how many of the next syncs fail
+	read      atomic.Int64 // octets of files that were opened for reading
 
 	mu  sync.RWMutex
 	off bool
@@ -58,6 +59,25 @@ func (p *power) file(open func() (vfs.File, error)) (vfs.File, error) {
 		return nil, err
 	}
 	return &poweredFile{f, p}, nil
+}
+
+func (p *power) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	f, err := p.FS.Open(name, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &countedFile{f, p}, nil
+}
+
+type countedFile struct {
+	vfs.File
+	power *power
+}
+
+func (f *countedFile) ReadAt(b []byte, off int64) (int, error) {
+	n, err := f.File.ReadAt(b, off)
+	f.power.read.Add(int64(n))
+	return n, err
 }
 
 func (p *power) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {

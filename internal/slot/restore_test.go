@@ -37,7 +37,7 @@ func savedFiles(t testing.TB, n *node) []saved.File {
 }
 
 // flip changes one bit in the middle of a file.
-func flip(t testing.TB, fs vfs.FS, path string) {
+func flipHalfway(t testing.TB, fs vfs.FS, path string) {
 	t.Helper()
 	f, err := fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
@@ -144,7 +144,7 @@ func TestLostIndexIsMadeOfTheNewestSnapshot(t *testing.T) {
 			}
 			for _, f := range names {
 				if cut, ok := bytes.CutPrefix([]byte(f), []byte("MANIFEST")); ok && len(cut) > 0 {
-					flip(t, n.cfg.FS, n.cfg.FS.PathJoin(dir, f))
+					flipHalfway(t, n.cfg.FS, n.cfg.FS.PathJoin(dir, f))
 				}
 			}
 		},
@@ -186,7 +186,7 @@ func TestDamagedSnapshotsFallBack(t *testing.T) {
 	for damaged, used := range []cluster.LSN{newer, older, 0} {
 		files := savedFiles(t, n)
 		if damaged > 0 {
-			flip(t, n.cfg.FS, files[damaged-1].Path)
+			flipHalfway(t, n.cfg.FS, files[damaged-1].Path)
 		}
 		loseIndex(t, n)
 		log := n.logged()

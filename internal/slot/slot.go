@@ -15,6 +15,7 @@ import (
 	"github.com/tandemail/tandemail/internal/index"
 	"github.com/tandemail/tandemail/internal/journal"
 	"github.com/tandemail/tandemail/internal/latency"
+	"github.com/tandemail/tandemail/internal/pack"
 	"github.com/tandemail/tandemail/internal/replica"
 	"github.com/tandemail/tandemail/internal/state"
 )
@@ -28,6 +29,7 @@ type Slot struct {
 	serving  *serving
 	watchers *state.Watchers
 	counts   counters
+	damaged  damaged
 	holds    *latency.Histogram // of writes
 
 	cleared bool // what an earlier process left in the spool is gone; Run's
@@ -136,6 +138,7 @@ type incarnation struct {
 	number  cluster.Incarnation
 	journal *journal.Journal
 	index   *index.DB
+	packs   *pack.Set
 	events  chan replica.Event
 	done    chan struct{} // closed when the loop has ended: nobody takes events
 	queue   *queue
@@ -147,6 +150,7 @@ type incarnation struct {
 	stager  *state.Stager
 	commit  atomic.Uint64         // the protocol's, for the frames that streams send
 	full    atomic.Bool           // no new octets
+	settled atomic.Uint64         // LSN: see Status
 	fault   atomic.Pointer[error] // an operation cannot be applied: reads only
 	scratch []applied             // the applier's
 
@@ -195,7 +199,10 @@ func (s *Slot) open() (*incarnation, replica.Opened, error) {
 	if err != nil {
 		return nil, opened, err
 	}
-	if inc.replay, err = newReplay(s.cfg.FS, s.cfg.Meta, recovery.End.LSN); err != nil {
+	if err = inc.openPacks(); err == nil {
+		inc.replay, err = newReplay(s.cfg.FS, s.cfg.Meta, recovery.End.LSN)
+	}
+	if err != nil {
 		return nil, opened, errors.Join(err, inc.index.Close(), inc.journal.Close())
 	}
 	inc.wire(memory)
@@ -213,5 +220,6 @@ func randomIncarnation(r io.Reader) (cluster.Incarnation, error) {
 
 func (inc *incarnation) close() error {
 	inc.views.close()
+	inc.packs.Close()
 	return errors.Join(inc.replay.finish(), inc.index.Close(), inc.journal.Close())
 }

@@ -1,6 +1,7 @@
 package slot
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -46,7 +47,8 @@ func contents(t testing.TB, n *node) []string {
 			t.Fatal(err)
 		}
 		b := make([]byte, c.Size())
-		if _, err := c.ReadAt(b, 0); err != nil {
+		_, err = c.ReadAt(b, 0)
+		if err = errors.Join(err, c.Close()); err != nil {
 			t.Fatal(err)
 		}
 		got = append(got, string(b))

@@ -10,11 +10,7 @@ import (
 
 // spaceLevel is the worse of the levels of this slot's disks.
 func (l *loop) spaceLevel() replica.Space {
-	level := l.cfg.Disk.Space().Level()
-	if l.cfg.SpoolDisk != nil {
-		level = max(level, l.cfg.SpoolDisk.Space().Level())
-	}
-	switch level {
+	switch max(l.cfg.Disk.Space().Level(), l.cfg.spoolDisk().Space().Level()) {
 	case disk.Refuse:
 		return replica.Refusing
 	case disk.Warn:

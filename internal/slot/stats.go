@@ -13,13 +13,14 @@ type Stats struct {
 	Promotions int64          // epochs that this slot began to serve
 	Holds      latency.Counts // of writes by this master; those that have ended
 	Journal    uint64         // octets that the journal holds; 0 while it is not open
+	Packs      PackStats
 	// Peers is what a master knows of the other slots, nil for others. Not to be changed.
 	Peers []replica.PeerState
 }
 
 // Stats never waits for the disk.
 func (s *Slot) Stats() Stats {
-	st := Stats{Counts: s.Counts(), Promotions: s.counts.promotions.Load(), Holds: s.holds.Counts()}
+	st := Stats{Counts: s.Counts(), Promotions: s.counts.promotions.Load(), Holds: s.holds.Counts(), Packs: s.packStats()}
 	if inc := s.current(); inc != nil {
 		low := inc.journal.Low().LSN // first: the end does not fall below it
 		st.Journal = uint64(inc.journal.End().LSN - low)

@@ -43,6 +43,12 @@ type Status struct {
 	// SnapshotAt when it was taken.
 	SnapshotLSN cluster.LSN
 	SnapshotAt  time.Time
+	// Settled: what the journal has below it is needed by this copy's index and bodies
+	// no more, but for chunks whose operation is still to come, of which the newest
+	// segments have to be kept. 0 until that is known after an open.
+	Settled cluster.LSN
+	// Damaged are bodies that this copy cannot give, at most 1,000. Not to be changed.
+	Damaged []Damaged
 }
 
 // counters are cumulative; metrics read them.
@@ -51,6 +57,10 @@ type counters struct {
 	deliveries atomic.Int64
 	batches    atomic.Int64
 	promotions atomic.Int64
+	moved      atomic.Int64
+	dead       atomic.Int64
+	collected  atomic.Int64
+	scrubbed   atomic.Int64
 }
 
 // Counts are what a slot has done since New, as master.
@@ -67,9 +77,12 @@ func (s *Slot) Counts() Counts {
 
 // Status returns the newest status.
 func (s *Slot) Status() Status {
+	lost := s.damaged.list()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.status
+	st := s.status
+	st.Damaged = lost
+	return st
 }
 
 func (s *Slot) setStatus(change func(*Status)) {
@@ -90,6 +103,7 @@ func (l *loop) noteStatus() {
 	st.Role, st.Epoch, st.Serving = v.Role.String(), v.Epoch, l.serving.master() != 0
 	st.Incarnation, st.Counter = l.number, l.id.Opens
 	st.End, st.Durable, st.Commit, st.Applied = v.End.LSN, v.Durable, v.Commit, v.Applied
+	st.Settled = cluster.LSN(l.settled.Load())
 	st.Record, st.Rev = v.Record, v.Rev
 	st.State, st.Reason = StateOK, ""
 	l.Slot.peers = v.Peers

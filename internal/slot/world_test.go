@@ -43,7 +43,15 @@ type node struct {
 	cfg    Config
 	cancel context.CancelFunc
 	done   chan struct{}
-	used   atomic.Uint64 // percent of the disk
+	used   atomic.Uint64             // percent of the disk
+	date   atomic.Pointer[time.Time] // of its wall clock; nil: the real one
+}
+
+func (n *node) wallClock() time.Time {
+	if d := n.date.Load(); d != nil {
+		return *d
+	}
+	return time.Now()
 }
 
 func (n *node) usage() (vfs.DiskUsage, error) {
@@ -69,7 +77,7 @@ func newWorld(t testing.TB, slots int) *world {
 func inMemory(i int) Config {
 	return Config{
 		Slot: cluster.SlotID{byte(i + 1)}, Machine: cluster.Machine(fmt.Sprintf("m%d", i+1)),
-		Meta: "/meta", Spool: "/spool", FS: newPower(vfs.NewCrashableMem()), SegmentSize: 1 << 20,
+		Meta: "/meta", Spool: "/spool", FS: newPower(vfs.NewCrashableMem()), SegmentSize: 1 << 20, Packs: true,
 	}
 }
 
@@ -79,7 +87,7 @@ func (w *world) add(cfg Config) *node {
 	n := &node{world: w}
 	cfg.Cluster, cfg.Store = "test", "s1"
 	cfg.Disk = disk.New(disk.Config{Usage: n.usage})
-	cfg.Records, cfg.Peers, cfg.Clock, cfg.Now, cfg.Rand, cfg.Log = w, n, clock(), time.Now, rand.Reader, testLog(w.t)
+	cfg.Records, cfg.Peers, cfg.Clock, cfg.Now, cfg.Rand, cfg.Log = w, n, clock(), n.wallClock, rand.Reader, testLog(w.t)
 	n.cfg = cfg
 	if err := Create(n.cfg); err != nil {
 		w.t.Fatal(err)
@@ -287,7 +295,14 @@ func (w *world) inSync() {
 	w.eventually(func() error {
 		rec, _, _, _ := w.Read(context.Background())
 		if len(rec.InSync) < len(rec.Slots) {
-			return fmt.Errorf("in sync: %v", rec.InSync)
+			err := fmt.Errorf("in sync: %v", rec.InSync)
+			for _, n := range w.nodes() {
+				if s := n.running(); s != nil {
+					st := s.Status()
+					err = fmt.Errorf("%w; %s is %s, %s: %s", err, n.cfg.Machine, st.Role, st.State, st.Reason)
+				}
+			}
+			return err
 		}
 		return nil
 	})

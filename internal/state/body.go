@@ -20,11 +20,13 @@ type Codec uint8
 // The codecs.
 const CodecPlain Codec = 0
 
-// Location is where this copy keeps a body: one run of octets in the journal for
-// each chunk. It is local, in no digest, and may be replaced at any time.
+// Location is where this copy keeps a body: in a pack, or, until it was moved
+// there, in one run of octets in the journal for each chunk. It is local, in no
+// digest, and may be replaced at any time.
 type Location struct {
-	Codec  Codec
-	Chunks []Placed
+	Codec  Codec    // of the chunks
+	Chunks []Placed // none in a pack
+	Pack   Packed
 }
 
 // Placed is one chunk in the journal: the LSN of its record and the octets in it.
@@ -32,6 +34,16 @@ type Placed struct {
 	LSN    cluster.LSN
 	Length uint32
 }
+
+// Packed is an entry of a pack: octets Offset to Offset+Size of its file.
+type Packed struct {
+	ID     uint64 // of the pack, never 0
+	Offset int64
+	Size   int64
+}
+
+// InPack reports whether a pack has the body.
+func (l *Location) InPack() bool { return l.Pack.ID != 0 }
 
 func (b *BodyRecord) encode(w *writer) {
 	w.start()
@@ -49,8 +61,19 @@ func decodeBody(octets []byte) (b BodyRecord, err error) {
 	return b, r.finish("body")
 }
 
+// packedVersion is the version of a location record that names a pack; one that
+// names chunks has the version of all other records.
+const packedVersion = 2
+
 func (l *Location) encode(w *writer) {
 	w.start()
+	if l.InPack() {
+		(*w)[0] = packedVersion
+		w.fixed(l.Pack.ID)
+		w.uint(uint64(l.Pack.Offset))
+		w.uint(uint64(l.Pack.Size))
+		return
+	}
 	w.octet(byte(l.Codec))
 	w.uint(uint64(len(l.Chunks)))
 	for _, c := range l.Chunks {
@@ -60,6 +83,9 @@ func (l *Location) encode(w *writer) {
 }
 
 func decodeLocation(octets []byte) (l Location, err error) {
+	if len(octets) > 0 && octets[0] == packedVersion {
+		return decodePacked(octets[1:])
+	}
 	var r reader
 	r.start(octets)
 	l.Codec = Codec(r.octet())
@@ -70,6 +96,15 @@ func decodeLocation(octets []byte) (l Location, err error) {
 	}
 	if l.Codec > CodecPlain {
 		r.newer = true
+	}
+	return l, r.finish("location")
+}
+
+func decodePacked(octets []byte) (l Location, err error) {
+	r := reader{b: octets}
+	l.Pack = Packed{ID: r.fixed(), Offset: int64(r.uint()), Size: int64(r.uint())}
+	if p := l.Pack; p.ID == 0 || p.Offset < 0 || p.Size < 0 {
+		r.fail()
 	}
 	return l, r.finish("location")
 }
@@ -92,14 +127,6 @@ func ReadLocation(r Reader, id mail.BodyID) (Location, bool, error) {
 	}
 	loc, err := decodeLocation(b)
 	return loc, err == nil, bodyErr(err, id)
-}
-
-// WriteLocation replaces where this copy keeps a body: for whoever moved it,
-// in the applier's own batch. It is no replicated change.
-func WriteLocation(kv KV, id mail.BodyID, l Location) error {
-	var w writer
-	l.encode(&w)
-	return bodyErr(kv.Set(bodyKey(nil, spaceLocation, id), w), id)
 }
 
 func bodyErr(err error, id mail.BodyID) error {

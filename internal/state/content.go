@@ -77,34 +77,56 @@ func (c *content) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
-// Sections says which runs of octets make up the extents of msg, in order, given
-// the reader of each chunk of a body: what [NewContent] wants.
-func Sections(r Reader, msg mail.Message, chunk func(Placed) io.ReaderAt) ([]Section, error) {
-	var list []Section
-	for _, e := range msg.Extents {
-		loc, ok, err := ReadLocation(r, e.Body)
-		if err == nil && !ok {
-			err = bodyErr(mail.ErrNoMessage, e.Body)
+// OpenBody opens a body where this copy keeps it.
+type OpenBody func(id mail.BodyID, at Location) (mail.Content, error)
+
+// Compose gives the content of msg: its prefix and its extents over bodies, which
+// are closed with it.
+func Compose(r Reader, msg mail.Message, open OpenBody) (mail.Content, error) {
+	var sections []Section
+	var bodies []mail.Content
+	done := func() error {
+		var errs []error
+		for _, b := range bodies {
+			errs = append(errs, b.Close())
 		}
-		if err != nil {
-			return nil, err
-		}
-		skip, left := e.Offset, e.Length
-		for _, c := range loc.Chunks {
-			length := int64(c.Length)
-			if skip >= length { // an empty chunk too
-				skip -= length
-				continue
-			}
-			if n := min(length-skip, left); n > 0 {
-				list = append(list, Section{chunk(c), skip, n})
-				left -= n
-			}
-			skip = 0
-		}
-		if left > 0 {
-			return nil, bodyErr(fmt.Errorf("%d octets short of its extent: %w", left, mail.ErrCorrupt), e.Body)
-		}
+		return errors.Join(errs...)
 	}
-	return list, nil
+	for _, e := range msg.Extents {
+		b, err := openExtent(r, e, open)
+		if err != nil {
+			return nil, errors.Join(err, done())
+		}
+		bodies = append(bodies, b)
+		sections = append(sections, Section{b, e.Offset, e.Length})
+	}
+	return NewContent(msg.Prefix, sections, done), nil
+}
+
+func openExtent(r Reader, e mail.Extent, open OpenBody) (mail.Content, error) {
+	loc, ok, err := ReadLocation(r, e.Body)
+	if err == nil && !ok {
+		err = bodyErr(mail.ErrNoMessage, e.Body)
+	}
+	if err != nil {
+		return nil, err
+	}
+	b, err := open(e.Body, loc)
+	if err != nil {
+		return nil, err
+	}
+	if short := e.Offset + e.Length - b.Size(); short > 0 {
+		err := bodyErr(fmt.Errorf("%d octets short of its extent: %w", short, mail.ErrCorrupt), e.Body)
+		return nil, errors.Join(err, b.Close())
+	}
+	return b, nil
+}
+
+// Chunked gives the octets of a body that the journal has, chunk by chunk.
+func (l *Location) Chunked(chunk func(Placed) io.ReaderAt) mail.Content {
+	sections := make([]Section, 0, len(l.Chunks))
+	for _, c := range l.Chunks {
+		sections = append(sections, Section{R: chunk(c), Length: int64(c.Length)})
+	}
+	return NewContent(nil, sections, nil)
 }

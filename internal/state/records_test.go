@@ -63,6 +63,7 @@ func codecs() []codec {
 			time: 5, contentKey: make([]byte, 32), code: OverQuota, result: result,
 		}, (*delivery).encode, decodeDelivery),
 		recode("slot", slotRecord{forks: 3, forkTime: 9}, func(v *slotRecord, w *writer) { v.encode(w) }, decodeSlotRecord),
+		recode("location", Location{Pack: Packed{ID: 1<<63 | 5, Offset: 1 << 27, Size: 300}}, (*Location).encode, decodeLocation),
 	}
 }
 
@@ -144,7 +145,7 @@ func TestDamagedRecordsAreRefused(t *testing.T) {
 		if _, err := c.decode(append(w[:len(w):len(w)], 0)); !errors.Is(err, cluster.ErrDamaged) {
 			t.Errorf("%s with an octet too many: %v", c.kind, err)
 		}
-		newer := append([]byte{recordVersion + 1}, w[1:]...)
+		newer := append([]byte{packedVersion + 1}, w[1:]...)
 		if _, err := c.decode(newer); !errors.Is(err, cluster.ErrNewer) {
 			t.Errorf("%s of a newer release: %v", c.kind, err)
 		}
@@ -159,6 +160,7 @@ func FuzzRecords(f *testing.F) {
 		c.encode(&w)
 		f.Add(byte(i), []byte(w))
 	}
+	f.Add(byte(6), []byte{packedVersion, 0, 0, 0, 0, 0, 0, 0, 1, 64, 200, 1})
 	f.Fuzz(func(t *testing.T, kind byte, b []byte) {
 		var w writer
 		var again, v any

@@ -44,13 +44,9 @@ func (s *Server) open(ctx context.Context, r state.Reader, msg mail.Message) (ma
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	sections, err := state.Sections(r, msg, func(p state.Placed) io.ReaderAt {
-		return bytes.NewReader(s.chunks[p.LSN])
+	return state.Compose(r, msg, func(_ mail.BodyID, at state.Location) (mail.Content, error) {
+		return at.Chunked(func(p state.Placed) io.ReaderAt { return bytes.NewReader(s.chunks[p.LSN]) }), nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return state.NewContent(msg.Prefix, sections, nil), nil
 }
 
 // Stage implements mail.Account.
