@@ -38,7 +38,7 @@ import (
 	"github.com/tandemail/tandemail/internal/slot"
 )
 
-// Config of an Agent. All but the last three are required.
+// Config of an Agent. All but the last four are required.
 type Config struct {
 	Cluster string
 	Machine cluster.Machine
@@ -60,6 +60,7 @@ type Config struct {
 	// RefuseDegraded: see slot.Config.
 	RefuseDegraded bool
 	SegmentSize    int64
+	Apply          slot.ApplyFunc // see slot.Config
 }
 
 // Agent runs the slots. Use New.

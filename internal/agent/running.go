@@ -191,6 +191,6 @@ func (a *Agent) slotConfig(store cluster.Store, id cluster.SlotID) slot.Config {
 		FS: a.cfg.FS, Disk: a.cfg.Disk, Shared: a.cfg.Shared,
 		Records: records{a.cfg.Coord, store}, Peers: peers{a},
 		Clock: a.cfg.Clock, Now: a.cfg.Now, Rand: a.cfg.Rand, Log: a.log,
-		RefuseDegraded: a.cfg.RefuseDegraded, SegmentSize: a.cfg.SegmentSize,
+		RefuseDegraded: a.cfg.RefuseDegraded, SegmentSize: a.cfg.SegmentSize, Apply: a.cfg.Apply,
 	}
 }

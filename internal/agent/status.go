@@ -33,6 +33,7 @@ type SlotStatus struct {
 	Role        string              `json:"role"`
 	State       string              `json:"state"`
 	Reason      string              `json:"reason,omitempty"`
+	Fault       *slot.Fault         `json:"fault,omitempty"`
 	Incarnation cluster.Incarnation `json:"incarnation"`
 	Counter     uint64              `json:"counter"`
 	Epoch       cluster.Epoch       `json:"epoch"`

@@ -49,6 +49,16 @@ func (c *Client) WhereUser(ctx context.Context, address string) (User, error) {
 	return call[User](ctx, c, http.MethodGet, "/v1/users/"+url.PathEscape(address), nil)
 }
 
+// ThawUser implements Backend.
+func (c *Client) ThawUser(ctx context.Context, address string, req ThawRequest) (User, error) {
+	return call[User](ctx, c, http.MethodPost, "/v1/users/"+url.PathEscape(address)+"/thaw", req)
+}
+
+// SkipOp implements Backend.
+func (c *Client) SkipOp(ctx context.Context, store cluster.Store, req SkipRequest) (SkipReport, error) {
+	return call[SkipReport](ctx, c, http.MethodPost, "/v1/stores/"+url.PathEscape(string(store))+"/skip-op", req)
+}
+
 // Switchover implements Backend.
 func (c *Client) Switchover(ctx context.Context, store cluster.Store, req SwitchRequest) (SwitchReport, error) {
 	return call[SwitchReport](ctx, c, http.MethodPost, "/v1/stores/"+url.PathEscape(string(store))+"/switchover", req)

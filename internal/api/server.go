@@ -44,6 +44,12 @@ func (s *server) routes() map[string]http.HandlerFunc {
 		"GET /v1/stores/{store}/digest": answer(s, func(r *http.Request) (DigestReport, error) {
 			return b.Digest(r.Context(), cluster.Store(r.PathValue("store")))
 		}),
+		"POST /v1/stores/{store}/skip-op": with(s, func(r *http.Request, req SkipRequest) (SkipReport, error) {
+			return b.SkipOp(r.Context(), cluster.Store(r.PathValue("store")), req)
+		}),
+		"POST /v1/users/{user}/thaw": with(s, func(r *http.Request, req ThawRequest) (User, error) {
+			return b.ThawUser(r.Context(), r.PathValue("user"), req)
+		}),
 		"POST /v1/machines/{machine}/drain": answer(s, func(r *http.Request) (DrainReport, error) {
 			return b.Drain(r.Context(), cluster.Machine(r.PathValue("machine")))
 		}),

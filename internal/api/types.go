@@ -124,6 +124,42 @@ type CopyDigest struct {
 	Error    string          `json:"error,omitempty"`
 }
 
+// SkipRequest asks to give up an operation that no copy can apply. PlanOnly shows
+// what that means and changes nothing.
+type SkipRequest struct {
+	LSN      cluster.LSN `json:"lsn"`
+	By       string      `json:"by"`
+	Reason   string      `json:"reason"`
+	PlanOnly bool        `json:"plan_only,omitempty"`
+}
+
+// SkipReport says what giving up an operation means.
+type SkipReport struct {
+	Store cluster.Store `json:"store"`
+	LSN   cluster.LSN   `json:"lsn"`
+	Kind  string        `json:"kind"`  // of the operation
+	Error string        `json:"error"` // why it cannot be applied
+	// Frozen are the accounts that the operation names.
+	Frozen []FrozenAccount `json:"frozen"`
+	// Stopped are the machines whose copies stopped at it. Silent ones do not answer:
+	// a copy there that has applied it makes its index anew.
+	Stopped []cluster.Machine `json:"stopped"`
+	Silent  []cluster.Machine `json:"silent"`
+	Done    bool              `json:"done"` // false: a plan
+}
+
+// FrozenAccount refuses changes until it is thawed.
+type FrozenAccount struct {
+	Account string `json:"account"`
+	Address string `json:"user,omitempty"` // "" if no user has it
+}
+
+// ThawRequest says who lets a frozen account take changes again, and why.
+type ThawRequest struct {
+	By     string `json:"by"`
+	Reason string `json:"reason"`
+}
+
 // Backend is what the server needs of the cluster. Errors are an *Error for what
 // the caller did wrong or asked in vain; any other is an internal failure.
 type Backend interface {
@@ -132,8 +168,10 @@ type Backend interface {
 	AddUser(ctx context.Context, u NewUser) (User, error)
 	DeleteUser(ctx context.Context, address string) error
 	WhereUser(ctx context.Context, address string) (User, error)
+	ThawUser(ctx context.Context, address string, req ThawRequest) (User, error)
 	Switchover(ctx context.Context, store cluster.Store, req SwitchRequest) (SwitchReport, error)
 	Digest(ctx context.Context, store cluster.Store) (DigestReport, error)
+	SkipOp(ctx context.Context, store cluster.Store, req SkipRequest) (SkipReport, error)
 	Drain(ctx context.Context, m cluster.Machine) (DrainReport, error)
 	Undrain(ctx context.Context, m cluster.Machine) error
 	// Found creates the cluster's stores, spread over the machines that are up.

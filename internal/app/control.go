@@ -96,6 +96,9 @@ func planSlots(st agent.Status) []plan.SlotStatus {
 			p.Frozen = s.Reason
 		case slot.StateFailed:
 			p.Failed = s.Reason
+			if s.Fault != nil {
+				p.BadOp, p.BadNewer, p.Failed = s.Fault.LSN, s.Fault.Newer, s.Fault.Reason
+			}
 		}
 		list = append(list, p)
 	}

@@ -40,6 +40,7 @@ const (
 	Degraded         Code = "store-degraded"
 	CopyMissing      Code = "copy-missing"
 	SlotFailed       Code = "slot-failed"
+	BadOperation     Code = "operation-cannot-be-applied"
 	SlotFrozen       Code = "slot-frozen"
 	SlotStalled      Code = "disk-stalled"
 	SlotOlder        Code = "slot-older"

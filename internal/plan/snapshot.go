@@ -60,7 +60,11 @@ type SlotStatus struct {
 	Empty   bool   // holds nothing and is not being seeded
 	Frozen  string // why it does nothing automatic; "" if it does
 	Failed  string // why its data may not be used; "" if it may
-	Stalled bool   // its disk hangs
+	// BadOp is the operation that it failed at, 0 if it is not that; BadNewer: a newer
+	// release wrote it.
+	BadOp    cluster.LSN
+	BadNewer bool
+	Stalled  bool // its disk hangs
 }
 
 // Store is a store's record.

@@ -14,6 +14,8 @@ import (
 	"github.com/tandemail/tandemail/internal/disk"
 	"github.com/tandemail/tandemail/internal/index"
 	"github.com/tandemail/tandemail/internal/replica"
+	"github.com/tandemail/tandemail/internal/state"
+	"github.com/tandemail/tandemail/internal/state/operation"
 )
 
 // Config is all that a slot needs of the world.
@@ -43,7 +45,12 @@ type Config struct {
 	SegmentSize int64
 	// Changed is told, without blocking, whenever Status may say something new.
 	Changed func()
+	// Apply stands in for state.Apply in tests, which make it fail; nil elsewhere.
+	Apply ApplyFunc
 }
+
+// ApplyFunc is the shape of state.Apply.
+type ApplyFunc func(kv state.KV, at cluster.LSN, level cluster.Level, op *operation.Operation) (state.Outcome, error)
 
 // Records is the store's record in the coordinator.
 type Records interface {

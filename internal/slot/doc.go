@@ -30,6 +30,8 @@
 //     The batches before its own are applied. A serving master goes on to serve
 //     reads, refuses writes and says that it failed, so that a copy that fares
 //     better may take over.
+//   - An operation that the store's record gives up is applied by no copy, however
+//     often and from wherever it applies the journal.
 //   - A View ends with its incarnation: nobody who holds one can keep a slot from
 //     closing. It answers mail.ErrMoved from then on.
 //   - New octets are refused while this slot's disks or those of a required copy

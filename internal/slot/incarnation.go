@@ -59,6 +59,9 @@ func (inc *incarnation) tryOpen(dir string, member bool) (journal.Recovery, erro
 	if err == nil {
 		err = verifyApplied(j, applied)
 	}
+	if err == nil {
+		err = inc.verifySkips(db)
+	}
 	if err != nil {
 		return recovery, errors.Join(err, db.Close(), j.Close())
 	}

@@ -29,12 +29,14 @@ type Slot struct {
 	watchers *state.Watchers
 	counts   counters
 	holds    *latency.Histogram // of writes
+	learned  chan struct{}      // buffer of one: skips has grown
 
 	cleared bool // what an earlier process left in the spool is gone; Run's
 
 	mu     sync.Mutex
 	now    *incarnation // nil while none is open
 	seen   *replica.RecordSeen
+	skips  []cluster.Skip // given up, as far as is known
 	status Status
 	peers  []replica.PeerState // as of status
 }
@@ -42,7 +44,7 @@ type Slot struct {
 // New returns a Slot that is not open. The data must exist (Create).
 func New(cfg Config) *Slot {
 	log := cfg.Log.With("store", cfg.Store, "slot", cfg.Slot.String())
-	s := &Slot{cfg: cfg, log: log, serving: newServing(cfg.Clock), watchers: &state.Watchers{}, holds: newHolds()}
+	s := &Slot{cfg: cfg, log: log, serving: newServing(cfg.Clock), watchers: &state.Watchers{}, holds: newHolds(), learned: make(chan struct{}, 1)}
 	s.status = Status{Store: cfg.Store, Slot: cfg.Slot, Role: replica.RoleIdle.String(), State: StateOpening}
 	return s
 }
@@ -89,7 +91,8 @@ const (
 )
 
 // Run opens the slot and serves until ctx ends. A failed slot stays failed, and
-// says so in Status, until the process or an operator acts.
+// says so in Status, until the process ends or the store gives up the operation
+// that it failed at.
 func (s *Slot) Run(ctx context.Context) error {
 	pause := reopenMin
 	for {
@@ -103,9 +106,13 @@ func (s *Slot) Run(ctx context.Context) error {
 			return ctx.Err()
 		case errors.Is(err, errFailed), errors.Is(err, cluster.ErrDamaged), errors.Is(err, cluster.ErrNewer):
 			s.log.Error("slot failed; its partner serves, or must", "err", err)
-			s.setStatus(func(st *Status) { st.State, st.Reason, st.Role = StateFailed, err.Error(), replica.RoleFailed.String() })
-			<-ctx.Done()
-			return ctx.Err()
+			s.setStatus(func(st *Status) {
+				st.State, st.Reason, st.Fault, st.Role = StateFailed, err.Error(), faultOf(err), replica.RoleFailed.String()
+			})
+			if err := s.awaitSkip(ctx, err); err != nil {
+				return err
+			}
+			pause = reopenMin
 		}
 		s.log.Warn("slot opens again", "err", err)
 		s.setStatus(func(st *Status) { st.Reason = err.Error() })
@@ -134,6 +141,7 @@ type incarnation struct {
 	cfg     *Config
 	id      Identity
 	number  cluster.Incarnation
+	skips   []cluster.Skip // the store has given up
 	journal *journal.Journal
 	index   *index.DB
 	events  chan replica.Event
@@ -180,8 +188,11 @@ func (s *Slot) open() (*incarnation, replica.Opened, error) {
 	if err != nil {
 		return nil, opened, err
 	}
+	if memory.Record != nil {
+		s.learn(memory.Record)
+	}
 	inc := &incarnation{
-		Slot: s, cfg: &s.cfg, id: id, queue: newQueue(), recent: newRecent(),
+		Slot: s, cfg: &s.cfg, id: id, skips: s.given(), queue: newQueue(), recent: newRecent(),
 		builder: newBuilder(&s.cfg), stager: state.NewStager(spool{s.cfg.FS, s.cfg.Spool, s.cfg.Rand}),
 		events: make(chan replica.Event, maxEvents), done: make(chan struct{}), seenNews: make(chan struct{}, 1),
 		handovers: make(chan *handover), broken: make(chan error, 1), failed: make(chan error, 1),
