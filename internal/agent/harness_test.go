@@ -39,6 +39,7 @@ type node struct {
 	fs     *vfs.MemFS
 	stop   func() // ends its agent and waits
 	cut    bool   // nobody's calls reach it
+	level  cluster.Level
 	apply  slot.ApplyFunc
 }
 
@@ -74,7 +75,7 @@ func (n *node) start(m cluster.Machine) {
 		Cluster: "test", Machine: m, Meta: "/meta", Spool: "/spool", FS: n.fs, Disk: disk.New(disk.Config{}),
 		Coord: n.client, Remote: &Remote{Call: n.call}, Dial: n.dial,
 		Clock: func() time.Duration { return time.Since(begun) }, Now: time.Now, Rand: rand.Reader, Log: log,
-		SegmentSize: 1 << 20, Apply: n.apply,
+		SegmentSize: 1 << 20, Level: n.level, Apply: n.apply,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -17,8 +17,10 @@ import (
 type Status struct {
 	Machine cluster.Machine `json:"machine"`
 	PID     int             `json:"pid"`
-	Slots   []SlotStatus    `json:"slots"` // by store and slot
-	Lost    []Lost          `json:"lost,omitempty"`
+	// Level is the highest that this machine's release supports; 0 is 1.
+	Level cluster.Level `json:"level"`
+	Slots []SlotStatus  `json:"slots"` // by store and slot
+	Lost  []Lost        `json:"lost,omitempty"`
 	// Accuses are machines that something here cannot reach now.
 	Accuses []cluster.Machine `json:"accuses,omitempty"`
 	// SyncAge is how long the oldest sync has been waited for, in nanoseconds: a
@@ -57,7 +59,7 @@ type Lost struct {
 
 // Status never waits for a disk or another machine.
 func (a *Agent) Status() Status {
-	st := Status{Machine: a.cfg.Machine, PID: os.Getpid(), Slots: []SlotStatus{}, SyncAge: a.cfg.Disk.Outstanding()}
+	st := Status{Machine: a.cfg.Machine, PID: os.Getpid(), Level: a.cfg.Level, Slots: []SlotStatus{}, SyncAge: a.cfg.Disk.Outstanding()}
 	if a.cfg.Suspects != nil {
 		st.Accuses = a.cfg.Suspects()
 	}

@@ -14,7 +14,7 @@ import (
 func TestStatusIsTheDocumentedOne(t *testing.T) {
 	id := slotID(1)
 	st := Status{
-		Machine: "m1", PID: 4711, SyncAge: 1e6, Accuses: []cluster.Machine{"m3"},
+		Machine: "m1", PID: 4711, Level: 1, SyncAge: 1e6, Accuses: []cluster.Machine{"m3"},
 		Lost: []Lost{{Store: "s02", Slot: slotID(7), Why: "not mounted, or wiped"}},
 		Slots: []SlotStatus{{
 			Store: "s01", Slot: id, Role: "master", State: "ok", Incarnation: 77, Counter: 3, Epoch: 5, Serving: true,

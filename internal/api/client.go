@@ -80,6 +80,16 @@ func (c *Client) Undrain(ctx context.Context, m cluster.Machine) error {
 	return err
 }
 
+// Level implements Backend.
+func (c *Client) Level(ctx context.Context) (ClusterLevel, error) {
+	return call[ClusterLevel](ctx, c, http.MethodGet, "/v1/level", nil)
+}
+
+// FinishUpgrade implements Backend.
+func (c *Client) FinishUpgrade(ctx context.Context, req UpgradeRequest) (ClusterLevel, error) {
+	return call[ClusterLevel](ctx, c, http.MethodPost, "/v1/level", req)
+}
+
 // Found implements Backend.
 func (c *Client) Found(ctx context.Context, req FoundRequest) error {
 	_, err := call[struct{}](ctx, c, http.MethodPost, "/v1/found", req)

@@ -50,6 +50,8 @@ var documents = []any{
 	SkipRequest{},
 	SkipReport{},
 	ThawRequest{},
+	ClusterLevel{},
+	UpgradeRequest{},
 }
 
 func TestThePageHasEveryFieldOfEveryDocument(t *testing.T) {

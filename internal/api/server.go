@@ -56,6 +56,10 @@ func (s *server) routes() map[string]http.HandlerFunc {
 		"POST /v1/machines/{machine}/undrain": answer(s, func(r *http.Request) (struct{}, error) {
 			return struct{}{}, b.Undrain(r.Context(), cluster.Machine(r.PathValue("machine")))
 		}),
+		"GET /v1/level": answer(s, func(r *http.Request) (ClusterLevel, error) { return b.Level(r.Context()) }),
+		"POST /v1/level": with(s, func(r *http.Request, req UpgradeRequest) (ClusterLevel, error) {
+			return b.FinishUpgrade(r.Context(), req)
+		}),
 		"POST /v1/found": with(s, func(r *http.Request, req FoundRequest) (struct{}, error) {
 			return struct{}{}, b.Found(r.Context(), req)
 		}),

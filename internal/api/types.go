@@ -160,6 +160,29 @@ type ThawRequest struct {
 	Reason string `json:"reason"`
 }
 
+// ClusterLevel says which operations and behaviours the cluster uses, and what its
+// machines support.
+type ClusterLevel struct {
+	Cluster  string         `json:"cluster"`
+	Level    cluster.Level  `json:"level"`
+	Machines []MachineLevel `json:"machines"`
+	// Next is the level that an upgrade can be finished to; that of the cluster if to none.
+	Next cluster.Level `json:"next"`
+}
+
+// MachineLevel is the highest level that a machine's release supports, 0 if it does
+// not answer.
+type MachineLevel struct {
+	Machine cluster.Machine `json:"machine"`
+	Level   cluster.Level   `json:"level"`
+}
+
+// UpgradeRequest asks to finish an upgrade to a level.
+type UpgradeRequest struct {
+	Level cluster.Level `json:"level"`
+	By    string        `json:"by"`
+}
+
 // Backend is what the server needs of the cluster. Errors are an *Error for what
 // the caller did wrong or asked in vain; any other is an internal failure.
 type Backend interface {
@@ -174,6 +197,8 @@ type Backend interface {
 	SkipOp(ctx context.Context, store cluster.Store, req SkipRequest) (SkipReport, error)
 	Drain(ctx context.Context, m cluster.Machine) (DrainReport, error)
 	Undrain(ctx context.Context, m cluster.Machine) error
+	Level(ctx context.Context) (ClusterLevel, error)
+	FinishUpgrade(ctx context.Context, req UpgradeRequest) (ClusterLevel, error)
 	// Found creates the cluster's stores, spread over the machines that are up.
 	Found(ctx context.Context, req FoundRequest) error
 }

@@ -38,6 +38,7 @@ type Commands struct {
 	Store   storeCmd   `cmd:"" help:"Look at stores, switch their masters, compare their copies."`
 	Slot    slotCmd    `cmd:"" help:"Look into a slot's files."`
 	Machine machineCmd `cmd:"" help:"Manage machines."`
+	Cluster clusterCmd `cmd:"" help:"Show the cluster's level, finish an upgrade."`
 	Bench   benchCmd   `cmd:"" help:"Generate load and measure it."`
 }
 

@@ -41,6 +41,7 @@ const (
 	CopyMissing      Code = "copy-missing"
 	SlotFailed       Code = "slot-failed"
 	BadOperation     Code = "operation-cannot-be-applied"
+	NeedsNewer       Code = "slot-needs-newer-release"
 	SlotFrozen       Code = "slot-frozen"
 	SlotStalled      Code = "disk-stalled"
 	SlotOlder        Code = "slot-older"

@@ -58,7 +58,7 @@ func (d *decision) promote(s *Store, why string) {
 // and a forced failover would only lose mail.
 func (d *decision) noCandidateNext(s *Store) string {
 	for _, ref := range s.Slots {
-		if st := d.slot(ref); st != nil && st.BadOp != 0 && (s.Epoch == 0 || s.IsInSync(ref.Slot)) {
+		if st := d.slot(ref); st != nil && st.BadOp != 0 && !st.BadNewer && (s.Epoch == 0 || s.IsInSync(ref.Slot)) {
 			return d.badOpNext(s, st)
 		}
 	}

@@ -61,7 +61,7 @@ type SlotStatus struct {
 	Frozen  string // why it does nothing automatic; "" if it does
 	Failed  string // why its data may not be used; "" if it may
 	// BadOp is the operation that it failed at, 0 if it is not that; BadNewer: a newer
-	// release wrote it.
+	// release wrote it, or the state it has.
 	BadOp    cluster.LSN
 	BadNewer bool
 	Stalled  bool // its disk hangs

@@ -22,6 +22,7 @@ type applier struct {
 	post    func(replica.Event)
 	replay  *replay
 	flusher *flusher
+	reached cluster.Level // the state's
 
 	at    atomic.Uint64 // LSN: how far it is; the loop looks with each tick
 	eager atomic.Bool   // the protocol waits to hear of it at once
@@ -109,6 +110,7 @@ type work struct {
 	kv      state.KV
 	waiting []*proposal // those not reached yet
 	done    []applied
+	raised  cluster.Level // what the state's level has become; 0: as it was
 }
 
 // round applies whole journal batches from at on, at least one and about limit
@@ -135,6 +137,7 @@ func (a *applier) round(at, target cluster.LSN, limit int) (_ cluster.LSN, err e
 	if err := kv.Commit(pos); err != nil {
 		return at, fmt.Errorf("%w: write index at %d: %w", errFailed, pos.LSN, err)
 	}
+	a.reached = max(a.reached, w.raised)
 	a.marks.serve(pos.LSN, a.snapshot)
 	for i := range w.done {
 		a.publish(&w.done[i])
@@ -162,6 +165,9 @@ func (a *applier) publish(d *applied) {
 // batch applies the operations of b.
 func (w *work) batch(b journal.Batch) error {
 	for lsn, rec := range b.Records() {
+		if err := w.understands(rec); err != nil {
+			return w.bad(lsn, rec, err)
+		}
 		if rec.Kind != journal.KindOperation && rec.Kind != journal.KindFork {
 			continue
 		}
@@ -206,7 +212,10 @@ func (w *work) apply(at cluster.LSN, rec journal.Record, p *proposal) (out state
 	if apply == nil {
 		apply = state.Apply
 	}
-	if out, err = apply(w.kv, at, rec.Level, op); err != nil {
+	if out, err = apply(w.kv, at, rec.Level, op); err == nil {
+		err = w.noteLevel(rec.Level)
+	}
+	if err != nil {
 		return out, w.bad(at, rec, err)
 	}
 	return out, nil

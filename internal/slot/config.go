@@ -45,6 +45,8 @@ type Config struct {
 	SegmentSize int64
 	// Changed is told, without blocking, whenever Status may say something new.
 	Changed func()
+	// Level is the highest that this build supports; 0 is that it does. Tests say otherwise.
+	Level cluster.Level
 	// Apply stands in for state.Apply in tests, which make it fail; nil elsewhere.
 	Apply ApplyFunc
 }

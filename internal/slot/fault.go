@@ -12,7 +12,8 @@ import (
 	"github.com/tandemail/tandemail/internal/state/operation"
 )
 
-// Fault is an operation that this copy cannot apply.
+// Fault is an operation that this copy cannot apply, or with LSN 0 a state that it
+// cannot go on from.
 type Fault struct {
 	LSN      cluster.LSN      `json:"lsn"`
 	Kind     string           `json:"kind"` // of the operation; "unreadable"
@@ -56,13 +57,17 @@ func kindOf(op *operation.Operation) string {
 	return strings.TrimPrefix(fmt.Sprintf("%T", op.Kind), "*operation.Operation_")
 }
 
-// faultOf finds the operation that err is about, nil if it is about none.
+// faultOf finds the operation that err is about, or that all of the data needs a
+// newer release; nil if it is about neither.
 func faultOf(err error) *Fault {
 	var bad *badOperation
-	if !errors.As(err, &bad) {
-		return nil
+	switch {
+	case errors.As(err, &bad):
+		return &bad.Fault
+	case errors.Is(err, cluster.ErrNewer):
+		return &Fault{Newer: true, Reason: err.Error()}
 	}
-	return &bad.Fault
+	return nil
 }
 
 // withStack is err for the log.

@@ -30,6 +30,7 @@ type Slot struct {
 	counts   counters
 	holds    *latency.Histogram // of writes
 	learned  chan struct{}      // buffer of one: skips has grown
+	level    atomic.Uint32      // the cluster's, as far as is known
 
 	cleared bool // what an earlier process left in the spool is gone; Run's
 
@@ -43,6 +44,9 @@ type Slot struct {
 
 // New returns a Slot that is not open. The data must exist (Create).
 func New(cfg Config) *Slot {
+	if cfg.Level == 0 {
+		cfg.Level = cluster.CurrentLevel
+	}
 	log := cfg.Log.With("store", cfg.Store, "slot", cfg.Slot.String())
 	s := &Slot{cfg: cfg, log: log, serving: newServing(cfg.Clock), watchers: &state.Watchers{}, holds: newHolds(), learned: make(chan struct{}, 1)}
 	s.status = Status{Store: cfg.Store, Slot: cfg.Slot, Role: replica.RoleIdle.String(), State: StateOpening}
@@ -142,6 +146,7 @@ type incarnation struct {
 	id      Identity
 	number  cluster.Incarnation
 	skips   []cluster.Skip // the store has given up
+	reached cluster.Level  // of the state at open
 	journal *journal.Journal
 	index   *index.DB
 	events  chan replica.Event
@@ -193,7 +198,7 @@ func (s *Slot) open() (*incarnation, replica.Opened, error) {
 	}
 	inc := &incarnation{
 		Slot: s, cfg: &s.cfg, id: id, skips: s.given(), queue: newQueue(), recent: newRecent(),
-		builder: newBuilder(&s.cfg), stager: state.NewStager(spool{s.cfg.FS, s.cfg.Spool, s.cfg.Rand}),
+		builder: s.newBuilder(), stager: state.NewStager(spool{s.cfg.FS, s.cfg.Spool, s.cfg.Rand}),
 		events: make(chan replica.Event, maxEvents), done: make(chan struct{}), seenNews: make(chan struct{}, 1),
 		handovers: make(chan *handover), broken: make(chan error, 1), failed: make(chan error, 1),
 	}
