@@ -74,6 +74,7 @@ type Agent struct {
 	stores  map[cluster.Store]*running         // the newest: one slot a store and machine
 	closing map[cluster.SlotID]<-chan struct{} // retired and not closed yet
 	level   cluster.Level                      // the cluster's, 0 while it is not known
+	claims  map[cluster.SlotID]slot.Claim      // of what is on the disks, as of the start
 	wg      sync.WaitGroup
 }
 
@@ -91,6 +92,7 @@ func New(cfg Config) *Agent {
 // Run follows the stores' records and the cluster's level until ctx ends, whose
 // error it returns when every slot has closed.
 func (a *Agent) Run(ctx context.Context) error {
+	a.wg.Go(a.lookAround)
 	a.wg.Go(func() {
 		// Its error is ctx's.
 		_ = coord.Follow(ctx, a.cfg.Coord, coord.Following{Prefix: coord.SettingsKey}, a.settings)

@@ -21,6 +21,8 @@ type Status struct {
 	Level cluster.Level `json:"level"`
 	Slots []SlotStatus  `json:"slots"` // by store and slot
 	Lost  []Lost        `json:"lost,omitempty"`
+	// Claims are of slots that are on the disks here and not open.
+	Claims []slot.Claim `json:"claims,omitempty"`
 	// Accuses are machines that something here cannot reach now.
 	Accuses []cluster.Machine `json:"accuses,omitempty"`
 	// SyncAge is how long the oldest sync has been waited for, in nanoseconds: a
@@ -46,6 +48,7 @@ type SlotStatus struct {
 	Applied     cluster.LSN         `json:"applied"`
 	Record      cluster.StoreRecord `json:"record"`
 	Rev         cluster.Rev         `json:"rev"`
+	CoordRev    cluster.Rev         `json:"coord_rev"`
 	Reaches     []cluster.SlotID    `json:"reaches,omitempty"`
 	PendingOps  int                 `json:"pending_ops"`
 }
@@ -64,6 +67,7 @@ func (a *Agent) Status() Status {
 		st.Accuses = a.cfg.Suspects()
 	}
 	a.mu.Lock()
+	st.Claims = a.unopened()
 	for id, r := range a.slots {
 		if r.lost != "" {
 			st.Lost = append(st.Lost, Lost{r.store, id, r.lost})
@@ -73,6 +77,9 @@ func (a *Agent) Status() Status {
 	}
 	a.mu.Unlock()
 	slices.SortFunc(st.Slots, func(x, y SlotStatus) int {
+		return cmp.Or(cmp.Compare(x.Store, y.Store), bytes.Compare(x.Slot[:], y.Slot[:]))
+	})
+	slices.SortFunc(st.Claims, func(x, y slot.Claim) int {
 		return cmp.Or(cmp.Compare(x.Store, y.Store), bytes.Compare(x.Slot[:], y.Slot[:]))
 	})
 	slices.SortFunc(st.Lost, func(x, y Lost) int {

@@ -18,7 +18,7 @@ func TestStatusIsTheDocumentedOne(t *testing.T) {
 		Lost: []Lost{{Store: "s02", Slot: slotID(7), Why: "not mounted, or wiped"}},
 		Slots: []SlotStatus{{
 			Store: "s01", Slot: id, Role: "master", State: "ok", Incarnation: 77, Counter: 3, Epoch: 5, Serving: true,
-			End: 9000, Durable: 9000, Commit: 9000, Applied: 8500, Rev: 12, Reaches: []cluster.SlotID{slotID(2)}, PendingOps: 1,
+			End: 9000, Durable: 9000, Commit: 9000, Applied: 8500, Rev: 12, CoordRev: 14, Reaches: []cluster.SlotID{slotID(2)}, PendingOps: 1,
 			Record: cluster.StoreRecord{
 				Store: "s01", Slots: []cluster.SlotRef{{Slot: id, Machine: "m1", Counter: 3}}, Epoch: 5, Master: id,
 				Incarnation: 77, InSync: []cluster.SlotID{id}, Nonce: "n",

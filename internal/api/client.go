@@ -90,6 +90,11 @@ func (c *Client) FinishUpgrade(ctx context.Context, req UpgradeRequest) (Cluster
 	return call[ClusterLevel](ctx, c, http.MethodPost, "/v1/level", req)
 }
 
+// Recover implements Backend.
+func (c *Client) Recover(ctx context.Context, req RecoverRequest) (RecoverReport, error) {
+	return call[RecoverReport](ctx, c, http.MethodPost, "/v1/control/recover", req)
+}
+
 // Found implements Backend.
 func (c *Client) Found(ctx context.Context, req FoundRequest) error {
 	_, err := call[struct{}](ctx, c, http.MethodPost, "/v1/found", req)

@@ -52,6 +52,8 @@ var documents = []any{
 	ThawRequest{},
 	ClusterLevel{},
 	UpgradeRequest{},
+	RecoverRequest{},
+	RecoverReport{},
 }
 
 func TestThePageHasEveryFieldOfEveryDocument(t *testing.T) {
@@ -73,7 +75,7 @@ func addFields(m map[string][]string, typ reflect.Type) {
 		if name == "-" {
 			continue
 		}
-		if options == "omitempty" {
+		if options == "omitempty" || options == "omitzero" {
 			name += "?"
 		}
 		m[typ.Name()] = append(m[typ.Name()], name)

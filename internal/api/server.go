@@ -60,6 +60,9 @@ func (s *server) routes() map[string]http.HandlerFunc {
 		"POST /v1/level": with(s, func(r *http.Request, req UpgradeRequest) (ClusterLevel, error) {
 			return b.FinishUpgrade(r.Context(), req)
 		}),
+		"POST /v1/control/recover": with(s, func(r *http.Request, req RecoverRequest) (RecoverReport, error) {
+			return b.Recover(r.Context(), req)
+		}),
 		"POST /v1/found": with(s, func(r *http.Request, req FoundRequest) (struct{}, error) {
 			return struct{}{}, b.Found(r.Context(), req)
 		}),

@@ -7,6 +7,7 @@ package api
 
 import (
 	"context"
+	"time"
 
 	"github.com/tandemail/tandemail/internal/cluster"
 )
@@ -183,6 +184,40 @@ type UpgradeRequest struct {
 	By    string        `json:"by"`
 }
 
+// RecoverRequest asks to recover a coordinator that was wiped or went back. From is
+// an export, a file of the machine that is asked. PlanOnly changes nothing.
+type RecoverRequest struct {
+	By       string `json:"by"`
+	Reason   string `json:"reason"`
+	From     string `json:"from,omitempty"`
+	PlanOnly bool   `json:"plan_only,omitempty"`
+}
+
+// RecoverReport says what the coordinator is recovered to.
+type RecoverReport struct {
+	Generation uint64            `json:"generation"` // that begins
+	Revision   cluster.Rev       `json:"revision"`   // the coordinator's, before
+	Seen       cluster.Rev       `json:"seen"`       // the highest that any slot has seen
+	Stores     []RecoveredStore  `json:"stores"`
+	Silent     []cluster.Machine `json:"silent"` // machines that do not answer
+	// From is when the export was made, FromRevision the coordinator's revision then.
+	From         time.Time   `json:"from,omitzero"`
+	FromRevision cluster.Rev `json:"from_revision,omitempty"`
+	Restored     int         `json:"restored"` // entries of the export that were missing
+	Kept         int         `json:"kept"`     // entries of the export that were there
+	Done         bool        `json:"done"`     // false: a plan
+}
+
+// RecoveredStore is the highest claim about one store.
+type RecoveredStore struct {
+	Store    cluster.Store     `json:"store"`
+	Claimant cluster.Machine   `json:"claimant"` // whose slot says so; "": the coordinator itself
+	Epoch    cluster.Epoch     `json:"epoch"`
+	Master   cluster.Machine   `json:"master"`
+	InSync   []cluster.Machine `json:"in_sync"`
+	Silent   []cluster.Machine `json:"silent"` // machines with a copy that do not answer
+}
+
 // Backend is what the server needs of the cluster. Errors are an *Error for what
 // the caller did wrong or asked in vain; any other is an internal failure.
 type Backend interface {
@@ -199,6 +234,7 @@ type Backend interface {
 	Undrain(ctx context.Context, m cluster.Machine) error
 	Level(ctx context.Context) (ClusterLevel, error)
 	FinishUpgrade(ctx context.Context, req UpgradeRequest) (ClusterLevel, error)
+	Recover(ctx context.Context, req RecoverRequest) (RecoverReport, error)
 	// Found creates the cluster's stores, spread over the machines that are up.
 	Found(ctx context.Context, req FoundRequest) error
 }

@@ -102,6 +102,9 @@ func planSlots(st agent.Status) []plan.SlotStatus {
 		}
 		list = append(list, p)
 	}
+	for _, c := range st.Claims {
+		list = append(list, plan.SlotStatus{Slot: c.Slot, Store: c.Store, Role: "idle", Epoch: c.Record.Epoch, Closed: true})
+	}
 	for _, l := range st.Lost {
 		list = append(list, plan.SlotStatus{Slot: l.Slot, Store: l.Store, Role: "idle", Empty: true, Failed: l.Why})
 	}

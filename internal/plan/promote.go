@@ -125,7 +125,7 @@ func (d *decision) usable(ref cluster.SlotRef) (*SlotStatus, string) {
 	}
 	st := d.slot(ref)
 	switch {
-	case st == nil:
+	case st == nil || st.Closed:
 		return nil, "does not run the slot"
 	case st.Counter < ref.Counter:
 		return nil, "has an older state of the slot than the cluster knows"

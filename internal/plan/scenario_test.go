@@ -28,6 +28,7 @@ var now = epoch0.Add(24 * time.Hour)
 //	store s1 slots=m1,m2 [insync=m1,m2] [master=m1] [epoch=3] [want=m2] [missing=m2:2h] [since=1m]
 //	slot s1@m2 [role=replica] [durable=900] [restarted] [gone] [empty] [counter=1] [reaches=-]
 //	           [failed=why] [badop=100] [newer] [frozen=why] [stalled]
+//	unknown s9@m1
 //	recent nominate s1@m2 epoch=3 ago=500ms
 //	settings [paused] [noreturn] [switchovers=1] [accept=1m]
 //	----
@@ -101,6 +102,13 @@ func parse(t *testing.T, text string) plan.Snapshot {
 			parseStore(t, &snap, f[1], w)
 		case "slot":
 			changeSlot(t, &snap, f[1], w)
+		case "unknown":
+			s, m, _ := strings.Cut(f[1], "@")
+			for i := range snap.Machines {
+				if snap.Machines[i].Machine == cluster.Machine(m) {
+					snap.Machines[i].Slots = append(snap.Machines[i].Slots, plan.SlotStatus{Slot: slotID(s, m), Store: cluster.Store(s), Role: "idle", Epoch: 3, Closed: true})
+				}
+			}
 		case "recent":
 			s, m, _ := strings.Cut(f[2], "@")
 			snap.Recent = append(snap.Recent, plan.Recent{

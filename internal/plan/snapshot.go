@@ -65,6 +65,8 @@ type SlotStatus struct {
 	BadOp    cluster.LSN
 	BadNewer bool
 	Stalled  bool // its disk hangs
+	// Closed: on disk, and not open, since no record names it.
+	Closed bool
 }
 
 // Store is a store's record.

@@ -35,6 +35,7 @@ type Status struct {
 	Applied     cluster.LSN
 	Record      cluster.StoreRecord // as this slot knows it
 	Rev         cluster.Rev
+	CoordRev    cluster.Rev // the highest that was seen of the coordinator
 	// Reaches are the slots this one has a replication session with.
 	Reaches []cluster.SlotID
 	// PendingOps waits to be appended or applied.
@@ -86,7 +87,7 @@ func (l *loop) noteStatus() {
 	st.Role, st.Epoch, st.Serving = v.Role.String(), v.Epoch, l.serving.master() != 0
 	st.Incarnation, st.Counter = l.number, l.id.Opens
 	st.End, st.Durable, st.Commit, st.Applied = v.End.LSN, v.Durable, v.Commit, v.Applied
-	st.Record, st.Rev = v.Record, v.Rev
+	st.Record, st.Rev, st.CoordRev = v.Record, v.Rev, v.CoordRev
 	st.State, st.Reason, st.Fault = StateOK, "", nil
 	l.Slot.peers = v.Peers
 	waiting, _ := l.queue.waits()
