@@ -39,7 +39,7 @@ import (
 	"github.com/tandemail/tandemail/internal/slot"
 )
 
-// Config of an Agent. All but the last three are required.
+// Config of an Agent. All but the last five are required.
 type Config struct {
 	Cluster string
 	Machine cluster.Machine
@@ -62,6 +62,8 @@ type Config struct {
 	// RefuseDegraded: see slot.Config.
 	RefuseDegraded bool
 	SegmentSize    int64
+	Level          cluster.Level  // see slot.Config
+	Apply          slot.ApplyFunc // see slot.Config
 }
 
 // Agent runs the slots. Use New.
@@ -73,20 +75,30 @@ type Agent struct {
 	slots   map[cluster.SlotID]*running
 	stores  map[cluster.Store]*running         // the newest: one slot a store and machine
 	closing map[cluster.SlotID]<-chan struct{} // retired and not closed yet
+	level   cluster.Level                      // the cluster's, 0 while it is not known
+	claims  map[cluster.SlotID]slot.Claim      // of what is on the disks, as of the start
 	wg      sync.WaitGroup
 }
 
 // New returns an agent that runs nothing yet.
 func New(cfg Config) *Agent {
+	if cfg.Level == 0 {
+		cfg.Level = cluster.CurrentLevel
+	}
 	return &Agent{
 		cfg: cfg, log: cfg.Log, slots: map[cluster.SlotID]*running{}, stores: map[cluster.Store]*running{},
 		closing: map[cluster.SlotID]<-chan struct{}{},
 	}
 }
 
-// Run follows the stores' records until ctx ends, whose error it returns when
-// every slot has closed.
+// Run follows the stores' records and the cluster's level until ctx ends, whose
+// error it returns when every slot has closed.
 func (a *Agent) Run(ctx context.Context) error {
+	a.wg.Go(a.lookAround)
+	a.wg.Go(func() {
+		// Its error is ctx's.
+		_ = coord.Follow(ctx, a.cfg.Coord, coord.Following{Prefix: coord.SettingsKey}, a.settings)
+	})
 	err := coord.Follow(ctx, a.cfg.Coord, coord.Following{Prefix: coord.StoresPrefix}, func(u coord.Update) { a.update(ctx, u) })
 	a.wg.Wait()
 	return err

@@ -19,6 +19,7 @@ import (
 	"github.com/tandemail/tandemail/internal/coord"
 	"github.com/tandemail/tandemail/internal/coord/memory"
 	"github.com/tandemail/tandemail/internal/disk"
+	"github.com/tandemail/tandemail/internal/slot"
 )
 
 // site is some machines in one process and in virtual time: a coordinator in
@@ -38,6 +39,8 @@ type node struct {
 	fs     *vfs.MemFS
 	stop   func() // ends its agent and waits
 	cut    bool   // nobody's calls reach it
+	level  cluster.Level
+	apply  slot.ApplyFunc
 }
 
 func inSite(t *testing.T, f func(t *testing.T, s *site), machines ...cluster.Machine) {
@@ -72,7 +75,7 @@ func (n *node) start(m cluster.Machine) {
 		Cluster: "test", Machine: m, Meta: "/meta", Spool: "/spool", FS: n.fs, Disk: disk.New(disk.Config{}),
 		Coord: n.client, Remote: &Remote{Call: n.call}, Dial: n.dial,
 		Clock: func() time.Duration { return time.Since(begun) }, Now: time.Now, Rand: rand.Reader, Log: log,
-		SegmentSize: 1 << 20,
+		SegmentSize: 1 << 20, Level: n.level, Apply: n.apply,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -105,3 +105,10 @@ func (r *Remote) DeleteAccount(ctx context.Context, m cluster.Machine, s cluster
 	_, err := r.ask(ctx, m, request{Method: "delete-account", Store: s, Account: account})
 	return err
 }
+
+// FreezeAccount makes the account in store s, whose master is m, refuse changes, or
+// no longer. Repeating is harmless.
+func (r *Remote) FreezeAccount(ctx context.Context, m cluster.Machine, s cluster.Store, account string, on bool, by, reason string) error {
+	_, err := r.ask(ctx, m, request{Method: "freeze-account", Store: s, Account: account, On: on, By: by, Reason: reason})
+	return err
+}

@@ -26,6 +26,9 @@ type request struct {
 	OldIsOff bool            `json:"old_is_off,omitempty"`
 	Account  string          `json:"account,omitempty"`
 	Quota    int64           `json:"quota,omitempty"`
+	On       bool            `json:"on,omitempty"`
+	By       string          `json:"by,omitempty"`
+	Reason   string          `json:"reason,omitempty"`
 }
 
 type response struct {
@@ -81,6 +84,7 @@ var times = map[string]time.Duration{
 	"digest":         time.Minute,
 	"create-account": 10 * time.Second,
 	"delete-account": 10 * time.Second,
+	"freeze-account": 10 * time.Second,
 }
 
 func timeOf(method string) time.Duration {
@@ -154,6 +158,9 @@ var questions = map[string]func(context.Context, *slot.Slot, request, *response)
 	},
 	"delete-account": func(ctx context.Context, s *slot.Slot, req request, _ *response) error {
 		return s.DeleteAccount(ctx, req.Account)
+	},
+	"freeze-account": func(ctx context.Context, s *slot.Slot, req request, _ *response) error {
+		return s.Freeze(ctx, req.Account, req.On, req.By, req.Reason)
 	},
 }
 

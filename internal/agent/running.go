@@ -49,6 +49,7 @@ func (a *Agent) start(ctx context.Context, store cluster.Store, id cluster.SlotI
 	cfg := a.slotConfig(store, id)
 	r := &running{Slot: slot.New(cfg), store: store, id: id, cancel: cancel, done: make(chan struct{})}
 	a.slots[id], a.stores[store] = r, r
+	r.RaiseLevel(a.level)
 	before := a.closing[id]
 	a.wg.Go(func() {
 		defer close(r.done)
@@ -191,6 +192,6 @@ func (a *Agent) slotConfig(store cluster.Store, id cluster.SlotID) slot.Config {
 		FS: a.cfg.FS, Disk: a.cfg.Disk, Shared: a.cfg.Shared, Decoder: a.cfg.Decoder,
 		Records: records{a.cfg.Coord, store}, Peers: peers{a},
 		Clock: a.cfg.Clock, Now: a.cfg.Now, Rand: a.cfg.Rand, Log: a.log,
-		RefuseDegraded: a.cfg.RefuseDegraded, SegmentSize: a.cfg.SegmentSize,
+		RefuseDegraded: a.cfg.RefuseDegraded, SegmentSize: a.cfg.SegmentSize, Level: a.cfg.Level, Apply: a.cfg.Apply,
 	}
 }

@@ -17,8 +17,12 @@ import (
 type Status struct {
 	Machine cluster.Machine `json:"machine"`
 	PID     int             `json:"pid"`
-	Slots   []SlotStatus    `json:"slots"` // by store and slot
-	Lost    []Lost          `json:"lost,omitempty"`
+	// Level is the highest that this machine's release supports; 0 is 1.
+	Level cluster.Level `json:"level"`
+	Slots []SlotStatus  `json:"slots"` // by store and slot
+	Lost  []Lost        `json:"lost,omitempty"`
+	// Claims are of slots that are on the disks here and not open.
+	Claims []slot.Claim `json:"claims,omitempty"`
 	// Accuses are machines that something here cannot reach now.
 	Accuses []cluster.Machine `json:"accuses,omitempty"`
 	// SyncAge is how long the oldest sync has been waited for, in nanoseconds: a
@@ -33,6 +37,7 @@ type SlotStatus struct {
 	Role        string              `json:"role"`
 	State       string              `json:"state"`
 	Reason      string              `json:"reason,omitempty"`
+	Fault       *slot.Fault         `json:"fault,omitempty"`
 	Incarnation cluster.Incarnation `json:"incarnation"`
 	Counter     uint64              `json:"counter"`
 	Epoch       cluster.Epoch       `json:"epoch"`
@@ -43,6 +48,7 @@ type SlotStatus struct {
 	Applied     cluster.LSN         `json:"applied"`
 	Record      cluster.StoreRecord `json:"record"`
 	Rev         cluster.Rev         `json:"rev"`
+	CoordRev    cluster.Rev         `json:"coord_rev"`
 	Reaches     []cluster.SlotID    `json:"reaches,omitempty"`
 	PendingOps  int                 `json:"pending_ops"`
 	SnapshotLSN cluster.LSN         `json:"snapshot_lsn,omitempty"`
@@ -60,11 +66,12 @@ type Lost struct {
 
 // Status never waits for a disk or another machine.
 func (a *Agent) Status() Status {
-	st := Status{Machine: a.cfg.Machine, PID: os.Getpid(), Slots: []SlotStatus{}, SyncAge: a.cfg.Disk.Outstanding()}
+	st := Status{Machine: a.cfg.Machine, PID: os.Getpid(), Level: a.cfg.Level, Slots: []SlotStatus{}, SyncAge: a.cfg.Disk.Outstanding()}
 	if a.cfg.Suspects != nil {
 		st.Accuses = a.cfg.Suspects()
 	}
 	a.mu.Lock()
+	st.Claims = a.unopened()
 	for id, r := range a.slots {
 		if r.lost != "" {
 			st.Lost = append(st.Lost, Lost{r.store, id, r.lost})
@@ -74,6 +81,9 @@ func (a *Agent) Status() Status {
 	}
 	a.mu.Unlock()
 	slices.SortFunc(st.Slots, func(x, y SlotStatus) int {
+		return cmp.Or(cmp.Compare(x.Store, y.Store), bytes.Compare(x.Slot[:], y.Slot[:]))
+	})
+	slices.SortFunc(st.Claims, func(x, y slot.Claim) int {
 		return cmp.Or(cmp.Compare(x.Store, y.Store), bytes.Compare(x.Slot[:], y.Slot[:]))
 	})
 	slices.SortFunc(st.Lost, func(x, y Lost) int {

@@ -15,11 +15,11 @@ import (
 func TestStatusIsTheDocumentedOne(t *testing.T) {
 	id := slotID(1)
 	st := Status{
-		Machine: "m1", PID: 4711, SyncAge: 1e6, Accuses: []cluster.Machine{"m3"},
+		Machine: "m1", PID: 4711, Level: 1, SyncAge: 1e6, Accuses: []cluster.Machine{"m3"},
 		Lost: []Lost{{Store: "s02", Slot: slotID(7), Why: "not mounted, or wiped"}},
 		Slots: []SlotStatus{{
 			Store: "s01", Slot: id, Role: "master", State: "ok", Incarnation: 77, Counter: 3, Epoch: 5, Serving: true,
-			End: 9000, Durable: 9000, Commit: 9000, Applied: 8500, Rev: 12, Reaches: []cluster.SlotID{slotID(2)}, PendingOps: 1,
+			End: 9000, Durable: 9000, Commit: 9000, Applied: 8500, Rev: 12, CoordRev: 14, Reaches: []cluster.SlotID{slotID(2)}, PendingOps: 1,
 			Settled: 8000, Damaged: []slot.Damaged{{Body: 700, Pack: "00000000000000a1", Why: "frame 0: payload checksum mismatch"}},
 			Record: cluster.StoreRecord{
 				Store: "s01", Slots: []cluster.SlotRef{{Slot: id, Machine: "m1", Counter: 3}}, Epoch: 5, Master: id,

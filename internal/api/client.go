@@ -49,6 +49,16 @@ func (c *Client) WhereUser(ctx context.Context, address string) (User, error) {
 	return call[User](ctx, c, http.MethodGet, "/v1/users/"+url.PathEscape(address), nil)
 }
 
+// ThawUser implements Backend.
+func (c *Client) ThawUser(ctx context.Context, address string, req ThawRequest) (User, error) {
+	return call[User](ctx, c, http.MethodPost, "/v1/users/"+url.PathEscape(address)+"/thaw", req)
+}
+
+// SkipOp implements Backend.
+func (c *Client) SkipOp(ctx context.Context, store cluster.Store, req SkipRequest) (SkipReport, error) {
+	return call[SkipReport](ctx, c, http.MethodPost, "/v1/stores/"+url.PathEscape(string(store))+"/skip-op", req)
+}
+
 // Switchover implements Backend.
 func (c *Client) Switchover(ctx context.Context, store cluster.Store, req SwitchRequest) (SwitchReport, error) {
 	return call[SwitchReport](ctx, c, http.MethodPost, "/v1/stores/"+url.PathEscape(string(store))+"/switchover", req)
@@ -68,6 +78,21 @@ func (c *Client) Drain(ctx context.Context, m cluster.Machine) (DrainReport, err
 func (c *Client) Undrain(ctx context.Context, m cluster.Machine) error {
 	_, err := call[struct{}](ctx, c, http.MethodPost, "/v1/machines/"+url.PathEscape(string(m))+"/undrain", nil)
 	return err
+}
+
+// Level implements Backend.
+func (c *Client) Level(ctx context.Context) (ClusterLevel, error) {
+	return call[ClusterLevel](ctx, c, http.MethodGet, "/v1/level", nil)
+}
+
+// FinishUpgrade implements Backend.
+func (c *Client) FinishUpgrade(ctx context.Context, req UpgradeRequest) (ClusterLevel, error) {
+	return call[ClusterLevel](ctx, c, http.MethodPost, "/v1/level", req)
+}
+
+// Recover implements Backend.
+func (c *Client) Recover(ctx context.Context, req RecoverRequest) (RecoverReport, error) {
+	return call[RecoverReport](ctx, c, http.MethodPost, "/v1/control/recover", req)
 }
 
 // Found implements Backend.

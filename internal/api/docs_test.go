@@ -37,7 +37,24 @@ func TestThePageHasEveryMethodAndNoOther(t *testing.T) {
 }
 
 // documents are what methods take and give; what they contain is found from them.
-var documents = []any{Status{}, User{}, NewUser{}, SwitchRequest{}, SwitchReport{}, DrainReport{}, DigestReport{}, FoundRequest{}, Error{}}
+var documents = []any{
+	Status{},
+	User{},
+	NewUser{},
+	SwitchRequest{},
+	SwitchReport{},
+	DrainReport{},
+	DigestReport{},
+	FoundRequest{},
+	Error{},
+	SkipRequest{},
+	SkipReport{},
+	ThawRequest{},
+	ClusterLevel{},
+	UpgradeRequest{},
+	RecoverRequest{},
+	RecoverReport{},
+}
 
 func TestThePageHasEveryFieldOfEveryDocument(t *testing.T) {
 	known := map[string][]string{}

@@ -44,11 +44,24 @@ func (s *server) routes() map[string]http.HandlerFunc {
 		"GET /v1/stores/{store}/digest": answer(s, func(r *http.Request) (DigestReport, error) {
 			return b.Digest(r.Context(), cluster.Store(r.PathValue("store")))
 		}),
+		"POST /v1/stores/{store}/skip-op": with(s, func(r *http.Request, req SkipRequest) (SkipReport, error) {
+			return b.SkipOp(r.Context(), cluster.Store(r.PathValue("store")), req)
+		}),
+		"POST /v1/users/{user}/thaw": with(s, func(r *http.Request, req ThawRequest) (User, error) {
+			return b.ThawUser(r.Context(), r.PathValue("user"), req)
+		}),
 		"POST /v1/machines/{machine}/drain": answer(s, func(r *http.Request) (DrainReport, error) {
 			return b.Drain(r.Context(), cluster.Machine(r.PathValue("machine")))
 		}),
 		"POST /v1/machines/{machine}/undrain": answer(s, func(r *http.Request) (struct{}, error) {
 			return struct{}{}, b.Undrain(r.Context(), cluster.Machine(r.PathValue("machine")))
+		}),
+		"GET /v1/level": answer(s, func(r *http.Request) (ClusterLevel, error) { return b.Level(r.Context()) }),
+		"POST /v1/level": with(s, func(r *http.Request, req UpgradeRequest) (ClusterLevel, error) {
+			return b.FinishUpgrade(r.Context(), req)
+		}),
+		"POST /v1/control/recover": with(s, func(r *http.Request, req RecoverRequest) (RecoverReport, error) {
+			return b.Recover(r.Context(), req)
 		}),
 		"POST /v1/found": with(s, func(r *http.Request, req FoundRequest) (struct{}, error) {
 			return struct{}{}, b.Found(r.Context(), req)

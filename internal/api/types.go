@@ -129,6 +129,99 @@ type CopyDigest struct {
 	Error    string          `json:"error,omitempty"`
 }
 
+// SkipRequest asks to give up an operation that no copy can apply. PlanOnly shows
+// what that means and changes nothing.
+type SkipRequest struct {
+	LSN      cluster.LSN `json:"lsn"`
+	By       string      `json:"by"`
+	Reason   string      `json:"reason"`
+	PlanOnly bool        `json:"plan_only,omitempty"`
+}
+
+// SkipReport says what giving up an operation means.
+type SkipReport struct {
+	Store cluster.Store `json:"store"`
+	LSN   cluster.LSN   `json:"lsn"`
+	Kind  string        `json:"kind"`  // of the operation
+	Error string        `json:"error"` // why it cannot be applied
+	// Frozen are the accounts that the operation names.
+	Frozen []FrozenAccount `json:"frozen"`
+	// Stopped are the machines whose copies stopped at it. Silent ones do not answer:
+	// a copy there that has applied it makes its index anew.
+	Stopped []cluster.Machine `json:"stopped"`
+	Silent  []cluster.Machine `json:"silent"`
+	Done    bool              `json:"done"` // false: a plan
+}
+
+// FrozenAccount refuses changes until it is thawed.
+type FrozenAccount struct {
+	Account string `json:"account"`
+	Address string `json:"user,omitempty"` // "" if no user has it
+}
+
+// ThawRequest says who lets a frozen account take changes again, and why.
+type ThawRequest struct {
+	By     string `json:"by"`
+	Reason string `json:"reason"`
+}
+
+// ClusterLevel says which operations and behaviours the cluster uses, and what its
+// machines support.
+type ClusterLevel struct {
+	Cluster  string         `json:"cluster"`
+	Level    cluster.Level  `json:"level"`
+	Machines []MachineLevel `json:"machines"`
+	// Next is the level that an upgrade can be finished to; that of the cluster if to none.
+	Next cluster.Level `json:"next"`
+}
+
+// MachineLevel is the highest level that a machine's release supports, 0 if it does
+// not answer.
+type MachineLevel struct {
+	Machine cluster.Machine `json:"machine"`
+	Level   cluster.Level   `json:"level"`
+}
+
+// UpgradeRequest asks to finish an upgrade to a level.
+type UpgradeRequest struct {
+	Level cluster.Level `json:"level"`
+	By    string        `json:"by"`
+}
+
+// RecoverRequest asks to recover a coordinator that was wiped or went back. From is
+// an export, a file of the machine that is asked. PlanOnly changes nothing.
+type RecoverRequest struct {
+	By       string `json:"by"`
+	Reason   string `json:"reason"`
+	From     string `json:"from,omitempty"`
+	PlanOnly bool   `json:"plan_only,omitempty"`
+}
+
+// RecoverReport says what the coordinator is recovered to.
+type RecoverReport struct {
+	Generation uint64            `json:"generation"` // that begins
+	Revision   cluster.Rev       `json:"revision"`   // the coordinator's, before
+	Seen       cluster.Rev       `json:"seen"`       // the highest that any slot has seen
+	Stores     []RecoveredStore  `json:"stores"`
+	Silent     []cluster.Machine `json:"silent"` // machines that do not answer
+	// From is when the export was made, FromRevision the coordinator's revision then.
+	From         time.Time   `json:"from,omitzero"`
+	FromRevision cluster.Rev `json:"from_revision,omitempty"`
+	Restored     int         `json:"restored"` // entries of the export that were missing
+	Kept         int         `json:"kept"`     // entries of the export that were there
+	Done         bool        `json:"done"`     // false: a plan
+}
+
+// RecoveredStore is the highest claim about one store.
+type RecoveredStore struct {
+	Store    cluster.Store     `json:"store"`
+	Claimant cluster.Machine   `json:"claimant"` // whose slot says so; "": the coordinator itself
+	Epoch    cluster.Epoch     `json:"epoch"`
+	Master   cluster.Machine   `json:"master"`
+	InSync   []cluster.Machine `json:"in_sync"`
+	Silent   []cluster.Machine `json:"silent"` // machines with a copy that do not answer
+}
+
 // Backend is what the server needs of the cluster. Errors are an *Error for what
 // the caller did wrong or asked in vain; any other is an internal failure.
 type Backend interface {
@@ -137,10 +230,15 @@ type Backend interface {
 	AddUser(ctx context.Context, u NewUser) (User, error)
 	DeleteUser(ctx context.Context, address string) error
 	WhereUser(ctx context.Context, address string) (User, error)
+	ThawUser(ctx context.Context, address string, req ThawRequest) (User, error)
 	Switchover(ctx context.Context, store cluster.Store, req SwitchRequest) (SwitchReport, error)
 	Digest(ctx context.Context, store cluster.Store) (DigestReport, error)
+	SkipOp(ctx context.Context, store cluster.Store, req SkipRequest) (SkipReport, error)
 	Drain(ctx context.Context, m cluster.Machine) (DrainReport, error)
 	Undrain(ctx context.Context, m cluster.Machine) error
+	Level(ctx context.Context) (ClusterLevel, error)
+	FinishUpgrade(ctx context.Context, req UpgradeRequest) (ClusterLevel, error)
+	Recover(ctx context.Context, req RecoverRequest) (RecoverReport, error)
 	// Found creates the cluster's stores, spread over the machines that are up.
 	Found(ctx context.Context, req FoundRequest) error
 }

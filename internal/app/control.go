@@ -96,8 +96,14 @@ func planSlots(st agent.Status) []plan.SlotStatus {
 			p.Frozen = s.Reason
 		case slot.StateFailed:
 			p.Failed = s.Reason
+			if s.Fault != nil {
+				p.BadOp, p.BadNewer, p.Failed = s.Fault.LSN, s.Fault.Newer, s.Fault.Reason
+			}
 		}
 		list = append(list, p)
+	}
+	for _, c := range st.Claims {
+		list = append(list, plan.SlotStatus{Slot: c.Slot, Store: c.Store, Role: "idle", Epoch: c.Record.Epoch, Closed: true})
 	}
 	for _, l := range st.Lost {
 		list = append(list, plan.SlotStatus{Slot: l.Slot, Store: l.Store, Role: "idle", Empty: true, Failed: l.Why})

@@ -162,6 +162,7 @@ func (m *machine) buildAgent(g *group) error {
 	m.sources.Disks, m.sources.Slots = map[string]*disk.Disk{"meta": d}, m.agent.Stats
 	g.run("disk", d.Run)
 	g.run("agent", m.agent.Run)
+	g.run("exports", m.keepExports)
 	return nil
 }
 

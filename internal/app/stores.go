@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,6 +45,9 @@ func (b *backend) Found(ctx context.Context, req api.FoundRequest) error {
 			hosts = append(hosts, plan.Host{Machine: m.Machine, Zone: m.Zone, Weight: m.Weight})
 		}
 	}
+	if err := p.unknownStore(); err != nil {
+		return err
+	}
 	if want := max(len(p.machines), req.Machines); len(hosts) < want {
 		return conflict("start the others first, or remove them", "%d of %d machines are up", len(hosts), want)
 	}
@@ -55,6 +59,18 @@ func (b *backend) Found(ctx context.Context, req api.FoundRequest) error {
 	for _, pl := range placed {
 		if err := b.createStore(ctx, pl); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// unknownStore is the refusal to make stores anew of which machines have copies.
+func (p *picture) unknownStore() error {
+	for _, m := range p.machines {
+		for _, c := range p.agents[m.Machine].Claims {
+			if c.Record.Epoch > 0 && !slices.ContainsFunc(p.stores, func(rec cluster.StoreRecord) bool { return rec.Store == c.Store }) {
+				return conflict("tandemail control recover", "%s has a copy of store %s, which the coordinator does not know: it was wiped or went back", m.Machine, c.Store)
+			}
 		}
 	}
 	return nil

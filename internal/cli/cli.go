@@ -39,6 +39,8 @@ type Commands struct {
 	Slot    slotCmd    `cmd:"" help:"Look into a slot's files."`
 	Machine machineCmd `cmd:"" help:"Manage machines."`
 	Salvage salvageCmd `cmd:"" help:"Write the mail that a slot's files hold, without a cluster."`
+	Cluster clusterCmd `cmd:"" help:"Show the cluster's level, finish an upgrade."`
+	Control controlCmd `cmd:"" help:"Recover the coordinator."`
 	Bench   benchCmd   `cmd:"" help:"Generate load and measure it."`
 }
 

@@ -17,6 +17,7 @@ type userCmd struct {
 	List   userListCmd   `cmd:"" help:"List users."`
 	Delete userDeleteCmd `cmd:"" help:"Delete a user."`
 	Where  userWhereCmd  `cmd:"" help:"Show where a user lives and who serves them now."`
+	Thaw   userThawCmd   `cmd:"" help:"Let a user's account take changes and mail again that was frozen with a skipped operation."`
 }
 
 type userAddCmd struct {
@@ -104,6 +105,24 @@ func (c userWhereCmd) Run(e *env) error {
 	return e.print(u, func(w io.Writer) {
 		fmt.Fprintf(w, "%s lives on store %s, served by %s\n", u.Address, u.Store, orNone(string(u.Master)))
 	})
+}
+
+type userThawCmd struct {
+	Address string `arg:"" help:"user@domain"`
+	Reason  string `help:"Why, for the history." default:"asked for by hand"`
+}
+
+// Run thaws the account.
+func (c userThawCmd) Run(e *env) error {
+	cl, err := e.cluster()
+	if err != nil {
+		return err
+	}
+	u, err := cl.ThawUser(e.ctx, c.Address, api.ThawRequest{By: operator(), Reason: c.Reason})
+	if err != nil {
+		return err
+	}
+	return e.print(u, func(w io.Writer) { fmt.Fprintf(w, "%s takes changes and mail again\n", u.Address) })
 }
 
 func orNone(s string) string {

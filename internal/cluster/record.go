@@ -38,12 +38,16 @@ type StoreRecord struct {
 	// Want is the slot an operator or the controller asked to be master; zero
 	// means no wish. Only the present master acts on it.
 	Want SlotID `json:"want"`
+	// Skipped are the operations that the store has given up, in the order in which
+	// it did. None is ever taken back: a copy must know of each before it applies it.
+	Skipped []Skip `json:"skipped,omitempty"`
 }
 
 // Clone returns a copy that shares nothing with r.
 func (r StoreRecord) Clone() StoreRecord {
 	r.Slots = slices.Clone(r.Slots)
 	r.InSync = slices.Clone(r.InSync)
+	r.Skipped = slices.Clone(r.Skipped)
 	return r
 }
 
@@ -81,6 +85,9 @@ func (r StoreRecord) Validate() error {
 		}
 		seen[s.Slot] = true
 	}
+	if len(r.Skipped) > MaxSkips {
+		return fmt.Errorf("store record %q: %d operations given up, at most %d", r.Store, len(r.Skipped), MaxSkips)
+	}
 	if r.Epoch == 0 {
 		if !r.Master.IsZero() || len(r.InSync) != 0 {
 			return fmt.Errorf("store record %q: master or in-sync set without an epoch", r.Store)
@@ -110,6 +117,8 @@ func (r StoreRecord) LegalStep(next StoreRecord) error {
 		return fmt.Errorf("store record %q became %q", r.Store, next.Store)
 	case next.Generation < r.Generation:
 		return fmt.Errorf("store %s: cluster generation fell from %d to %d", r.Store, r.Generation, next.Generation)
+	case len(next.Skipped) < len(r.Skipped) || !slices.Equal(next.Skipped[:len(r.Skipped)], r.Skipped):
+		return fmt.Errorf("store %s: an operation that was given up was taken back", r.Store)
 	case next.Epoch < r.Epoch:
 		return fmt.Errorf("store %s: epoch fell from %d to %d", r.Store, r.Epoch, next.Epoch)
 	case next.Epoch == r.Epoch && r.Epoch != 0 && (next.Master != r.Master || next.Incarnation != r.Incarnation):

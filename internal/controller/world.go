@@ -28,7 +28,10 @@ type world struct {
 	recent   []plan.Recent
 	stale    map[string]time.Time // mirrors that are not fed, since when
 	rewound  bool
-	changed  chan struct{} // buffer of one: look again
+	// generation is the highest of any store: a higher one says that the coordinator
+	// was recovered.
+	generation uint64
+	changed    chan struct{} // buffer of one: look again
 }
 
 type machine struct {
@@ -114,6 +117,9 @@ func (w *world) putStore(name string, kv coord.KV, gone bool) {
 	}
 	if s.StoreRecord = record; err != nil {
 		s.StoreRecord, s.Unreadable = cluster.StoreRecord{Store: id}, err.Error()
+	}
+	if s.Generation > w.generation {
+		w.generation, w.rewound = s.Generation, false
 	}
 	if s.Epoch == 0 {
 		s.MasterSince = w.now()

@@ -19,6 +19,7 @@ import (
 //	/tandemail/v1/settings                 Settings
 //	/tandemail/v1/history/<time>-<nonce>   HistoryEntry, in the order of time
 //	/tandemail/v1/controller               Holder, leased: the elected controller
+//	/tandemail/v1/recover                  written again and again to raise the revision
 //
 // A change that an older release would misread gets a new version and an explicit
 // migration; a new JSON field does not.
@@ -32,6 +33,7 @@ const (
 	HistoryPrefix  = Root + "history/"
 	SettingsKey    = Root + "settings"
 	ControllerKey  = Root + "controller"
+	RecoverKey     = Root + "recover"
 )
 
 // Shards is the number of sub-prefixes of users and of aliases.

@@ -11,6 +11,10 @@ const (
 	maxRecipients = 1000
 )
 
+// errNobody: a directory without any user is that of a coordinator that was wiped,
+// rather than of a site without mail.
+var errNobody = fmt.Errorf("the directory has no user at all: %w", ErrNotReady)
+
 // Recipient is a user that an address leads to.
 type Recipient struct {
 	User   User
@@ -87,6 +91,8 @@ func (r *resolution) address(s, detail string, path []string) error {
 		}
 	}
 	switch {
+	case r.dir.users.count == 0:
+		return fmt.Errorf("%s: %w", addr.Full, errNobody)
 	case !r.dir.users.live || !r.dir.aliases.live:
 		return fmt.Errorf("%s is unknown to a copy that is not being fed: %w", addr.Full, ErrNotReady)
 	case len(path) > 0:

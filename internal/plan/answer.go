@@ -40,6 +40,8 @@ const (
 	Degraded         Code = "store-degraded"
 	CopyMissing      Code = "copy-missing"
 	SlotFailed       Code = "slot-failed"
+	BadOperation     Code = "operation-cannot-be-applied"
+	NeedsNewer       Code = "slot-needs-newer-release"
 	SlotFrozen       Code = "slot-frozen"
 	SlotStalled      Code = "disk-stalled"
 	SlotOlder        Code = "slot-older"

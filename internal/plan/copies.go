@@ -52,6 +52,17 @@ func (d *decision) reseedDue(s *Store, ref cluster.SlotRef) bool {
 	return n == 0
 }
 
+// badOpNext is what to do about a copy that cannot apply an operation. It is given
+// up only when no copy at work has applied it.
+func (d *decision) badOpNext(s *Store, st *SlotStatus) string {
+	for _, ref := range s.Slots {
+		if other := d.slot(ref); other != nil && other.Failed == "" {
+			return "another copy applies it: give this one a new slot, or a release that can apply it"
+		}
+	}
+	return fmt.Sprintf("`tandemail store skip-op %s %d --reason TEXT` gives the operation up and freezes the accounts it names", s.Store, st.BadOp)
+}
+
 // slotProblems are what the slots say of themselves.
 func (d *decision) slotProblems(s *Store) {
 	zones := map[cluster.Zone]cluster.Machine{}
@@ -72,6 +83,10 @@ func (d *decision) slotProblems(s *Store) {
 		switch {
 		case st.Counter < ref.Counter:
 			about(SlotOlder, Critical, fmt.Sprintf("was opened %d times, the cluster knows of %d: an older disk or a clone", st.Counter, ref.Counter), "find its newer disk, or reseed it")
+		case st.BadNewer:
+			about(NeedsNewer, Critical, "stopped: "+st.Failed, "upgrade this machine: a newer release wrote what it has")
+		case st.BadOp != 0:
+			about(BadOperation, Critical, fmt.Sprintf("stopped at operation %d: %s", st.BadOp, st.Failed), d.badOpNext(s, st))
 		case st.Failed != "":
 			about(SlotFailed, Critical, "failed: "+st.Failed, "reseed it from its partner")
 		case st.Frozen != "":

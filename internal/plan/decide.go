@@ -60,6 +60,10 @@ func (d *decision) clusterProblems() {
 		d.held = "rewound"
 		d.problem(Problem{Code: CoordRewound, Severity: Critical, Text: "The coordinator went back to an older state; nothing automatic happens.", Next: "run `tandemail control recover`"})
 	}
+	if lost := d.unknownStores(); lost != "" && !s.Rewound && s.Stale.IsZero() {
+		d.held = "rewound"
+		d.problem(Problem{Code: CoordRewound, Severity: Critical, Text: fmt.Sprintf("The coordinator does not know %s: it was wiped or went back; nothing automatic happens.", lost), Next: "run `tandemail control recover`"})
+	}
 	if !s.Stale.IsZero() {
 		d.held = "stale"
 		d.problem(Problem{Code: CoordStale, Severity: Critical, Text: fmt.Sprintf("The coordinator has not answered for %v; a machine that is restarted now does not serve.", d.now.Sub(s.Stale).Round(time.Second)), Next: "bring back a majority of the control machines"})

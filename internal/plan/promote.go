@@ -27,7 +27,7 @@ func (d *decision) promote(s *Store, why string) {
 		d.problem(Problem{
 			Code: NoCandidate, Severity: Critical, Store: s.Store,
 			Text: fmt.Sprintf("Store %s has no master (%s) and no copy that may become one: %s.", s.Store, why, strings.Join(not, "; ")),
-			Next: fmt.Sprintf("bring one of these back; only if all are lost: `tandemail store force-failover %s`", s.Store),
+			Next: d.noCandidateNext(s),
 		})
 		return
 	}
@@ -52,6 +52,17 @@ func (d *decision) promote(s *Store, why string) {
 		Kind: Nominate, Store: s.Store, Machine: c.ref.Machine, Slot: c.ref.Slot, Epoch: s.Epoch, Rev: s.Rev,
 		Reason: why,
 	})
+}
+
+// noCandidateNext: copies that stopped at an operation have a problem of their own,
+// and a forced failover would only lose mail.
+func (d *decision) noCandidateNext(s *Store) string {
+	for _, ref := range s.Slots {
+		if st := d.slot(ref); st != nil && st.BadOp != 0 && !st.BadNewer && (s.Epoch == 0 || s.IsInSync(ref.Slot)) {
+			return d.badOpNext(s, st)
+		}
+	}
+	return fmt.Sprintf("bring one of these back; only if all are lost: `tandemail store force-failover %s`", s.Store)
 }
 
 func (d *decision) promoteNext() string {
@@ -114,7 +125,7 @@ func (d *decision) usable(ref cluster.SlotRef) (*SlotStatus, string) {
 	}
 	st := d.slot(ref)
 	switch {
-	case st == nil:
+	case st == nil || st.Closed:
 		return nil, "does not run the slot"
 	case st.Counter < ref.Counter:
 		return nil, "has an older state of the slot than the cluster knows"

@@ -27,7 +27,8 @@ var now = epoch0.Add(24 * time.Hour)
 //	           [nostatus|status=3s] [up=5m] [accusers=front-m3] [control] [new]
 //	store s1 slots=m1,m2 [insync=m1,m2] [master=m1] [epoch=3] [want=m2] [missing=m2:2h] [since=1m]
 //	slot s1@m2 [role=replica] [durable=900] [restarted] [gone] [empty] [counter=1] [reaches=-]
-//	           [failed=why] [frozen=why] [stalled] [damaged=what]
+//	           [failed=why] [badop=100] [newer] [frozen=why] [stalled] [damaged=what]
+//	unknown s9@m1
 //	recent nominate s1@m2 epoch=3 ago=500ms
 //	settings [paused] [noreturn] [switchovers=1] [accept=1m]
 //	----
@@ -101,6 +102,13 @@ func parse(t *testing.T, text string) plan.Snapshot {
 			parseStore(t, &snap, f[1], w)
 		case "slot":
 			changeSlot(t, &snap, f[1], w)
+		case "unknown":
+			s, m, _ := strings.Cut(f[1], "@")
+			for i := range snap.Machines {
+				if snap.Machines[i].Machine == cluster.Machine(m) {
+					snap.Machines[i].Slots = append(snap.Machines[i].Slots, plan.SlotStatus{Slot: slotID(s, m), Store: cluster.Store(s), Role: "idle", Epoch: 3, Closed: true})
+				}
+			}
 		case "recent":
 			s, m, _ := strings.Cut(f[2], "@")
 			snap.Recent = append(snap.Recent, plan.Recent{
@@ -210,6 +218,7 @@ func changeSlot(t *testing.T, snap *plan.Snapshot, name string, w words) {
 		st.Counter = uint64(w.num(t, "counter", int(st.Counter)))
 		st.Failed, st.Frozen, st.Stalled, st.Empty = w["failed"], w["frozen"], w.has("stalled"), w.has("empty")
 		st.Damaged = w["damaged"]
+		st.BadOp, st.BadNewer = cluster.LSN(w.num(t, "badop", 0)), w.has("newer")
 		if w.has("gone") {
 			snap.Machines[i].Slots = slices.Delete(slots, at, at+1)
 		}

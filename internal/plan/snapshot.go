@@ -60,8 +60,14 @@ type SlotStatus struct {
 	Empty   bool   // holds nothing and is not being seeded
 	Frozen  string // why it does nothing automatic; "" if it does
 	Failed  string // why its data may not be used; "" if it may
-	Stalled bool   // its disk hangs
 	Damaged string // which bodies it cannot give; "" if there are none
+	// BadOp is the operation that it failed at, 0 if it is not that; BadNewer: a newer
+	// release wrote it, or the state it has.
+	BadOp    cluster.LSN
+	BadNewer bool
+	Stalled  bool // its disk hangs
+	// Closed: on disk, and not open, since no record names it.
+	Closed bool
 }
 
 // Store is a store's record.

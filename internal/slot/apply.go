@@ -22,6 +22,7 @@ type applier struct {
 	post    func(replica.Event)
 	replay  *replay
 	flusher *flusher
+	reached cluster.Level // the state's
 
 	at    atomic.Uint64 // LSN: how far it is; the loop looks with each tick
 	eager atomic.Bool   // the protocol waits to hear of it at once
@@ -35,13 +36,12 @@ type applier struct {
 	wake   chan struct{} // buffer of one
 }
 
+// errOperation: the state machine cannot apply an operation; a *badOperation says which.
+var errOperation = errors.New("operation cannot be applied")
+
 // applyBytes is how much journal goes into one batch of the index at most, when
 // the applier is behind.
 const applyBytes = 2 << 20
-
-// errOperation: the state machine cannot apply an operation. Everything before it
-// is applied, and the index is sound.
-var errOperation = errors.New("operation cannot be applied")
 
 // applyTo raises the target.
 func (a *applier) applyTo(lsn cluster.LSN) {
@@ -98,7 +98,7 @@ func (a *applier) run(ctx context.Context) error {
 // the batches before its own one by one, so that nothing good is left out.
 func (a *applier) advance(at, target cluster.LSN) (cluster.LSN, error) {
 	limit := applyBytes
-	careful, err := a.replay.before(at)
+	careful, err := a.replay.goesOn(at)
 	if err != nil {
 		return at, err
 	}
@@ -120,10 +120,12 @@ type applied struct {
 
 // work is one batch of the index in the making.
 type work struct {
+	*applier
 	kv      state.KV
 	waiting []*proposal // those not reached yet
 	octets  int         // of operations
 	done    []applied
+	raised  cluster.Level // what the state's level has become; 0: as it was
 }
 
 // round applies whole journal batches from at on, at least one and about limit
@@ -131,7 +133,7 @@ type work struct {
 func (a *applier) round(at, target cluster.LSN, limit int) (_ cluster.LSN, err error) {
 	kv := a.index.NewBatch()
 	defer func() { err = errors.Join(err, kv.Close()) }()
-	w := &work{kv: kv, waiting: a.pending.upTo(target), done: a.scratch[:0]}
+	w := &work{applier: a, kv: kv, waiting: a.pending.upTo(target), done: a.scratch[:0]}
 	pos := cluster.Position{LSN: at}
 	for size := 0; pos.LSN < target && size < limit; {
 		b, err := a.batchAt(pos.LSN)
@@ -151,6 +153,7 @@ func (a *applier) round(at, target cluster.LSN, limit int) (_ cluster.LSN, err e
 		return at, fmt.Errorf("%w: write index at %d: %w", errFailed, pos.LSN, err)
 	}
 	a.saver.applied.Add(int64(w.octets))
+	a.reached = max(a.reached, w.raised)
 	a.marks.serve(pos.LSN, a.snapshot)
 	for i := range w.done {
 		a.publish(&w.done[i])
@@ -175,45 +178,88 @@ func (a *applier) publish(d *applied) {
 	}
 }
 
-// batch applies the operations of b. It is the one place where a panic of the
-// state machine is recovered: it fails this slot alone.
-func (w *work) batch(b journal.Batch) (err error) {
-	at := b.Base
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("operation at %d: %w: panic: %v\n%s", at, errOperation, p, debug.Stack())
-		}
-	}()
+// batch applies the operations of b.
+func (w *work) batch(b journal.Batch) error {
 	for lsn, rec := range b.Records() {
-		at = lsn
+		if err := w.understands(rec); err != nil {
+			return w.bad(lsn, rec, err)
+		}
 		if rec.Kind != journal.KindOperation && rec.Kind != journal.KindFork {
 			continue
 		}
 		if err := w.operation(lsn, rec); err != nil {
-			return fmt.Errorf("operation at %d: %w: %w", lsn, errOperation, err)
+			return err
 		}
 	}
 	return nil
 }
 
-func (w *work) operation(at cluster.LSN, rec journal.Record) error {
-	d := applied{proposal: w.proposal(at)}
-	var op *operation.Operation
-	if d.proposal != nil {
-		op = d.proposal.op
-	} else {
-		var err error
-		if op, err = operation.Decode(rec.Payload); err != nil {
-			return err
+// operation applies one. It is the one place where a panic of the state machine is
+// recovered: it fails this slot alone.
+func (w *work) operation(at cluster.LSN, rec journal.Record) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			bad := newBad(at, rec, fmt.Errorf("%w: panic: %v", errOperation, p))
+			bad.stack, err = debug.Stack(), bad
 		}
-	}
-	var err error
-	if d.outcome, err = state.Apply(w.kv, at, rec.Level, op); err != nil {
+	}()
+	d := applied{proposal: w.proposal(at)}
+	if d.outcome, err = w.apply(at, rec, d.proposal); err != nil {
 		return err
 	}
 	w.done = append(w.done, d)
 	w.octets += len(rec.Payload)
 	return nil
+}
+
+func (w *work) apply(at cluster.LSN, rec journal.Record, p *proposal) (out state.Outcome, err error) {
+	if cluster.Skips(w.skips, at) {
+		return w.skip(at, rec)
+	}
+	if err := w.replay.before(at); err != nil {
+		return out, w.bad(at, rec, err)
+	}
+	var op *operation.Operation
+	if p != nil {
+		op = p.op
+	} else if op, err = operation.Decode(rec.Payload); err != nil {
+		return out, w.bad(at, rec, err)
+	}
+	apply := w.cfg.Apply
+	if apply == nil {
+		apply = state.Apply
+	}
+	if out, err = apply(w.kv, at, rec.Level, op); err == nil {
+		err = w.noteLevel(rec.Level)
+	}
+	if err != nil {
+		return out, w.bad(at, rec, err)
+	}
+	return out, nil
+}
+
+// skip does what takes the place of an operation that the store has given up.
+func (w *work) skip(at cluster.LSN, rec journal.Record) (state.Outcome, error) {
+	op, err := operation.Decode(rec.Payload)
+	if errors.Is(err, operation.ErrMalformed) {
+		op, err = nil, nil
+	}
+	var out state.Outcome
+	if err == nil {
+		out, err = state.Skip(w.kv, at, op)
+	}
+	if err != nil {
+		return out, w.bad(at, rec, fmt.Errorf("it was given up, yet: %w", err))
+	}
+	w.log.Warn("an operation was given up; the accounts it names are frozen", "lsn", at)
+	return out, nil
+}
+
+func (w *work) bad(at cluster.LSN, rec journal.Record, err error) error {
+	if !errors.Is(err, errOperation) {
+		err = fmt.Errorf("%w: %w", errOperation, err)
+	}
+	return newBad(at, rec, err)
 }
 
 // proposal returns the proposal whose operation is at lsn, nil when it is not ours.

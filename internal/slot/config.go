@@ -15,6 +15,8 @@ import (
 	"github.com/tandemail/tandemail/internal/index"
 	"github.com/tandemail/tandemail/internal/pack"
 	"github.com/tandemail/tandemail/internal/replica"
+	"github.com/tandemail/tandemail/internal/state"
+	"github.com/tandemail/tandemail/internal/state/operation"
 )
 
 // Config is all that a slot needs of the world.
@@ -51,6 +53,10 @@ type Config struct {
 	hurry hurry
 	// Changed is told, without blocking, whenever Status may say something new.
 	Changed func()
+	// Level is the highest that this build supports; 0 is that it does. Tests say otherwise.
+	Level cluster.Level
+	// Apply stands in for state.Apply in tests, which make it fail; nil elsewhere.
+	Apply ApplyFunc
 }
 
 // hurry replaces the periods of work in the background; 0 is what the constants say.
@@ -65,6 +71,9 @@ func (cfg *Config) spoolDisk() *disk.Disk {
 	}
 	return cfg.Disk
 }
+
+// ApplyFunc is the shape of state.Apply.
+type ApplyFunc func(kv state.KV, at cluster.LSN, level cluster.Level, op *operation.Operation) (state.Outcome, error)
 
 // Records is the store's record in the coordinator.
 type Records interface {

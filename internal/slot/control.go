@@ -26,6 +26,7 @@ func (s *Slot) current() *incarnation {
 // RecordSeen tells what a watch showed of the store's record. It never waits: of
 // several sightings that were not looked at yet the newest counts.
 func (s *Slot) RecordSeen(rec cluster.StoreRecord, rev, coordRev cluster.Rev) {
+	s.learn(&rec)
 	s.mu.Lock()
 	s.seen = &replica.RecordSeen{Record: rec, Rev: rev, CoordRev: coordRev}
 	inc := s.now

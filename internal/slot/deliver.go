@@ -76,6 +76,17 @@ func (s *Slot) DeleteAccount(ctx context.Context, account string) error {
 	return err
 }
 
+// Freeze makes an account refuse changes, or no longer.
+func (s *Slot) Freeze(ctx context.Context, account string, on bool, by, reason string) error {
+	var id mail.AccountID
+	if err := id.UnmarshalText([]byte(account)); err != nil {
+		return err
+	}
+	return s.propose(ctx, func(b *state.Builder) (*state.Proposal, error) {
+		return b.Freeze(mail.Actor{By: by, Command: "freeze"}, id, on, reason)
+	})
+}
+
 // propose submits one operation that is no client's.
 func (s *Slot) propose(ctx context.Context, build func(*state.Builder) (*state.Proposal, error)) error {
 	inc := s.current()

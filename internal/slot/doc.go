@@ -34,6 +34,8 @@
 //     The batches before its own are applied. A serving master goes on to serve
 //     reads, refuses writes and says that it failed, so that a copy that fares
 //     better may take over.
+//   - An operation that the store's record gives up is applied by no copy, however
+//     often and from wherever it applies the journal.
 //   - A View ends with its incarnation: nobody who holds one can keep a slot from
 //     closing. It answers mail.ErrMoved from then on.
 //   - A body is where its location says, durably, before the location says so, and

@@ -124,7 +124,7 @@ func dumpRecord(lsn cluster.LSN, rec journal.Record) *RecordEntry {
 			e.Summary = err.Error()
 			return e
 		}
-		e.Summary = strings.TrimPrefix(fmt.Sprintf("%T", op.Kind), "*operation.Operation_")
+		e.Summary = kindOf(op)
 		e.Operation = operation.JSON(op)
 	case journal.KindStoreRecord:
 		e.Summary = string(rec.Payload)

@@ -31,6 +31,7 @@ func (l *loop) do(ctx context.Context, e replica.Effect) (replica.Event, error) 
 	case replica.KeepRecord:
 		l.news = true
 		l.keeper.keep(e)
+		return nil, l.heedSkips(&e.Record)
 	case replica.KeepCounter:
 		l.keeper.keepCounter(ctx, e.Counter, l.id)
 	case replica.ProposeRecord:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	mathrand "math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -295,14 +296,13 @@ func TestQuarantineAfterDyingTwiceAtOnePlace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.before(lsn - 50); err != nil { // a batch that does no harm
+		if err := r.before(lsn - 50); err != nil { // an operation that does no harm
 			t.Error(err)
 		}
-		alone, err := r.before(lsn)
-		if !alone {
-			t.Errorf("batch at %d is not applied alone", lsn)
+		if alone, err := r.goesOn(lsn); !alone || err != nil {
+			t.Errorf("batch at %d is not applied alone: %v", lsn, err)
 		}
-		return err // and the process dies
+		return r.before(lsn) // and the process dies
 	}
 	for i, c := range []struct {
 		lsn         cluster.LSN
@@ -316,7 +316,7 @@ func TestQuarantineAfterDyingTwiceAtOnePlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if alone, err := r.before(200); alone || err != nil {
+	if alone, err := r.goesOn(200); alone || err != nil {
 		t.Errorf("after the replay: alone %v, %v", alone, err)
 	}
 	if list, err := fs.List("/meta"); err != nil || len(list) != 0 {
@@ -324,7 +324,7 @@ func TestQuarantineAfterDyingTwiceAtOnePlace(t *testing.T) {
 	}
 }
 
-func TestQuarantinedSlotStaysDown(t *testing.T) {
+func TestQuarantinedSlotStaysDownUntilItsOperationIsGivenUp(t *testing.T) {
 	w := newWorld(t, 1)
 	n := w.node[0]
 	n.start()
@@ -335,19 +335,49 @@ func TestQuarantinedSlotStaysDown(t *testing.T) {
 	at := n.current().index.Applied().LSN
 	deliverOne(t, n, 1, "Subject: one\r\n\r\n")
 	n.crash(100, mathrand.New(mathrand.NewPCG(1, 1))) // a kill: the index was not flushed
-	if err := (&replay{fs: n.cfg.FS, dir: n.cfg.Meta, end: at + 1}).write(applying{At: fmt.Sprintf("%020d", at), Deaths: maxDeaths}); err != nil {
+	op := operationBehind(t, n, at)
+	if err := (&replay{fs: n.cfg.FS, dir: n.cfg.Meta, end: op + 1}).write(applying{At: fmt.Sprintf("%020d", op), Deaths: maxDeaths}); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
 		n.start()
 		w.eventually(func() error {
-			if st := n.Status(); st.State == StateFailed && strings.Contains(st.Reason, "quarantined") {
+			if st := n.Status(); st.State == StateFailed && strings.Contains(st.Reason, "quarantined") && st.Fault.LSN == op && st.Fault.Kind == "Deliver" {
 				return nil
 			}
 			return errors.Join(n.Nominate(replica.Nominate{}), fmt.Errorf("status %+v", n.Status()))
 		})
 		n.stop()
 	}
+	n.start()
+	w.skip(op)
+	w.eventually(func() error {
+		if n.serving.master() != 0 {
+			return nil
+		}
+		return errors.Join(n.Nominate(replica.Nominate{}), fmt.Errorf("status %+v", n.Status()))
+	})
+	if got := contents(t, n); len(got) != 0 || !w.frozen(n, accountID) {
+		t.Errorf("contents %q, frozen %v", got, w.frozen(n, accountID))
+	}
+	if list, err := n.cfg.FS.List(n.cfg.Meta); err != nil || slices.Contains(list, applyingFile) {
+		t.Errorf("left behind: %v, %v", list, err)
+	}
+}
+
+// operationBehind finds the first operation in the journal behind from.
+func operationBehind(t *testing.T, n *node, from cluster.LSN) (lsn cluster.LSN) {
+	t.Helper()
+	err := Dump(n.cfg.FS, n.cfg.Meta, from, 1, func(e Entry) error {
+		if e.Record != nil && e.Record.Kind == "operation" {
+			lsn = e.Record.LSN
+		}
+		return nil
+	})
+	if err != nil || lsn == 0 {
+		t.Fatalf("no operation behind %d: %v", from, err)
+	}
+	return lsn
 }
 
 func TestSwitchoverToAStrangerIsRefused(t *testing.T) {

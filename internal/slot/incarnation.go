@@ -48,6 +48,10 @@ func (inc *incarnation) tryOpen(dir string, member bool) (journal.Recovery, erro
 	if err != nil {
 		return journal.Recovery{}, err
 	}
+	reached, err := inc.reachedLevel(db)
+	if err != nil {
+		return journal.Recovery{}, errors.Join(err, db.Close())
+	}
 	applied := db.Applied()
 	cfg := journalConfig(inc.cfg)
 	cfg.VerifyFrom, cfg.Applied, cfg.Member = applied.LSN, applied.LSN, member
@@ -64,10 +68,13 @@ func (inc *incarnation) tryOpen(dir string, member bool) (journal.Recovery, erro
 	if err == nil {
 		err = verifyApplied(j, db.Applied())
 	}
+	if err == nil {
+		err = inc.verifySkips(db)
+	}
 	if err != nil {
 		return recovery, errors.Join(err, db.Close(), j.Close())
 	}
-	inc.index, inc.journal = db, j
+	inc.index, inc.journal, inc.reached = db, j, reached
 	return recovery, nil
 }
 
@@ -108,7 +115,7 @@ func (inc *incarnation) wire(memory adopted) {
 	inc.flusher = newFlusher(inc.index)
 	inc.saver = &saver{incarnation: inc}
 	inc.applier = &applier{
-		incarnation: inc, post: inc.post, replay: inc.replay, flusher: inc.flusher, wake: make(chan struct{}, 1),
+		incarnation: inc, post: inc.post, replay: inc.replay, flusher: inc.flusher, reached: inc.reached, wake: make(chan struct{}, 1),
 		moves: make(chan *relocations),
 	}
 }

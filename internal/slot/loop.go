@@ -214,11 +214,11 @@ func answerAll(batch []*proposal, err error) {
 // breakDown: an operation cannot be applied. Another copy may do better, and if
 // this one is the serving master it goes on to show what it has; writes end.
 func (l *loop) breakDown(reason error) error {
+	l.log.Error("an operation cannot be applied; this slot takes no writes", "err", withStack(reason))
 	reason = fmt.Errorf("%w: %w", errFailed, reason)
 	if l.serving.master() == 0 {
 		return reason
 	}
-	l.log.Error("an operation cannot be applied; this slot serves reads only", "err", reason)
 	l.fault.Store(&reason)
 	l.news = true
 	l.queue.shut(mail.ErrBusy)

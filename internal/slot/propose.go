@@ -84,7 +84,7 @@ func (inc *incarnation) placeAhead(ctx context.Context, bodies []*state.Staged) 
 				return 0, err
 			}
 			pr := newProposal(under, 1)
-			pr.records = append(pr.records, journal.Record{Kind: journal.KindBodyChunk, Level: cluster.CurrentLevel, Payload: chunk})
+			pr.records = append(pr.records, journal.Record{Kind: journal.KindBodyChunk, Level: inc.clusterLevel(), Payload: chunk})
 			if err := inc.put(pr); err != nil {
 				return 0, err
 			}
@@ -110,9 +110,9 @@ func didNotHappen(err error) error {
 // recordSize is how many octets of the journal a payload takes.
 func recordSize(payload int) int { return journal.Record{}.Size() + payload }
 
-// newBuilder makes operations under the level of this build.
-func newBuilder(cfg *Config) *state.Builder {
-	return &state.Builder{Rand: cfg.Rand, Now: cfg.Now, Level: cluster.CurrentLevel, RecordSize: recordSize}
+// newBuilder makes operations under the cluster's level.
+func (s *Slot) newBuilder() *state.Builder {
+	return &state.Builder{Rand: s.cfg.Rand, Now: s.cfg.Now, Level: s.clusterLevel, RecordSize: recordSize}
 }
 
 // forkOperation is the first operation of a forced epoch.
@@ -121,5 +121,5 @@ func (inc *incarnation) forkOperation() (journal.Record, error) {
 	if err != nil {
 		return journal.Record{}, fmt.Errorf("propose fork: %w", err)
 	}
-	return journal.Record{Kind: journal.KindFork, Level: cluster.CurrentLevel, Payload: p.Encoded}, nil
+	return journal.Record{Kind: journal.KindFork, Level: cluster.Level(p.Op.Level), Payload: p.Encoded}, nil
 }

@@ -10,17 +10,17 @@ import (
 	"github.com/tandemail/tandemail/internal/cluster"
 )
 
-// maxDeaths is how often the process may have died applying the same batch before
-// the slot is quarantined.
+// maxDeaths is how often the process may have died applying the same operation
+// before the slot is quarantined.
 const maxDeaths = 2
 
-// errQuarantined: the process died again and again at the same place. What is
-// before it is applied.
+// errQuarantined: the process died again and again at the same place. The batches
+// before it are applied.
 var errQuarantined = fmt.Errorf("%w: quarantined", errOperation)
 
 // replay is the first part of applying after an open: what was in the journal
 // already. If the last process died of one of its operations this one would too,
-// so a small file says which batch is being applied. It is not synced: it has to
+// so a small file says which is being applied. It is not synced: it has to
 // outlive the process, not the power. After a clean close there is nothing to
 // replay, and afterwards applying costs nothing more.
 type replay struct {
@@ -28,7 +28,7 @@ type replay struct {
 	dir   string
 	end   cluster.LSN // of the journal at open; beyond it everything is new
 	found applying    // by this open
-	file  vfs.File    // nil before the first batch and after the last
+	file  vfs.File    // nil before the first operation and after the last
 	over  bool
 	stuck bool // quarantined: the file stays
 }
@@ -51,11 +51,19 @@ func newReplay(fs vfs.FS, dir string, end cluster.LSN) (*replay, error) {
 	return r, err
 }
 
-// before notes that the batch at lsn comes next and reports whether it is to be
-// applied alone. errQuarantined: not at all.
-func (r *replay) before(lsn cluster.LSN) (alone bool, err error) {
+// goesOn reports whether the batch at lsn was in the journal at open, and is to be
+// applied alone.
+func (r *replay) goesOn(lsn cluster.LSN) (alone bool, err error) {
 	if r.over || lsn >= r.end {
 		return false, r.finish()
+	}
+	return true, nil
+}
+
+// before notes that the operation at lsn comes next. errQuarantined: it must not.
+func (r *replay) before(lsn cluster.LSN) error {
+	if r.over || lsn >= r.end {
+		return nil
 	}
 	next := applying{At: fmt.Sprintf("%020d", uint64(lsn)), Deaths: 1}
 	if r.found.At == next.At {
@@ -63,10 +71,10 @@ func (r *replay) before(lsn cluster.LSN) (alone bool, err error) {
 	}
 	if next.Deaths > maxDeaths {
 		r.stuck = true
-		err := fmt.Errorf("%w: the process died %d times while it applied the batch at %d", errQuarantined, r.found.Deaths, lsn)
-		return true, errors.Join(err, r.write(r.found)) // batches before it have replaced the document
+		err := fmt.Errorf("%w: the process died %d times while it applied it", errQuarantined, r.found.Deaths)
+		return errors.Join(err, r.write(r.found)) // operations before it have replaced the document
 	}
-	return true, r.write(next)
+	return r.write(next)
 }
 
 func (r *replay) write(doc applying) error {

@@ -65,7 +65,11 @@ func (inc *incarnation) load(path, dir string, j *journal.Journal) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(fill(db, r), db.Close()) // which flushes
+	err = fill(db, r)
+	if err == nil {
+		err = inc.verifySkips(db) // it may be older than the decision
+	}
+	return errors.Join(err, db.Close()) // which flushes
 }
 
 // fits: the snapshot is of this slot, and of the history that j has.

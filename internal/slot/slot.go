@@ -31,20 +31,26 @@ type Slot struct {
 	counts   counters
 	damaged  damaged
 	holds    *latency.Histogram // of writes
+	learned  chan struct{}      // buffer of one: skips has grown
+	level    atomic.Uint32      // the cluster's, as far as is known
 
 	cleared bool // what an earlier process left in the spool is gone; Run's
 
 	mu     sync.Mutex
 	now    *incarnation // nil while none is open
 	seen   *replica.RecordSeen
+	skips  []cluster.Skip // given up, as far as is known
 	status Status
 	peers  []replica.PeerState // as of status
 }
 
 // New returns a Slot that is not open. The data must exist (Create).
 func New(cfg Config) *Slot {
+	if cfg.Level == 0 {
+		cfg.Level = cluster.CurrentLevel
+	}
 	log := cfg.Log.With("store", cfg.Store, "slot", cfg.Slot.String())
-	s := &Slot{cfg: cfg, log: log, serving: newServing(cfg.Clock), watchers: &state.Watchers{}, holds: newHolds()}
+	s := &Slot{cfg: cfg, log: log, serving: newServing(cfg.Clock), watchers: &state.Watchers{}, holds: newHolds(), learned: make(chan struct{}, 1)}
 	s.status = Status{Store: cfg.Store, Slot: cfg.Slot, Role: replica.RoleIdle.String(), State: StateOpening}
 	return s
 }
@@ -91,7 +97,8 @@ const (
 )
 
 // Run opens the slot and serves until ctx ends. A failed slot stays failed, and
-// says so in Status, until the process or an operator acts.
+// says so in Status, until the process ends or the store gives up the operation
+// that it failed at.
 func (s *Slot) Run(ctx context.Context) error {
 	pause := reopenMin
 	for {
@@ -105,9 +112,13 @@ func (s *Slot) Run(ctx context.Context) error {
 			return ctx.Err()
 		case errors.Is(err, errFailed), errors.Is(err, cluster.ErrDamaged), errors.Is(err, cluster.ErrNewer):
 			s.log.Error("slot failed; its partner serves, or must", "err", err)
-			s.setStatus(func(st *Status) { st.State, st.Reason, st.Role = StateFailed, err.Error(), replica.RoleFailed.String() })
-			<-ctx.Done()
-			return ctx.Err()
+			s.setStatus(func(st *Status) {
+				st.State, st.Reason, st.Fault, st.Role = StateFailed, err.Error(), faultOf(err), replica.RoleFailed.String()
+			})
+			if err := s.awaitSkip(ctx, err); err != nil {
+				return err
+			}
+			pause = reopenMin
 		}
 		s.log.Warn("slot opens again", "err", err)
 		s.setStatus(func(st *Status) { st.Reason = err.Error() })
@@ -136,6 +147,8 @@ type incarnation struct {
 	cfg     *Config
 	id      Identity
 	number  cluster.Incarnation
+	skips   []cluster.Skip // the store has given up
+	reached cluster.Level  // of the state at open
 	journal *journal.Journal
 	index   *index.DB
 	packs   *pack.Set
@@ -185,9 +198,12 @@ func (s *Slot) open() (*incarnation, replica.Opened, error) {
 	if err != nil {
 		return nil, opened, err
 	}
+	if memory.Record != nil {
+		s.learn(memory.Record)
+	}
 	inc := &incarnation{
-		Slot: s, cfg: &s.cfg, id: id, queue: newQueue(), recent: newRecent(),
-		builder: newBuilder(&s.cfg), stager: state.NewStager(spool{s.cfg.FS, s.cfg.Spool, s.cfg.Rand}),
+		Slot: s, cfg: &s.cfg, id: id, skips: s.given(), queue: newQueue(), recent: newRecent(),
+		builder: s.newBuilder(), stager: state.NewStager(spool{s.cfg.FS, s.cfg.Spool, s.cfg.Rand}),
 		events: make(chan replica.Event, maxEvents), done: make(chan struct{}), seenNews: make(chan struct{}, 1),
 		handovers: make(chan *handover), broken: make(chan error, 1), failed: make(chan error, 1),
 	}

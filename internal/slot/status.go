@@ -25,6 +25,7 @@ type Status struct {
 	Role        string // of replica.Role
 	State       string
 	Reason      string
+	Fault       *Fault // the operation it failed at, if it is that
 	Incarnation cluster.Incarnation
 	Counter     uint64
 	Epoch       cluster.Epoch // served as master, or adopted
@@ -35,6 +36,7 @@ type Status struct {
 	Applied     cluster.LSN
 	Record      cluster.StoreRecord // as this slot knows it
 	Rev         cluster.Rev
+	CoordRev    cluster.Rev // the highest that was seen of the coordinator
 	// Reaches are the slots this one has a replication session with.
 	Reaches []cluster.SlotID
 	// PendingOps waits to be appended or applied.
@@ -104,14 +106,14 @@ func (l *loop) noteStatus() {
 	st.Incarnation, st.Counter = l.number, l.id.Opens
 	st.End, st.Durable, st.Commit, st.Applied = v.End.LSN, v.Durable, v.Commit, v.Applied
 	st.Settled = cluster.LSN(l.settled.Load())
-	st.Record, st.Rev = v.Record, v.Rev
-	st.State, st.Reason = StateOK, ""
+	st.Record, st.Rev, st.CoordRev = v.Record, v.Rev, v.CoordRev
+	st.State, st.Reason, st.Fault = StateOK, "", nil
 	l.Slot.peers = v.Peers
 	waiting, _ := l.queue.waits()
 	st.Reaches, st.PendingOps = l.sessions.reaches(), waiting+l.pending.len()
 	switch fault := l.fault.Load(); {
 	case fault != nil:
-		st.State, st.Reason = StateFailed, (*fault).Error()
+		st.State, st.Reason, st.Fault = StateFailed, (*fault).Error(), faultOf(*fault)
 	case l.problem != nil:
 		st.State, st.Reason = StateFrozen, l.problem.String()
 	case v.Role == replica.RoleIdle:

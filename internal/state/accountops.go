@@ -87,7 +87,7 @@ func (t *tx) freeze(op *operation.Freeze) (Code, mail.Result) {
 
 // deleteAccount hides the account; Purge operations remove what it has.
 func (t *tx) deleteAccount() (Code, mail.Result) {
-	t.acc.deleted = true
+	t.acc.deleted, t.acc.frozen = true, false
 	res := mail.Result{ModSeq: t.drawAccount()}
 	t.set(purgeKey(t.key, t.id), mark)
 	return Done, res

@@ -44,10 +44,13 @@ func Due(r Reader, after mail.AccountID, look int, now mail.Instant) (due []mail
 }
 
 func (a *account) due(now mail.Instant) bool {
+	if a.frozen { // a deleted one only if a Purge of it was given up
+		return false
+	}
 	if a.deleted {
 		return a.time+Retention <= now
 	}
-	return !a.frozen && a.nextExpiry <= now
+	return a.nextExpiry <= now
 }
 
 // deletedAccounts yields the accounts that are deleted and not yet purged.

@@ -18,7 +18,7 @@ type chaCha struct{ *rand.ChaCha8 }
 
 func newBuilder(seed byte, now func() time.Time) *Builder {
 	return &Builder{
-		Rand: chaCha{rand.NewChaCha8([32]byte{seed})}, Now: now, Level: cluster.CurrentLevel,
+		Rand: chaCha{rand.NewChaCha8([32]byte{seed})}, Now: now, Level: func() cluster.Level { return cluster.CurrentLevel },
 		RecordSize: func(payload int) int { return 7 + payload },
 	}
 }

@@ -16,11 +16,11 @@ import (
 
 // Builder makes operations of requests. What decides identity is drawn or
 // computed here, once, and is a field of the operation. Safe for concurrent use
-// if Rand is.
+// if Rand and Level are.
 type Builder struct {
 	Rand  io.Reader
 	Now   func() time.Time
-	Level cluster.Level // the cluster's
+	Level func() cluster.Level // the cluster's
 	// RecordSize is how many octets of the journal a record with such a payload
 	// takes, so that an operation can say how far before it its bodies are.
 	RecordSize func(payload int) int
@@ -51,7 +51,7 @@ func (b *Builder) Propose(account mail.AccountID, req mail.Request) (*Proposal, 
 }
 
 func (b *Builder) operation(a mail.Actor) *operation.Operation {
-	op := &operation.Operation{Level: uint32(b.Level), Time: int64(mail.InstantOf(b.Now()))}
+	op := &operation.Operation{Level: uint32(b.Level()), Time: int64(mail.InstantOf(b.Now()))}
 	if a != (mail.Actor{}) {
 		op.Actor = &operation.Actor{
 			User: text(a.User), By: text(a.By), Remote: text(a.Remote), Command: text(a.Command), QueueId: text(a.QueueID),

@@ -13,7 +13,7 @@ const (
 	spaceBody     = 'b' // body id
 	spaceLocation = 'l' // body id; of this copy only
 	spacePurge    = 'p' // account id: deleted, not yet purged
-	spaceSlot     = 's' // the slot's own record
+	spaceSlot     = 's' // the slot's own record; LSN: an operation that was given up
 )
 
 // The kinds of keys within an account.
@@ -69,7 +69,7 @@ const (
 	accountPrefix = 1 + 16 + 1              // octets before a key's own part
 	mailboxPrefix = accountPrefix + 16      // the same for keys of a mailbox
 	tailUID       = mailboxPrefix           // where the UID or page of a key begins
-	slotRecordKey = string(rune(spaceSlot)) // the only key of its space
+	slotRecordKey = string(rune(spaceSlot)) // the first key of its space
 )
 
 // AccountRange is where everything of an account is: lo <= key < hi.

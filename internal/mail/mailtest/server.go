@@ -54,7 +54,7 @@ func NewServer(cfg Config) *Server {
 	}
 	return &Server{
 		builder: state.Builder{
-			Rand: &lockedReader{r: cfg.Rand}, Now: cfg.Now, Level: cluster.CurrentLevel,
+			Rand: &lockedReader{r: cfg.Rand}, Now: cfg.Now, Level: func() cluster.Level { return cluster.CurrentLevel },
 			RecordSize: func(payload int) int { return recordHeader + payload },
 		},
 		stager:  state.NewStager(nil),
