@@ -70,10 +70,19 @@ func (c *Client) Undrain(ctx context.Context, m cluster.Machine) error {
 	return err
 }
 
-// Found implements Backend.
-func (c *Client) Found(ctx context.Context, req FoundRequest) error {
-	_, err := call[struct{}](ctx, c, http.MethodPost, "/v1/found", req)
-	return err
+// RemoveMachine implements Backend.
+func (c *Client) RemoveMachine(ctx context.Context, m cluster.Machine, req RemoveRequest) (RemoveReport, error) {
+	return call[RemoveReport](ctx, c, http.MethodPost, "/v1/machines/"+url.PathEscape(string(m))+"/remove", req)
+}
+
+// CreateStores implements Backend.
+func (c *Client) CreateStores(ctx context.Context, req StoresRequest) (StoresReport, error) {
+	return call[StoresReport](ctx, c, http.MethodPost, "/v1/stores", req)
+}
+
+// CreateToken implements Backend.
+func (c *Client) CreateToken(ctx context.Context, req TokenRequest) (Token, error) {
+	return call[Token](ctx, c, http.MethodPost, "/v1/tokens", req)
 }
 
 func call[Out any](ctx context.Context, c *Client, method, path string, in any) (Out, error) {

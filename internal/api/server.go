@@ -50,8 +50,14 @@ func (s *server) routes() map[string]http.HandlerFunc {
 		"POST /v1/machines/{machine}/undrain": answer(s, func(r *http.Request) (struct{}, error) {
 			return struct{}{}, b.Undrain(r.Context(), cluster.Machine(r.PathValue("machine")))
 		}),
-		"POST /v1/found": with(s, func(r *http.Request, req FoundRequest) (struct{}, error) {
-			return struct{}{}, b.Found(r.Context(), req)
+		"POST /v1/machines/{machine}/remove": with(s, func(r *http.Request, req RemoveRequest) (RemoveReport, error) {
+			return b.RemoveMachine(r.Context(), cluster.Machine(r.PathValue("machine")), req)
+		}),
+		"POST /v1/stores": with(s, func(r *http.Request, req StoresRequest) (StoresReport, error) {
+			return b.CreateStores(r.Context(), req)
+		}),
+		"POST /v1/tokens": with(s, func(r *http.Request, req TokenRequest) (Token, error) {
+			return b.CreateToken(r.Context(), req)
 		}),
 	}
 }

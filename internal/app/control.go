@@ -25,12 +25,13 @@ func (m *machine) startMember(g *group) error {
 	}
 	member, err := etcd.NewMember(etcd.MemberConfig{
 		Name: m.cfg.Machine, Dir: c.Dir, ClientURL: c.Client, PeerURL: c.Peer,
-		InitialCluster: c.Initial, Endpoints: m.cfg.Control.Endpoints, Token: "tandemail-" + m.cfg.Cluster,
-		TLS: m.coordinatorTLS(), Log: m.log,
+		InitialCluster: c.Initial, Endpoints: m.knownMembers(), Token: "tandemail-" + m.cfg.Cluster,
+		TLS: m.coordinatorTLS(), Log: m.log, Join: len(c.Initial) == 0, Odd: len(c.Initial) == 0,
 	})
 	if err != nil {
 		return err
 	}
+	m.voting = member.Ready()
 	g.run("coordinator member", member.Run)
 	return nil
 }
@@ -70,9 +71,12 @@ type eyes struct{ m *machine }
 
 // Probe implements controller.Eyes.
 func (e eyes) Probe(ctx context.Context, rec coord.MachineRecord) error {
-	_, err := e.m.callAgent(ctx, rec.Machine, []byte(`{"method":"ping"}`))
+	_, err := e.m.callAgent(ctx, rec.Machine, []byte(ping))
 	return err
 }
+
+// ping is what every machine answers, whatever its roles.
+const ping = `{"method":"ping"}`
 
 // Status implements controller.Eyes.
 func (e eyes) Status(ctx context.Context, rec coord.MachineRecord) (controller.MachineStatus, error) {

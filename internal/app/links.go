@@ -60,7 +60,7 @@ func (m *machine) serveLink(g *group) error {
 		raw[serviceLarge] = m.handleLarge
 		mux[host.Service] = m.handleSession
 	}
-	srv, err := link.NewServer(link.ServerConfig{Identity: m.identity, Allowed: m.allowed, Log: m.log, Raw: raw, Mux: mux, MaxConns: 4096})
+	srv, err := link.NewServer(link.ServerConfig{Identity: m.identity, Allowed: m.allowed, Log: m.log, Raw: raw, Mux: mux, MaxConns: 4096, Guest: m.guest()})
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,12 @@ func (m *machine) serveLink(g *group) error {
 		return err
 	}
 	g.run("internal port", func(ctx context.Context) error { return srv.Serve(ctx, ln) })
-	g.run("membership of peers", func(ctx context.Context) error { return eachChange(ctx, m.routes, srv.Recheck) })
+	g.run("membership of peers", func(ctx context.Context) error {
+		return eachChange(ctx, m.routes, func() {
+			srv.Recheck()
+			m.dialer.Recheck()
+		})
+	})
 	return nil
 }
 

@@ -46,7 +46,9 @@ type machine struct {
 	log      *slog.Logger
 	identity *pki.Identity
 	coord    coord.Coord
-	etcd     *etcd.Client // behind coord; closed at the end
+	etcd     *etcd.Client    // behind coord; closed at the end
+	seen     []string        // voting members' client URLs; of followMembers
+	voting   <-chan struct{} // closed when this machine's member has a vote; nil without one
 	routes   *route.Table
 	users    *directory.Directory
 	auth     *auth.Authenticator
@@ -109,17 +111,9 @@ func (m *machine) connect(g *group) error {
 	timed := metrics.NewCoord(c, time.Now)
 	m.etcd, m.coord, m.routes = c, timed, route.New()
 	m.sources.Coord, m.sources.Routes = timed, m.routes.Stores
+	g.run("coordinator's members", m.followMembers)
 	g.run("routes", func(ctx context.Context) error { return m.routes.Run(ctx, m.coord) })
 	return nil
-}
-
-// endpoints names only this machine's own member where there is one: it is the
-// nearest, and it stands for its quorum.
-func (m *machine) endpoints() []string {
-	if member := m.cfg.Control.Member; member != nil {
-		return []string{member.Client}
-	}
-	return m.cfg.Control.Endpoints
 }
 
 func (m *machine) buildDirectory(g *group) error {

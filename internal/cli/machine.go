@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/tandemail/tandemail/internal/api"
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/dev"
 )
@@ -13,6 +14,7 @@ type machineCmd struct {
 	Start   machineStartCmd   `cmd:"" help:"Start a machine of a dev cluster that has died."`
 	Drain   machineDrainCmd   `cmd:"" help:"Switch every master off a machine and keep it free of them."`
 	Undrain machineUndrainCmd `cmd:"" help:"Let masters return to a machine."`
+	Remove  machineRemoveCmd  `cmd:"" help:"Take a machine out of the cluster for ever and strike its key."`
 }
 
 type machineListCmd struct{}
@@ -85,4 +87,30 @@ func (c machineUndrainCmd) Run(e *env) error {
 		return err
 	}
 	return e.print(struct{}{}, func(w io.Writer) { fmt.Fprintf(w, "masters may return to %s\n", c.Machine) })
+}
+
+type machineRemoveCmd struct {
+	Machine string `arg:"" help:"The machine's name."`
+	Force   bool   `help:"Remove it although stores have their master or their only copy in sync there."`
+}
+
+// Run removes the machine and prints what became of its copies.
+func (c machineRemoveCmd) Run(e *env) error {
+	cl, err := e.cluster()
+	if err != nil {
+		return err
+	}
+	r, err := cl.RemoveMachine(e.ctx, cluster.Machine(c.Machine), api.RemoveRequest{Force: c.Force})
+	if err != nil {
+		return err
+	}
+	return e.print(r, func(w io.Writer) {
+		fmt.Fprintf(w, "%s is no machine of the cluster any more; its key is struck\n", r.Machine)
+		for _, m := range r.Moved {
+			fmt.Fprintf(w, "store %s: a new copy is made on %s\n", m.Store, machines(m.Machines))
+		}
+		for _, l := range r.Left {
+			fmt.Fprintln(w, l)
+		}
+	})
 }
