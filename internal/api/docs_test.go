@@ -38,8 +38,20 @@ func TestThePageHasEveryMethodAndNoOther(t *testing.T) {
 
 // documents are what methods take and give; what they contain is found from them.
 var documents = []any{
-	Status{}, User{}, NewUser{}, SwitchRequest{}, SwitchReport{}, DrainReport{}, DigestReport{},
-	StoresRequest{}, StoresReport{}, TokenRequest{}, Token{}, RemoveRequest{}, RemoveReport{}, Error{},
+	Status{},
+	User{},
+	NewUser{},
+	SwitchRequest{},
+	SwitchReport{},
+	DrainReport{},
+	DigestReport{},
+	StoresRequest{},
+	StoresReport{},
+	TokenRequest{},
+	Token{},
+	RemoveRequest{},
+	RemoveReport{},
+	Error{},
 }
 
 func TestThePageHasEveryFieldOfEveryDocument(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"github.com/tandemail/tandemail/internal/controller"
 	"github.com/tandemail/tandemail/internal/coord"
 	"github.com/tandemail/tandemail/internal/coord/etcd"
+	"github.com/tandemail/tandemail/internal/link"
 	"github.com/tandemail/tandemail/internal/pki"
 	"github.com/tandemail/tandemail/internal/plan"
 	"github.com/tandemail/tandemail/internal/slot"
@@ -26,13 +27,14 @@ func (m *machine) startMember(g *group) error {
 	member, err := etcd.NewMember(etcd.MemberConfig{
 		Name: m.cfg.Machine, Dir: c.Dir, ClientURL: c.Client, PeerURL: c.Peer,
 		InitialCluster: c.Initial, Endpoints: m.knownMembers(), Token: "tandemail-" + m.cfg.Cluster,
-		TLS: m.coordinatorTLS(), Log: m.log, Join: len(c.Initial) == 0, Odd: len(c.Initial) == 0,
+		TLS: m.coordinatorTLS(), Log: m.log, Refuse: m.struck.refuse, Join: len(c.Initial) == 0, Odd: len(c.Initial) == 0,
 	})
 	if err != nil {
 		return err
 	}
 	m.voting = member.Ready()
 	g.run("coordinator member", member.Run)
+	g.run("struck keys", func(ctx context.Context) error { return m.struck.follow(ctx, m.coord) })
 	return nil
 }
 
@@ -134,13 +136,19 @@ type controlAnswer struct {
 	Pong   bool               `json:"pong,omitempty"`
 	Report *controller.Report `json:"report,omitempty"`
 	Error  string             `json:"error,omitempty"`
+	// Certificate, in PEM, is the answer to renew.
+	Certificate string `json:"certificate,omitempty"`
 }
 
-// answerControl answers "ping" and "report".
-func (m *machine) answerControl(b []byte) ([]byte, bool) {
-	var req struct {
-		Method string `json:"method"`
-	}
+// controlRequest is a question to any machine, whatever its roles.
+type controlRequest struct {
+	Method string `json:"method"`
+	CSR    string `json:"csr,omitempty"` // of renew, in PEM
+}
+
+// answerControl answers "ping", "report" and "renew".
+func (m *machine) answerControl(peer link.Peer, b []byte) ([]byte, bool) {
+	var req controlRequest
 	if json.Unmarshal(b, &req) != nil {
 		return nil, false
 	}
@@ -155,6 +163,9 @@ func (m *machine) answerControl(b []byte) ([]byte, bool) {
 		}
 		r := m.control.Report()
 		out.Report = &r
+	case "renew":
+		cert, err := m.issue([]byte(req.CSR), peer)
+		out.Certificate, out.Error = string(cert), text(err)
 	default:
 		return nil, false
 	}

@@ -6,28 +6,57 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"time"
 
+	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/coord/etcd"
 )
 
 const (
 	// membersEvery is how often the coordinator is asked for its members.
 	membersEvery = 30 * time.Second
-	// membersFile, in meta, has the client URLs of the coordinator's members as they
-	// were last seen. A configuration knows only those of the day it was written.
+	// membersFile, in meta, has notes. A configuration knows only the members of the
+	// day it was written.
 	membersFile = "coordinator.json"
 )
 
+// notes are what this machine knows of the others when nobody tells it.
+type notes struct {
+	Members []string `json:"members"`
+	// Machines are the internal ports of all, Issuers those that renew certificates.
+	Machines map[cluster.Machine]string `json:"machines"`
+	Issuers  []cluster.Machine          `json:"issuers"`
+}
+
+// remembered is empty if nothing is, or nothing that can be read.
+func (m *machine) remembered() notes {
+	var seen notes
+	b, err := os.ReadFile(filepath.Join(m.cfg.Meta, membersFile))
+	if err != nil || json.Unmarshal(b, &seen) != nil {
+		return notes{}
+	}
+	return seen
+}
+
+// issuers are the machines that renew certificates, as of the last look.
+func (m *machine) issuers() []cluster.Machine {
+	var out []cluster.Machine
+	for _, rec := range m.routes.Machines() {
+		if rec.Issuer {
+			out = append(out, rec.Machine)
+		}
+	}
+	if len(out) == 0 {
+		return m.remembered().Issuers
+	}
+	return out
+}
+
 // knownMembers are the configured endpoints and those that were seen later.
 func (m *machine) knownMembers() []string {
-	known := slices.Clone(m.cfg.Control.Endpoints)
-	b, err := os.ReadFile(filepath.Join(m.cfg.Meta, membersFile))
-	var seen []string
-	if err == nil && json.Unmarshal(b, &seen) == nil {
-		known = append(known, seen...)
-	}
+	known := append(slices.Clone(m.cfg.Control.Endpoints), m.remembered().Members...)
 	slices.Sort(known)
 	return slices.Compact(known)
 }
@@ -89,11 +118,21 @@ func (m *machine) seeMembers(ctx context.Context, own bool) error {
 	if !own {
 		m.etcd.SetEndpoints(urls)
 	}
-	if slices.Equal(urls, m.seen) {
+	if !m.routes.Listed() {
+		return nil // later: what is in the file is more than nothing
+	}
+	now := notes{Members: urls, Machines: map[cluster.Machine]string{}}
+	for _, rec := range m.routes.Machines() {
+		now.Machines[rec.Machine] = rec.Link
+		if rec.Issuer {
+			now.Issuers = append(now.Issuers, rec.Machine)
+		}
+	}
+	if reflect.DeepEqual(now, m.seen) {
 		return nil
 	}
-	m.seen = urls
-	return m.rememberMembers(urls)
+	m.seen = now
+	return m.remember(now)
 }
 
 // voters are the client URLs of the members that have a vote.
@@ -108,8 +147,8 @@ func voters(members []etcd.Peer) []string {
 	return urls
 }
 
-func (m *machine) rememberMembers(urls []string) error {
-	b, err := json.Marshal(urls)
+func (m *machine) remember(seen notes) error {
+	b, err := json.Marshal(seen)
 	if err != nil {
 		return fmt.Errorf("encode members: %w", err)
 	}

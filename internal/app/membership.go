@@ -92,6 +92,8 @@ func (m *machine) whileListed(ctx context.Context, lost <-chan struct{}) error {
 func (m *machine) putMachine(ctx context.Context, change func(*coord.MachineRecord)) error {
 	struck := coord.StruckKey(m.identity.Key.String())
 	switch _, rev, err := m.coord.Get(ctx, struck); {
+	case errors.Is(err, coord.ErrRefused) && m.ownMembers():
+		return fmt.Errorf("%w: %w", errStruck, err)
 	case err != nil:
 		return fmt.Errorf("read struck keys: %w", err)
 	case rev != 0:
@@ -102,7 +104,7 @@ func (m *machine) putMachine(ctx context.Context, change func(*coord.MachineReco
 		rec.Link, rec.HTTP = m.cfg.Listen.Internal, m.cfg.Listen.HTTP
 		rec.Key = m.identity.Key.String()
 		rec.Storage, rec.Control = m.cfg.Has(config.RoleStorage), m.cfg.Control.Member != nil
-		rec.Issuer = m.issues()
+		rec.Issuer, rec.CertificateEnds = m.issues(), m.certificateEnd()
 		change(rec)
 	}, coord.Compare{Key: struck})
 }

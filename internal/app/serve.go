@@ -46,8 +46,9 @@ type machine struct {
 	log      *slog.Logger
 	identity *pki.Identity
 	coord    coord.Coord
-	etcd     *etcd.Client    // behind coord; closed at the end
-	seen     []string        // voting members' client URLs; of followMembers
+	etcd     *etcd.Client // behind coord; closed at the end
+	seen     notes        // of followMembers: what is in the file
+	struck   struck
 	voting   <-chan struct{} // closed when this machine's member has a vote; nil without one
 	routes   *route.Table
 	users    *directory.Directory
@@ -67,7 +68,7 @@ type machine struct {
 
 // Serve runs the machine until ctx ends.
 func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
-	m := &machine{cfg: cfg, name: cluster.Machine(cfg.Machine), log: log.With("machine", cfg.Machine)}
+	m := &machine{cfg: cfg, name: cluster.Machine(cfg.Machine), log: log.With("machine", cfg.Machine), struck: struck{keys: map[string]bool{}}}
 	m.sources.Cluster, m.sources.Machine = cfg.Cluster, m.name
 	g := newGroup(ctx)
 	if err := m.build(g); err != nil {
@@ -156,6 +157,7 @@ func (m *machine) buildAgent(g *group) error {
 // register says to the cluster that this machine exists and is alive.
 func (m *machine) register(g *group) error {
 	g.run("membership", m.keepRegistered)
+	g.run("certificate", m.keepCertified)
 	return nil
 }
 

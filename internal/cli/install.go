@@ -170,9 +170,13 @@ func (e *env) showPlan(what string, p install.Plan) {
 	}
 	fmt.Fprintf(e.stdout, "%s:\n\n", what)
 	for _, l := range [][2]string{
-		{"machine", p.Machine + ", zone " + p.Zone}, {"roles", roles},
+		{"machine", p.Machine + ", zone " + p.Zone},
+		{"roles", roles},
 		{"address", fmt.Sprintf("%s, ports %s", p.Address, ports(p.Ports))},
-		{"configuration", p.Config}, {"fast disk", p.Meta}, {"big disk", p.Spool}, {"files of", owner},
+		{"configuration", p.Config},
+		{"fast disk", p.Meta},
+		{"big disk", p.Spool},
+		{"files of", owner},
 	} {
 		fmt.Fprintf(e.stdout, "  %-14s %s\n", l[0], l[1])
 	}

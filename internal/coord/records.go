@@ -26,6 +26,8 @@ type MachineRecord struct {
 	Control bool `json:"control"`
 	// Issuer: it has the CA's key, and lets new machines in.
 	Issuer bool `json:"issuer,omitempty"`
+	// CertificateEnds is when its certificate does.
+	CertificateEnds time.Time `json:"certificate_ends,omitzero"`
 	// Draining: no master shall stay or come here. DrainReason is the operator's.
 	Draining    bool   `json:"draining,omitempty"`
 	DrainReason string `json:"drain_reason,omitempty"`

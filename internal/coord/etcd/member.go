@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,6 +46,9 @@ type MemberConfig struct {
 	// TLS is this machine's identity, for both ports and as a client of the others.
 	// Who has none of the same CA's is refused.
 	TLS Files
+	// Refuse, if set, says why the owner of a certificate may not talk to this member's
+	// client port any more. It is asked at each call, and answers from memory.
+	Refuse func(*x509.Certificate) error
 	// Quick halves ticks and election timeout, for quiet disks and trials: a lost
 	// leader costs 0.5-1 s instead of 1.3-1.7 s.
 	Quick bool
@@ -120,6 +124,7 @@ func NewMember(cfg MemberConfig) (*Member, error) {
 	e.BootstrapDefragThresholdMegabytes, e.MaxLearners = defragThreshold, maxLearners
 	e.WarningApplyDuration, e.WarningUnaryRequestDuration = slowRequest, slowRequest
 	e.EnableGRPCGateway, e.ServiceRegister = false, m.clients.add
+	e.GRPCAdditionalServerOptions = guard(cfg.Refuse).options()
 	e.UnsafeNoFsync = cfg.Unsafe
 	e.ClientTLSInfo, e.PeerTLSInfo, e.TlsMinVersion = cfg.TLS.member(), cfg.TLS.member(), "TLS1.3"
 	e.ZapLoggerBuilder = embed.NewZapLoggerBuilder(m.logger())
