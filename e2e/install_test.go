@@ -63,6 +63,35 @@ func TestThreeHostsBecomeACluster(t *testing.T) {
 	readBoth(t, m1, u)
 }
 
+// TestTwoHostsAndAWitnessSurviveTheLossOfOne does as docs/install.md says for them.
+func TestTwoHostsAndAWitnessSurviveTheLossOfOne(t *testing.T) {
+	needDev(t)
+	s := newSite(t, "m1", "m2", "w")
+	m1, m2, w := s.hosts["m1"], s.hosts["m2"], s.hosts["w"]
+	if _, err := command(t.Context(), append([]string{"init"}, m1.flags()...)...); err != nil {
+		t.Fatal(err)
+	}
+	m1.serve()
+	if err := m2.join(m1.token()); err != nil {
+		t.Fatal(err)
+	}
+	m2.serve()
+	if err := w.join(m1.token("--roles", "control")); err != nil {
+		t.Fatal(err)
+	}
+	w.serve()
+	m1.until(func(s status) string { return up(s, 3) })
+	m1.must("store", "create")
+	m1.settle(3)
+	u := user{"a@example.test", "secret"}
+	m1.must("user", "add", u.User, "--password", u.Password)
+	m1.must("user", "where", u.User)
+	deliverOne(t, m2, u, "before")
+	m1.end(syscall.SIGKILL)
+	deliverOne(t, m2, u, "after")
+	readBoth(t, m2, u)
+}
+
 // removeThird takes a machine out: not while it is needed, and then at once.
 func removeThird(t *testing.T, m1, m3 *host) {
 	t.Helper()
