@@ -43,6 +43,9 @@ func TestThreeHostsBecomeACluster(t *testing.T) {
 	}
 	m3.serve()
 	m1.until(func(s status) string { return up(s, 3) })
+	if out := string(m1.must("machine", "check")); strings.Count(out, "answers in") != 6 || strings.Count(out, "reached") != 12 {
+		t.Errorf("not every machine reaches every other:\n%s", out)
+	}
 
 	m1.must("store", "create")
 	m1.settle(3)

@@ -70,6 +70,11 @@ func (c *Client) Undrain(ctx context.Context, m cluster.Machine) error {
 	return err
 }
 
+// Check implements Backend.
+func (c *Client) Check(ctx context.Context, only cluster.Machine) ([]Check, error) {
+	return call[[]Check](ctx, c, http.MethodGet, "/v1/checks?machine="+url.QueryEscape(string(only)), nil)
+}
+
 // RemoveMachine implements Backend.
 func (c *Client) RemoveMachine(ctx context.Context, m cluster.Machine, req RemoveRequest) (RemoveReport, error) {
 	return call[RemoveReport](ctx, c, http.MethodPost, "/v1/machines/"+url.PathEscape(string(m))+"/remove", req)

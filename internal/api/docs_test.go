@@ -44,6 +44,7 @@ var documents = []any{
 	SwitchRequest{},
 	SwitchReport{},
 	DrainReport{},
+	Check{},
 	DigestReport{},
 	StoresRequest{},
 	StoresReport{},

@@ -50,6 +50,9 @@ func (s *server) routes() map[string]http.HandlerFunc {
 		"POST /v1/machines/{machine}/undrain": answer(s, func(r *http.Request) (struct{}, error) {
 			return struct{}{}, b.Undrain(r.Context(), cluster.Machine(r.PathValue("machine")))
 		}),
+		"GET /v1/checks": answer(s, func(r *http.Request) ([]Check, error) {
+			return b.Check(r.Context(), cluster.Machine(r.URL.Query().Get("machine")))
+		}),
 		"POST /v1/machines/{machine}/remove": with(s, func(r *http.Request, req RemoveRequest) (RemoveReport, error) {
 			return b.RemoveMachine(r.Context(), cluster.Machine(r.PathValue("machine")), req)
 		}),

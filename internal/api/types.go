@@ -146,6 +146,9 @@ type Backend interface {
 	CreateStores(ctx context.Context, req StoresRequest) (StoresReport, error)
 	// CreateToken makes a token with which another machine may join.
 	CreateToken(ctx context.Context, req TokenRequest) (Token, error)
+	// Check looks at all machines and their ways to each other, or at one and the ways
+	// from and to it.
+	Check(ctx context.Context, only cluster.Machine) ([]Check, error)
 	RemoveMachine(ctx context.Context, m cluster.Machine, req RemoveRequest) (RemoveReport, error)
 }
 
@@ -189,6 +192,22 @@ type TokenRequest struct {
 type Token struct {
 	Token   string    `json:"token"`
 	Expires time.Time `json:"expires"`
+}
+
+// States of a Check.
+const (
+	CheckOK   = "ok"
+	CheckWarn = "warn"
+	CheckFail = "fail"
+)
+
+// Check is one thing that a machine has looked at.
+type Check struct {
+	Machine cluster.Machine `json:"machine"` // who looked
+	About   string          `json:"about"`
+	State   string          `json:"state"`
+	Text    string          `json:"text"`
+	Hint    string          `json:"hint,omitempty"` // what to do, if it is not ok
 }
 
 // RemoveRequest says how a machine is removed.

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tandemail/tandemail/internal/agent"
+	"github.com/tandemail/tandemail/internal/api"
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/config"
 	"github.com/tandemail/tandemail/internal/controller"
@@ -138,16 +140,23 @@ type controlAnswer struct {
 	Error  string             `json:"error,omitempty"`
 	// Certificate, in PEM, is the answer to renew.
 	Certificate string `json:"certificate,omitempty"`
+	// Checks are the answer to check; Now and Level are part of that to ping.
+	Checks []api.Check   `json:"checks,omitempty"`
+	Now    time.Time     `json:"now,omitzero"`
+	Level  cluster.Level `json:"level,omitempty"`
 }
 
 // controlRequest is a question to any machine, whatever its roles.
 type controlRequest struct {
 	Method string `json:"method"`
 	CSR    string `json:"csr,omitempty"` // of renew, in PEM
+	// Self and To are of check: look at this host, and at the way to those.
+	Self bool              `json:"self,omitempty"`
+	To   []cluster.Machine `json:"to,omitempty"`
 }
 
-// answerControl answers "ping", "report" and "renew".
-func (m *machine) answerControl(peer link.Peer, b []byte) ([]byte, bool) {
+// answerControl answers "ping", "report", "renew" and "check".
+func (m *machine) answerControl(ctx context.Context, peer link.Peer, b []byte) ([]byte, bool) {
 	var req controlRequest
 	if json.Unmarshal(b, &req) != nil {
 		return nil, false
@@ -155,7 +164,7 @@ func (m *machine) answerControl(peer link.Peer, b []byte) ([]byte, bool) {
 	var out controlAnswer
 	switch req.Method {
 	case "ping":
-		out.Pong = true
+		out.Pong, out.Now, out.Level = true, time.Now(), cluster.CurrentLevel
 	case "report":
 		if m.control == nil {
 			out.Error = "no controller here"
@@ -166,6 +175,8 @@ func (m *machine) answerControl(peer link.Peer, b []byte) ([]byte, bool) {
 	case "renew":
 		cert, err := m.issue([]byte(req.CSR), peer)
 		out.Certificate, out.Error = string(cert), text(err)
+	case "check":
+		out.Checks = m.check(ctx, req)
 	default:
 		return nil, false
 	}

@@ -168,7 +168,7 @@ func (m *machine) callAgent(ctx context.Context, to cluster.Machine, req []byte)
 
 // answerAgent answers what concerns the machine here and leaves the rest to the agent.
 func (m *machine) answerAgent(ctx context.Context, peer link.Peer, req []byte) []byte {
-	if answer, ok := m.answerControl(peer, req); ok {
+	if answer, ok := m.answerControl(ctx, peer, req); ok {
 		return answer
 	}
 	if m.agent == nil {

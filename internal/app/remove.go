@@ -2,7 +2,9 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,8 +49,10 @@ func (b *backend) RemoveMachine(ctx context.Context, m cluster.Machine, req api.
 		}
 	}
 	b.note(ctx, coord.HistoryEntry{At: time.Now(), By: "operator", Kind: "remove-machine", Machine: m, Reason: "asked for by hand"})
-	for _, rec := range p.stores {
-		b.moveCopy(ctx, &p, rec.Store, m, &r)
+	moving, cancel := context.WithTimeout(ctx, outTime)
+	defer cancel()
+	for _, rec := range slices.Clone(p.stores) {
+		b.moveCopy(moving, &p, rec.Store, m, &r)
 	}
 	return r, nil
 }
@@ -107,29 +111,7 @@ func (b *backend) strike(ctx context.Context, m cluster.Machine) error {
 // moveCopy gives store s a new copy on another machine in place of the one on m,
 // once that one is in the in-sync set no more.
 func (b *backend) moveCopy(ctx context.Context, p *picture, s cluster.Store, m cluster.Machine, r *api.RemoveReport) {
-	ctx, cancel := context.WithTimeout(ctx, outTime)
-	defer cancel()
-	for {
-		rec, rev, err := b.record(ctx, s)
-		if err != nil {
-			r.Left = append(r.Left, fmt.Sprintf("store %s: %v", s, err))
-			return
-		}
-		i := slotOn(rec, m)
-		if i < 0 {
-			return
-		}
-		if !rec.IsInSync(rec.Slots[i].Slot) {
-			to, why := p.elsewhere(rec, i, m)
-			if ok, err := b.replaceCopy(ctx, rec, rev, i, to); err == nil && ok {
-				if to == "" {
-					r.Left = append(r.Left, fmt.Sprintf("store %s has a copy less: %s", s, why))
-				} else {
-					r.Moved = append(r.Moved, api.StorePlacement{Store: s, Machines: []cluster.Machine{to}})
-				}
-				return
-			}
-		}
+	for !b.tryMove(ctx, p, s, m, r) {
 		select {
 		case <-time.After(outPause):
 		case <-ctx.Done():
@@ -137,6 +119,39 @@ func (b *backend) moveCopy(ctx context.Context, p *picture, s cluster.Store, m c
 			return
 		}
 	}
+}
+
+// tryMove reports whether the store has no slot on m now, and puts into r what it
+// did about it.
+func (b *backend) tryMove(ctx context.Context, p *picture, s cluster.Store, m cluster.Machine, r *api.RemoveReport) bool {
+	rec, rev, err := b.record(ctx, s)
+	if err != nil {
+		return false
+	}
+	i := slotOn(rec, m)
+	if i < 0 {
+		return true
+	}
+	if rec.IsInSync(rec.Slots[i].Slot) {
+		return false
+	}
+	to, why := p.elsewhere(rec, m)
+	next, err := b.replaceCopy(ctx, rec, rev, i, to)
+	if err != nil {
+		return false
+	}
+	// The next copy is placed beside this one.
+	for j := range p.stores {
+		if p.stores[j].Store == s {
+			p.stores[j] = next
+		}
+	}
+	if to == "" {
+		r.Left = append(r.Left, fmt.Sprintf("store %s has a copy less: %s", s, why))
+	} else {
+		r.Moved = append(r.Moved, api.StorePlacement{Store: s, Machines: []cluster.Machine{to}})
+	}
+	return true
 }
 
 func slotOn(rec cluster.StoreRecord, m cluster.Machine) int {
@@ -149,7 +164,7 @@ func slotOn(rec cluster.StoreRecord, m cluster.Machine) int {
 }
 
 // elsewhere chooses a machine for a copy; "" and why if there is none.
-func (p *picture) elsewhere(rec cluster.StoreRecord, i int, gone cluster.Machine) (cluster.Machine, string) {
+func (p *picture) elsewhere(rec cluster.StoreRecord, gone cluster.Machine) (cluster.Machine, string) {
 	zones := map[cluster.Zone]bool{}
 	var hosts []plan.Host
 	for _, m := range p.machines {
@@ -170,8 +185,8 @@ func (p *picture) elsewhere(rec cluster.StoreRecord, i int, gone cluster.Machine
 }
 
 // replaceCopy puts a new and empty slot on machine to in the place of slot i, or
-// takes the slot out if to is "".
-func (b *backend) replaceCopy(ctx context.Context, rec cluster.StoreRecord, rev cluster.Rev, i int, to cluster.Machine) (bool, error) {
+// takes the slot out if to is "". It returns the record as it is then.
+func (b *backend) replaceCopy(ctx context.Context, rec cluster.StoreRecord, rev cluster.Rev, i int, to cluster.Machine) (cluster.StoreRecord, error) {
 	next := rec.Clone()
 	if to == "" {
 		next.Slots = append(next.Slots[:i], next.Slots[i+1:]...)
@@ -183,9 +198,12 @@ func (b *backend) replaceCopy(ctx context.Context, rec cluster.StoreRecord, rev 
 	}
 	next.Nonce = randomNonce()
 	if err := rec.LegalStep(next); err != nil {
-		return false, err
+		return next, err
 	}
 	key := coord.StoreKey(rec.Store)
 	ok, _, err := b.coord.Txn(ctx, coord.Txn{If: []coord.Compare{{Key: key, Rev: rev}}, Then: []coord.Op{coord.Put(key, next.Encode())}})
-	return ok, err
+	if err == nil && !ok {
+		err = errors.New("the record changed meanwhile")
+	}
+	return next, err
 }

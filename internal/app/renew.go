@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -73,7 +72,7 @@ func (m *machine) certify(ctx context.Context, csr []byte) ([]byte, error) {
 		if err == nil {
 			return cert, nil
 		}
-		errs = append(errs, fmt.Errorf("ask %s: %w", name, err))
+		errs = append(errs, err)
 	}
 	return nil, errors.Join(errs...)
 }
@@ -81,22 +80,11 @@ func (m *machine) certify(ctx context.Context, csr []byte) ([]byte, error) {
 func (m *machine) askToIssue(ctx context.Context, name cluster.Machine, csr []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, renewTime)
 	defer cancel()
-	req, err := json.Marshal(controlRequest{Method: "renew", CSR: string(csr)})
-	if err != nil {
-		return nil, fmt.Errorf("encode request: %w", err)
+	answer, err := m.askControl(ctx, name, controlRequest{Method: "renew", CSR: string(csr)})
+	if err == nil && answer.Certificate == "" {
+		err = errors.New("no certificate in the answer")
 	}
-	b, err := m.remote.Call(ctx, name, req)
-	if err != nil {
-		return nil, err
-	}
-	var answer controlAnswer
-	if err := json.Unmarshal(b, &answer); err != nil {
-		return nil, fmt.Errorf("decode answer: %w", err)
-	}
-	if answer.Error != "" || answer.Certificate == "" {
-		return nil, fmt.Errorf("no certificate: %s", answer.Error)
-	}
-	return []byte(answer.Certificate), nil
+	return []byte(answer.Certificate), err
 }
 
 // issue certifies the key that the asking machine is known by, and no other.

@@ -76,7 +76,7 @@ func TestAMachineGetsACertificateForItsOwnKeyOnly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, ok := r.answerControl(peer, req)
+		b, ok := r.answerControl(t.Context(), peer, req)
 		var answer controlAnswer
 		if err := json.Unmarshal(b, &answer); err != nil || !ok {
 			t.Fatalf("answered %q, %v", b, err)
