@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/tandemail/tandemail/internal/cluster"
@@ -59,6 +60,10 @@ func Init(ctx context.Context, p Plan, now func() time.Time, log *slog.Logger) (
 
 func (p Plan) makeDirs() error {
 	for _, dir := range []string{p.Meta, p.Spool} {
+		// What is above them is not secret, and the daemon's user has to get through.
+		if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+			return fmt.Errorf("make directory: %w", err)
+		}
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("make directory: %w", err)
 		}

@@ -88,8 +88,10 @@ func TestPlanSaysEverythingThatIsInItsWay(t *testing.T) {
 	if err := p.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "no IP address") {
 		t.Errorf("every address: %v", err)
 	}
-	if _, err := os.Stat(p.Meta); err == nil {
-		t.Error("a check has made something")
+	for _, path := range []string{p.Meta, p.Spool, filepath.Dir(p.Config)} {
+		if _, err := os.Stat(path); err == nil {
+			t.Errorf("a check has made %s", path)
+		}
 	}
 }
 

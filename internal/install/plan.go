@@ -92,8 +92,11 @@ func (p Plan) Check(ctx context.Context) error {
 
 // writable makes sure that the last step will not fail when all others are done.
 func writable(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("make directory of the configuration: %w", err)
+	for {
+		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		dir = filepath.Dir(dir) // where it will be made
 	}
 	f, err := os.CreateTemp(dir, ".tandemail-*")
 	if err != nil {
