@@ -95,10 +95,24 @@ func (c *Client) Recover(ctx context.Context, req RecoverRequest) (RecoverReport
 	return call[RecoverReport](ctx, c, http.MethodPost, "/v1/control/recover", req)
 }
 
-// Found implements Backend.
-func (c *Client) Found(ctx context.Context, req FoundRequest) error {
-	_, err := call[struct{}](ctx, c, http.MethodPost, "/v1/found", req)
-	return err
+// Check implements Backend.
+func (c *Client) Check(ctx context.Context, only cluster.Machine) ([]Check, error) {
+	return call[[]Check](ctx, c, http.MethodGet, "/v1/checks?machine="+url.QueryEscape(string(only)), nil)
+}
+
+// RemoveMachine implements Backend.
+func (c *Client) RemoveMachine(ctx context.Context, m cluster.Machine, req RemoveRequest) (RemoveReport, error) {
+	return call[RemoveReport](ctx, c, http.MethodPost, "/v1/machines/"+url.PathEscape(string(m))+"/remove", req)
+}
+
+// CreateStores implements Backend.
+func (c *Client) CreateStores(ctx context.Context, req StoresRequest) (StoresReport, error) {
+	return call[StoresReport](ctx, c, http.MethodPost, "/v1/stores", req)
+}
+
+// CreateToken implements Backend.
+func (c *Client) CreateToken(ctx context.Context, req TokenRequest) (Token, error) {
+	return call[Token](ctx, c, http.MethodPost, "/v1/tokens", req)
 }
 
 func call[Out any](ctx context.Context, c *Client, method, path string, in any) (Out, error) {

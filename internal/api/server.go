@@ -63,8 +63,17 @@ func (s *server) routes() map[string]http.HandlerFunc {
 		"POST /v1/control/recover": with(s, func(r *http.Request, req RecoverRequest) (RecoverReport, error) {
 			return b.Recover(r.Context(), req)
 		}),
-		"POST /v1/found": with(s, func(r *http.Request, req FoundRequest) (struct{}, error) {
-			return struct{}{}, b.Found(r.Context(), req)
+		"GET /v1/checks": answer(s, func(r *http.Request) ([]Check, error) {
+			return b.Check(r.Context(), cluster.Machine(r.URL.Query().Get("machine")))
+		}),
+		"POST /v1/machines/{machine}/remove": with(s, func(r *http.Request, req RemoveRequest) (RemoveReport, error) {
+			return b.RemoveMachine(r.Context(), cluster.Machine(r.PathValue("machine")), req)
+		}),
+		"POST /v1/stores": with(s, func(r *http.Request, req StoresRequest) (StoresReport, error) {
+			return b.CreateStores(r.Context(), req)
+		}),
+		"POST /v1/tokens": with(s, func(r *http.Request, req TokenRequest) (Token, error) {
+			return b.CreateToken(r.Context(), req)
 		}),
 	}
 }

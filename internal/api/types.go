@@ -239,16 +239,88 @@ type Backend interface {
 	Level(ctx context.Context) (ClusterLevel, error)
 	FinishUpgrade(ctx context.Context, req UpgradeRequest) (ClusterLevel, error)
 	Recover(ctx context.Context, req RecoverRequest) (RecoverReport, error)
-	// Found creates the cluster's stores, spread over the machines that are up.
-	Found(ctx context.Context, req FoundRequest) error
+	// CreateStores makes stores, spread over the machines that keep mail, which must
+	// all be up.
+	CreateStores(ctx context.Context, req StoresRequest) (StoresReport, error)
+	// CreateToken makes a token with which another machine may join.
+	CreateToken(ctx context.Context, req TokenRequest) (Token, error)
+	// Check looks at all machines and their ways to each other, or at one and the ways
+	// from and to it.
+	Check(ctx context.Context, only cluster.Machine) ([]Check, error)
+	RemoveMachine(ctx context.Context, m cluster.Machine, req RemoveRequest) (RemoveReport, error)
 }
 
-// FoundRequest creates stores, spread over all machines.
-type FoundRequest struct {
-	Stores int `json:"stores"`
-	Copies int `json:"copies"`
+// StoresRequest asks for stores.
+type StoresRequest struct {
+	// Names of them; those that exist are left as they are. Without any, Count new
+	// ones are named s01, s02 and so on.
+	Names []cluster.Store `json:"names,omitempty"`
+	// Count 0 is one for each pair of machines, in either order, but at most four a
+	// machine.
+	Count  int `json:"count,omitempty"`
+	Copies int `json:"copies,omitempty"` // of each; 0 is 2
 	// Machines that must be up: with fewer, the stores would be spread over those.
-	Machines int `json:"machines"`
+	Machines int `json:"machines,omitempty"`
+	// DryRun says where they would be and makes none.
+	DryRun bool `json:"dry_run,omitempty"`
+}
+
+// StoresReport says where new stores are, the preferred master first.
+type StoresReport struct {
+	Stores []StorePlacement `json:"stores"`
+	DryRun bool             `json:"dry_run,omitempty"`
+}
+
+// StorePlacement is where one store is.
+type StorePlacement struct {
+	Store    cluster.Store     `json:"store"`
+	Machines []cluster.Machine `json:"machines"`
+}
+
+// TokenRequest says what a token is good for.
+type TokenRequest struct {
+	Machine cluster.Machine `json:"machine,omitempty"` // "" is any
+	Roles   []string        `json:"roles,omitempty"`   // none: all
+	Uses    int             `json:"uses,omitempty"`    // 0 is 1
+	Minutes int             `json:"minutes,omitempty"` // 0 is 60
+	Replace bool            `json:"replace,omitempty"` // a new machine takes that name
+}
+
+// Token lets a machine join. Who has it may: it is a secret, and shown once.
+type Token struct {
+	Token   string    `json:"token"`
+	Expires time.Time `json:"expires"`
+}
+
+// States of a Check.
+const (
+	CheckOK   = "ok"
+	CheckWarn = "warn"
+	CheckFail = "fail"
+)
+
+// Check is one thing that a machine has looked at.
+type Check struct {
+	Machine cluster.Machine `json:"machine"` // who looked
+	About   string          `json:"about"`
+	State   string          `json:"state"`
+	Text    string          `json:"text"`
+	Hint    string          `json:"hint,omitempty"` // what to do, if it is not ok
+}
+
+// RemoveRequest says how a machine is removed.
+type RemoveRequest struct {
+	// Force removes it although stores lose a master or their only copy in sync.
+	Force bool `json:"force,omitempty"`
+}
+
+// RemoveReport says what removing a machine did.
+type RemoveReport struct {
+	Machine cluster.Machine `json:"machine"`
+	// Moved are the stores with a copy on it, and where that is made anew now.
+	Moved []StorePlacement `json:"moved"`
+	// Left are sentences about what could not be done.
+	Left []string `json:"left"`
 }
 
 // Error is an answer the caller can act on.

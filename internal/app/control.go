@@ -5,13 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tandemail/tandemail/internal/agent"
+	"github.com/tandemail/tandemail/internal/api"
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/config"
 	"github.com/tandemail/tandemail/internal/controller"
 	"github.com/tandemail/tandemail/internal/coord"
 	"github.com/tandemail/tandemail/internal/coord/etcd"
+	"github.com/tandemail/tandemail/internal/link"
 	"github.com/tandemail/tandemail/internal/pki"
 	"github.com/tandemail/tandemail/internal/plan"
 	"github.com/tandemail/tandemail/internal/slot"
@@ -25,13 +28,15 @@ func (m *machine) startMember(g *group) error {
 	}
 	member, err := etcd.NewMember(etcd.MemberConfig{
 		Name: m.cfg.Machine, Dir: c.Dir, ClientURL: c.Client, PeerURL: c.Peer,
-		InitialCluster: c.Initial, Endpoints: m.cfg.Control.Endpoints, Token: "tandemail-" + m.cfg.Cluster,
-		TLS: m.coordinatorTLS(), Log: m.log,
+		InitialCluster: c.Initial, Endpoints: m.knownMembers(), Token: "tandemail-" + m.cfg.Cluster,
+		TLS: m.coordinatorTLS(), Log: m.log, Refuse: m.struck.refuse, Join: len(c.Initial) == 0, Odd: len(c.Initial) == 0,
 	})
 	if err != nil {
 		return err
 	}
+	m.voting = member.Ready()
 	g.run("coordinator member", member.Run)
+	g.run("struck keys", func(ctx context.Context) error { return m.struck.follow(ctx, m.coord) })
 	return nil
 }
 
@@ -70,9 +75,12 @@ type eyes struct{ m *machine }
 
 // Probe implements controller.Eyes.
 func (e eyes) Probe(ctx context.Context, rec coord.MachineRecord) error {
-	_, err := e.m.callAgent(ctx, rec.Machine, []byte(`{"method":"ping"}`))
+	_, err := e.m.callAgent(ctx, rec.Machine, []byte(ping))
 	return err
 }
+
+// ping is what every machine answers, whatever its roles.
+const ping = `{"method":"ping"}`
 
 // Status implements controller.Eyes.
 func (e eyes) Status(ctx context.Context, rec coord.MachineRecord) (controller.MachineStatus, error) {
@@ -156,20 +164,33 @@ type controlAnswer struct {
 	Pong   bool               `json:"pong,omitempty"`
 	Report *controller.Report `json:"report,omitempty"`
 	Error  string             `json:"error,omitempty"`
+	// Certificate, in PEM, is the answer to renew.
+	Certificate string `json:"certificate,omitempty"`
+	// Checks are the answer to check; Now and Level are part of that to ping.
+	Checks []api.Check   `json:"checks,omitempty"`
+	Now    time.Time     `json:"now,omitzero"`
+	Level  cluster.Level `json:"level,omitempty"`
 }
 
-// answerControl answers "ping" and "report".
-func (m *machine) answerControl(b []byte) ([]byte, bool) {
-	var req struct {
-		Method string `json:"method"`
-	}
+// controlRequest is a question to any machine, whatever its roles.
+type controlRequest struct {
+	Method string `json:"method"`
+	CSR    string `json:"csr,omitempty"` // of renew, in PEM
+	// Self and To are of check: look at this host, and at the way to those.
+	Self bool              `json:"self,omitempty"`
+	To   []cluster.Machine `json:"to,omitempty"`
+}
+
+// answerControl answers "ping", "report", "renew" and "check".
+func (m *machine) answerControl(ctx context.Context, peer link.Peer, b []byte) ([]byte, bool) {
+	var req controlRequest
 	if json.Unmarshal(b, &req) != nil {
 		return nil, false
 	}
 	var out controlAnswer
 	switch req.Method {
 	case "ping":
-		out.Pong = true
+		out.Pong, out.Now, out.Level = true, time.Now(), cluster.CurrentLevel
 	case "report":
 		if m.control == nil {
 			out.Error = "no controller here"
@@ -177,6 +198,11 @@ func (m *machine) answerControl(b []byte) ([]byte, bool) {
 		}
 		r := m.control.Report()
 		out.Report = &r
+	case "renew":
+		cert, err := m.issue([]byte(req.CSR), peer)
+		out.Certificate, out.Error = string(cert), text(err)
+	case "check":
+		out.Checks = m.check(ctx, req)
 	default:
 		return nil, false
 	}

@@ -73,8 +73,10 @@ func TestSwitchoverNamesWhatCannotBe(t *testing.T) {
 func TestFoundingNeedsItsMachines(t *testing.T) {
 	r := newRig(t)
 	r.putMachine(coord.MachineRecord{Machine: "m1", Storage: true})
-	for _, req := range []api.FoundRequest{{Stores: 0, Copies: 1}, {Stores: 1, Copies: 6}, {Stores: 10_001, Copies: 1}} {
-		wantError(t, r.Found(t.Context(), req), http.StatusBadRequest, "between 1 and 10000 stores of 1 to 5 copies can be made")
+	for _, req := range []api.StoresRequest{{Count: -1, Copies: 1}, {Count: 1, Copies: 6}, {Count: 10_001, Copies: 1}} {
+		_, err := r.CreateStores(t.Context(), req)
+		wantError(t, err, http.StatusBadRequest, "between 1 and 10000 stores of 1 to 5 copies can be made")
 	}
-	wantError(t, r.Found(t.Context(), api.FoundRequest{Stores: 1, Copies: 1, Machines: 3}), http.StatusConflict, "0 of 3 machines are up")
+	_, err := r.CreateStores(t.Context(), api.StoresRequest{Count: 1, Machines: 3})
+	wantError(t, err, http.StatusConflict, "0 of 3 machines are up")
 }

@@ -45,10 +45,15 @@ func (m *machine) buildLinks(*group) error {
 
 func (m *machine) address(name cluster.Machine) (string, error) {
 	rec, ok := m.routes.Machine(name)
-	if !ok || rec.Link == "" {
-		return "", fmt.Errorf("machine %s is not known", name)
+	switch {
+	case ok && rec.Link != "":
+		return rec.Link, nil
+	case !m.routes.Listed():
+		if at, ok := m.remembered().Machines[name]; ok {
+			return at, nil
+		}
 	}
-	return rec.Link, nil
+	return "", fmt.Errorf("machine %s is not known", name)
 }
 
 func (m *machine) serveLink(g *group) error {
@@ -60,7 +65,7 @@ func (m *machine) serveLink(g *group) error {
 		raw[serviceLarge] = m.handleLarge
 		mux[host.Service] = m.handleSession
 	}
-	srv, err := link.NewServer(link.ServerConfig{Identity: m.identity, Allowed: m.allowed, Log: m.log, Raw: raw, Mux: mux, MaxConns: 4096})
+	srv, err := link.NewServer(link.ServerConfig{Identity: m.identity, Allowed: m.allowed, Log: m.log, Raw: raw, Mux: mux, MaxConns: 4096, Guest: m.guest()})
 	if err != nil {
 		return err
 	}
@@ -70,13 +75,18 @@ func (m *machine) serveLink(g *group) error {
 		return err
 	}
 	g.run("internal port", func(ctx context.Context) error { return srv.Serve(ctx, ln) })
-	g.run("membership of peers", func(ctx context.Context) error { return eachChange(ctx, m.routes, srv.Recheck) })
+	g.run("membership of peers", func(ctx context.Context) error {
+		return eachChange(ctx, m.routes, func() {
+			srv.Recheck()
+			m.dialer.Recheck()
+		})
+	})
 	return nil
 }
 
 func (m *machine) handleAgent(ctx context.Context, s *link.Stream) {
 	err := link.Respond(ctx, link.NewFrames(s, link.FramesConfig{}), link.ResponderConfig{Log: m.log}, func(ctx context.Context, req []byte) ([]byte, error) {
-		return m.answerAgent(ctx, s.Peer.Machine, req), nil
+		return m.answerAgent(ctx, s.Peer, req), nil
 	})
 	m.ended(s, err)
 }
@@ -151,18 +161,18 @@ func (m *machine) callDeliver(ctx context.Context, to cluster.Machine, parts ...
 // callAgent asks the agent of machine to, our own without a network.
 func (m *machine) callAgent(ctx context.Context, to cluster.Machine, req []byte) ([]byte, error) {
 	if to == m.name {
-		return m.answerAgent(ctx, to, req), nil
+		return m.answerAgent(ctx, link.Peer{Machine: m.name, Key: m.identity.Key}, req), nil
 	}
 	return m.calls[serviceAgent].Call(ctx, to, req)
 }
 
 // answerAgent answers what concerns the machine here and leaves the rest to the agent.
-func (m *machine) answerAgent(ctx context.Context, peer cluster.Machine, req []byte) []byte {
-	if answer, ok := m.answerControl(req); ok {
+func (m *machine) answerAgent(ctx context.Context, peer link.Peer, req []byte) []byte {
+	if answer, ok := m.answerControl(ctx, peer, req); ok {
 		return answer
 	}
 	if m.agent == nil {
 		return []byte(`{"error":"this machine has no storage"}`)
 	}
-	return m.agent.Handle(ctx, peer, req)
+	return m.agent.Handle(ctx, peer.Machine, req)
 }

@@ -22,6 +22,7 @@ const (
 )
 
 // keepRegistered writes this machine's record and holds its lease, again and again.
+// It ends when the machine has been removed from the cluster.
 func (m *machine) keepRegistered(ctx context.Context) error {
 	boot := make([]byte, 8)
 	if _, err := rand.Read(boot); err != nil {
@@ -29,7 +30,11 @@ func (m *machine) keepRegistered(ctx context.Context) error {
 	}
 	live := coord.LiveRecord{Machine: m.name, Boot: hex.EncodeToString(boot), Since: time.Now(), Level: cluster.CurrentLevel}
 	for ctx.Err() == nil {
-		if err := m.registered(ctx, live); err != nil && ctx.Err() == nil {
+		err := m.registered(ctx, live)
+		if errors.Is(err, errStruck) {
+			return err
+		}
+		if err != nil && ctx.Err() == nil {
 			m.log.Warn("not registered in the cluster", "err", err)
 		}
 		select {
@@ -59,28 +64,55 @@ func (m *machine) registered(ctx context.Context, live coord.LiveRecord) error {
 	if _, _, err := lease.Txn(ctx, coord.Txn{Then: []coord.Op{coord.Put(coord.LiveKey(m.name), coord.Encode(live))}}); err != nil {
 		return fmt.Errorf("write live key: %w", err)
 	}
-	select {
-	case <-lease.Lost():
-		return coord.ErrLeaseLost
-	case <-ctx.Done():
-		return ctx.Err()
+	return m.whileListed(ctx, lease.Lost())
+}
+
+// whileListed returns when the lease is lost, or the record is there no more.
+func (m *machine) whileListed(ctx context.Context, lost <-chan struct{}) error {
+	listed := false
+	for {
+		changed := m.routes.Changed()
+		rec, ok := m.routes.Machine(m.name)
+		ours := ok && rec.Key == m.identity.Key.String()
+		if listed && !ours {
+			return errNoMember
+		}
+		listed = ours
+		select {
+		case <-changed:
+		case <-lost:
+			return coord.ErrLeaseLost
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 
 // putMachine writes this machine's record, keeping what operators have set.
 func (m *machine) putMachine(ctx context.Context, change func(*coord.MachineRecord)) error {
+	struck := coord.StruckKey(m.identity.Key.String())
+	switch _, rev, err := m.coord.Get(ctx, struck); {
+	case errors.Is(err, coord.ErrRefused) && m.ownMembers():
+		return fmt.Errorf("%w: %w", errStruck, err)
+	case err != nil:
+		return fmt.Errorf("read struck keys: %w", err)
+	case rev != 0:
+		return errStruck
+	}
 	return m.changeMachine(ctx, m.name, func(rec *coord.MachineRecord) {
 		rec.Machine, rec.Zone = m.name, cluster.Zone(m.cfg.Zone)
 		rec.Link, rec.HTTP = m.cfg.Listen.Internal, m.cfg.Listen.HTTP
 		rec.Key = m.identity.Key.String()
 		rec.Storage, rec.Control = m.cfg.Has(config.RoleStorage), m.cfg.Control.Member != nil
+		rec.Issuer, rec.CertificateEnds = m.issues(), m.certificateEnd()
 		change(rec)
-	})
+	}, coord.Compare{Key: struck})
 }
 
 var (
 	errNoMember = errors.New("not a member of this cluster")
 	errOtherKey = errors.New("the cluster knows this machine by another key")
+	errStruck   = errors.New("this machine was removed from the cluster: its key was struck")
 )
 
 // allowed asks the membership: a member is who has a record, with its key. A machine that cannot
@@ -113,8 +145,9 @@ func eachChange(ctx context.Context, t *route.Table, f func()) error {
 
 const maxAttempts = 10
 
-// changeMachine changes the record of a machine by compare-and-swap.
-func (m *machine) changeMachine(ctx context.Context, name cluster.Machine, change func(*coord.MachineRecord)) error {
+// changeMachine changes the record of a machine by compare-and-swap, if the guards
+// hold.
+func (m *machine) changeMachine(ctx context.Context, name cluster.Machine, change func(*coord.MachineRecord), guards ...coord.Compare) error {
 	key := coord.MachineKey(name)
 	for range maxAttempts {
 		b, rev, err := m.coord.Get(ctx, key)
@@ -132,7 +165,9 @@ func (m *machine) changeMachine(ctx context.Context, name cluster.Machine, chang
 		if bytes.Equal(next, b) {
 			return nil
 		}
-		ok, _, err := m.coord.Txn(ctx, coord.Txn{If: []coord.Compare{{Key: key, Rev: rev}}, Then: []coord.Op{coord.Put(key, next)}})
+		ok, _, err := m.coord.Txn(ctx, coord.Txn{
+			If: append([]coord.Compare{{Key: key, Rev: rev}}, guards...), Then: []coord.Op{coord.Put(key, next)},
+		})
 		if err != nil {
 			return fmt.Errorf("write record of machine %s: %w", name, err)
 		}

@@ -50,7 +50,8 @@ func TestWipedCoordinatorGetsTheHighestClaimAboveEveryRevision(t *testing.T) {
 		if _, _, err := r.record(t.Context(), "s01"); err == nil {
 			t.Error("the plan wrote a record")
 		}
-		wantError(t, r.Found(t.Context(), api.FoundRequest{Stores: 1, Copies: 2}), http.StatusConflict,
+		_, err = r.CreateStores(t.Context(), api.StoresRequest{Count: 1})
+		wantError(t, err, http.StatusConflict,
 			"m1 has a copy of store s01, which the coordinator does not know: it was wiped or went back")
 		if got, err = r.Recover(t.Context(), recovery); err != nil || !got.Done {
 			t.Fatalf("recover: %+v, %v", got, err)

@@ -49,6 +49,9 @@ type machine struct {
 	identity *pki.Identity
 	coord    coord.Coord
 	etcd     *etcd.Client // behind coord; closed at the end
+	seen     notes        // of followMembers: what is in the file
+	struck   struck
+	voting   <-chan struct{} // closed when this machine's member has a vote; nil without one
 	routes   *route.Table
 	users    *directory.Directory
 	auth     *auth.Authenticator
@@ -67,7 +70,7 @@ type machine struct {
 
 // Serve runs the machine until ctx ends.
 func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
-	m := &machine{cfg: cfg, name: cluster.Machine(cfg.Machine), log: log.With("machine", cfg.Machine)}
+	m := &machine{cfg: cfg, name: cluster.Machine(cfg.Machine), log: log.With("machine", cfg.Machine), struck: struck{keys: map[string]bool{}}}
 	m.sources.Cluster, m.sources.Machine = cfg.Cluster, m.name
 	g := newGroup(ctx)
 	if err := m.build(g); err != nil {
@@ -111,17 +114,9 @@ func (m *machine) connect(g *group) error {
 	timed := metrics.NewCoord(c, time.Now)
 	m.etcd, m.coord, m.routes = c, timed, route.New()
 	m.sources.Coord, m.sources.Routes = timed, m.routes.Stores
+	g.run("coordinator's members", m.followMembers)
 	g.run("routes", func(ctx context.Context) error { return m.routes.Run(ctx, m.coord) })
 	return nil
-}
-
-// endpoints names only this machine's own member where there is one: it is the
-// nearest, and it stands for its quorum.
-func (m *machine) endpoints() []string {
-	if member := m.cfg.Control.Member; member != nil {
-		return []string{member.Client}
-	}
-	return m.cfg.Control.Endpoints
 }
 
 func (m *machine) buildDirectory(g *group) error {
@@ -169,6 +164,7 @@ func (m *machine) buildAgent(g *group) error {
 // register says to the cluster that this machine exists and is alive.
 func (m *machine) register(g *group) error {
 	g.run("membership", m.keepRegistered)
+	g.run("certificate", m.keepCertified)
 	return nil
 }
 

@@ -31,12 +31,13 @@ type picture struct {
 	machines []coord.MachineRecord
 	stores   []cluster.StoreRecord
 	agents   map[cluster.Machine]agent.Status
+	answers  map[cluster.Machine]bool // those without storage
 	settings coord.Settings
 }
 
 // look asks everybody at once. A machine that does not answer is missing in agents.
 func (b *backend) look(ctx context.Context) (picture, error) {
-	p := picture{agents: map[cluster.Machine]agent.Status{}}
+	p := picture{agents: map[cluster.Machine]agent.Status{}, answers: map[cluster.Machine]bool{}}
 	kvs, _, err := b.coord.List(ctx, coord.MachinesPrefix)
 	if err != nil {
 		return p, err
@@ -62,18 +63,22 @@ func (b *backend) look(ctx context.Context) (picture, error) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	for _, rec := range p.machines {
-		if !rec.Storage {
-			continue
-		}
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
 			ctx, cancel := context.WithTimeout(ctx, askTime)
 			defer cancel()
+			if !rec.Storage {
+				_, err := b.remote.Call(ctx, rec.Machine, []byte(ping))
+				mu.Lock()
+				defer mu.Unlock()
+				p.answers[rec.Machine] = err == nil
+				return
+			}
 			if st, err := b.remote.Status(ctx, rec.Machine); err == nil {
 				mu.Lock()
+				defer mu.Unlock()
 				p.agents[rec.Machine] = st
-				mu.Unlock()
 			}
 		}()
 	}
@@ -186,6 +191,8 @@ func (p *picture) machine(rec coord.MachineRecord) api.MachineStatus {
 		case rec.Draining:
 			s.State = "draining"
 		}
+	} else if p.answers[rec.Machine] {
+		s.State = "up"
 	}
 	return s
 }

@@ -84,9 +84,12 @@ func TestWithoutTheCoordinatorTheApiSaysSo(t *testing.T) {
 	_, drain := r.Drain(t.Context(), "m1")
 	_, switchover := r.Switchover(t.Context(), "s01", api.SwitchRequest{})
 	_, digest := r.Digest(t.Context(), "s01")
+	_, stores := r.CreateStores(t.Context(), api.StoresRequest{})
+	_, remove := r.RemoveMachine(t.Context(), "m2", api.RemoveRequest{})
+	_, token := r.CreateToken(t.Context(), api.TokenRequest{})
 	for name, err := range map[string]error{
 		"status": status, "drain": drain, "undrain": r.Undrain(t.Context(), "m1"), "switchover": switchover, "digest": digest,
-		"found": r.Found(t.Context(), api.FoundRequest{Stores: 1, Copies: 1}),
+		"stores": stores, "remove": remove, "token": token,
 	} {
 		var e *api.Error
 		if !errors.As(err, &e) || e.Status != http.StatusServiceUnavailable || !strings.Contains(e.Message, "the coordinator does not answer") {

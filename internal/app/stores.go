@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
@@ -28,85 +27,6 @@ func notFound(format string, args ...any) error {
 
 func conflict(hint, format string, args ...any) error {
 	return &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf(format, args...), Hint: hint}
-}
-
-// Found implements api.Backend. Asked again it creates what is missing.
-func (b *backend) Found(ctx context.Context, req api.FoundRequest) error {
-	if req.Stores < 1 || req.Stores > 10_000 || req.Copies < 1 || req.Copies > 5 {
-		return &api.Error{Status: http.StatusBadRequest, Message: "between 1 and 10000 stores of 1 to 5 copies can be made"}
-	}
-	p, err := b.look(ctx)
-	if err != nil {
-		return unavailable(err)
-	}
-	var hosts []plan.Host
-	for _, m := range p.machines {
-		if _, up := p.agents[m.Machine]; up {
-			hosts = append(hosts, plan.Host{Machine: m.Machine, Zone: m.Zone, Weight: m.Weight})
-		}
-	}
-	if err := p.unknownStore(); err != nil {
-		return err
-	}
-	if want := max(len(p.machines), req.Machines); len(hosts) < want {
-		return conflict("start the others first, or remove them", "%d of %d machines are up", len(hosts), want)
-	}
-	existing, names := missingStores(p.stores, req.Stores)
-	placed, err := plan.Place(hosts, existing, names, req.Copies)
-	if err != nil {
-		return conflict("", "%v", err)
-	}
-	for _, pl := range placed {
-		if err := b.createStore(ctx, pl); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// unknownStore is the refusal to make stores anew of which machines have copies.
-func (p *picture) unknownStore() error {
-	for _, m := range p.machines {
-		for _, c := range p.agents[m.Machine].Claims {
-			if c.Record.Epoch > 0 && !slices.ContainsFunc(p.stores, func(rec cluster.StoreRecord) bool { return rec.Store == c.Store }) {
-				return conflict("tandemail control recover", "%s has a copy of store %s, which the coordinator does not know: it was wiped or went back", m.Machine, c.Store)
-			}
-		}
-	}
-	return nil
-}
-
-// missingStores names the stores s01, s02 ... that are not there, and says where
-// the existing ones are.
-func missingStores(stores []cluster.StoreRecord, n int) (existing []plan.Placement, names []cluster.Store) {
-	have := map[cluster.Store]bool{}
-	for _, rec := range stores {
-		have[rec.Store] = true
-		pl := plan.Placement{Store: rec.Store}
-		for _, ref := range rec.Slots {
-			pl.Machines = append(pl.Machines, ref.Machine)
-		}
-		existing = append(existing, pl)
-	}
-	for i := range n {
-		if s := cluster.Store(fmt.Sprintf("s%02d", i+1)); !have[s] {
-			names = append(names, s)
-		}
-	}
-	return existing, names
-}
-
-func (b *backend) createStore(ctx context.Context, pl plan.Placement) error {
-	rec := cluster.StoreRecord{Store: pl.Store, Nonce: randomNonce()}
-	for _, m := range pl.Machines {
-		rec.Slots = append(rec.Slots, cluster.SlotRef{Slot: newSlotID(), Machine: m})
-	}
-	key := coord.StoreKey(pl.Store)
-	_, _, err := b.coord.Txn(ctx, coord.Txn{If: []coord.Compare{{Key: key}}, Then: []coord.Op{coord.Put(key, rec.Encode())}})
-	if err != nil {
-		return unavailable(err)
-	}
-	return nil // one that exists by now was made by an earlier attempt
 }
 
 func newSlotID() (id cluster.SlotID) {

@@ -31,6 +31,9 @@ type Commands struct {
 	Dir  string `help:"Directory of a running dev cluster." env:"TANDEMAIL_DIR" placeholder:"DIR" type:"path"`
 	API  string `help:"Address of a machine's API, http://host:port." env:"TANDEMAIL_API" name:"api" placeholder:"URL"`
 
+	Init    initCmd    `cmd:"" help:"Make this host the first machine of a new cluster."`
+	Join    joinCmd    `cmd:"" help:"Make this host a machine of a cluster, with a token."`
+	Token   tokenCmd   `cmd:"" help:"Let other machines join."`
 	Serve   serveCmd   `cmd:"" help:"Run the roles of this machine."`
 	Dev     devCmd     `cmd:"" help:"Show everything working: three machines on loopback with sample users and mail."`
 	Status  statusCmd  `cmd:"" help:"Show the whole cluster."`

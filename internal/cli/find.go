@@ -14,11 +14,14 @@ import (
 // probeTime is how long a machine may take to answer that it is there.
 const probeTime = 2 * time.Second
 
-// cluster finds a machine that answers: the one named by --api, or any of the dev
-// cluster in --dir.
+// cluster finds a machine that answers: the one named by --api, any of the dev
+// cluster in --dir, or the one that this host is.
 func (e *env) cluster() (*api.Client, error) {
 	if e.api != "" {
 		return &api.Client{Base: e.api, HTTP: http.DefaultClient}, nil
+	}
+	if base := hostAPI(); e.dir == "" && base != "" {
+		return &api.Client{Base: base, HTTP: http.DefaultClient}, nil
 	}
 	if e.dir == "" {
 		return nil, hinted{

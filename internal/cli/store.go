@@ -11,11 +11,46 @@ import (
 )
 
 type storeCmd struct {
+	Create     storeCreateCmd `cmd:"" help:"Make stores, spread over the machines."`
 	List       storeListCmd   `cmd:"" help:"List stores."`
 	Show       storeShowCmd   `cmd:"" help:"Show one store and its copies."`
 	Switchover storeSwitchCmd `cmd:"" help:"Make another copy the master. Loses nothing; may be refused."`
 	Digest     storeDigestCmd `cmd:"" help:"Compare the copies of a store at one position."`
 	SkipOp     storeSkipCmd   `cmd:"" name:"skip-op" help:"Give up an operation that no copy can apply, and freeze the accounts it names."`
+}
+
+type storeCreateCmd struct {
+	Store  []string `arg:"" optional:"" help:"Names. Default: s01, s02 and so on."`
+	Count  int      `help:"How many, if no names are given. Default: one for each pair of machines, at most four a machine." placeholder:"N"`
+	Copies int      `help:"Machines that each is on." default:"2"`
+	DryRun bool     `help:"Print where they would be and make none."`
+}
+
+// Run makes the stores and prints where they are.
+func (c storeCreateCmd) Run(e *env) error {
+	cl, err := e.cluster()
+	if err != nil {
+		return err
+	}
+	req := api.StoresRequest{Count: c.Count, Copies: c.Copies, DryRun: c.DryRun}
+	for _, s := range c.Store {
+		req.Names = append(req.Names, cluster.Store(s))
+	}
+	r, err := cl.CreateStores(e.ctx, req)
+	if err != nil {
+		return err
+	}
+	return e.print(r, func(w io.Writer) {
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "STORE\tMACHINES, THE PREFERRED MASTER FIRST")
+		for _, s := range r.Stores {
+			fmt.Fprintf(t, "%s\t%s\n", s.Store, machines(s.Machines))
+		}
+		t.Flush()
+		if r.DryRun {
+			fmt.Fprintln(w, "Nothing was made.")
+		}
+	})
 }
 
 type storeListCmd struct{}

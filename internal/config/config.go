@@ -73,7 +73,8 @@ func (c Control) Plain() bool {
 type Member struct {
 	Client string `toml:"client"` // "https://host:port" it serves clients on
 	Peer   string `toml:"peer"`   // "https://host:port" it talks to its peers on
-	// Initial maps the machine names of the first members to their peer addresses.
+	// Initial maps the machine names of members that found the cluster together to
+	// their peer addresses. Without it the member belongs to a cluster that exists.
 	Initial map[string]string `toml:"initial"`
 	Dir     string            `toml:"dir"` // default: meta directory + "/etcd"
 }

@@ -57,6 +57,7 @@ func (p *collector) checkMember(machine string, m Member) {
 	p.checkMemberURL("control.member.client", m.Client)
 	p.checkMemberURL("control.member.peer", m.Peer)
 	switch own := m.Initial[machine]; {
+	case len(m.Initial) == 0:
 	case own == "":
 		p.add("control.member.initial", "it lists the peer address of every first member, this machine's too", "%q is not in it", machine)
 	case own != m.Peer:

@@ -32,6 +32,8 @@ var (
 	ErrUnknown = fmt.Errorf("coordinator: %w", cluster.ErrUnknown)
 	// ErrUnavailable: nothing happened, nobody answered. Try again later.
 	ErrUnavailable = errors.New("coordinator unavailable")
+	// ErrRefused: as ErrUnavailable, and for good: it does not talk to this caller.
+	ErrRefused = fmt.Errorf("%w: refused", ErrUnavailable)
 	// ErrCompacted: the history asked for is gone. List again.
 	ErrCompacted = errors.New("coordinator history compacted")
 	// ErrRewound: the coordinator is at a lower revision than the caller has seen.

@@ -16,6 +16,8 @@ import (
 //	/tandemail/v1/live/<machine>           LiveRecord, leased: there while the machine is
 //	/tandemail/v1/users/<shard>/<user>     directory.User; shard is ShardOf(user)
 //	/tandemail/v1/aliases/<shard>/<addr>   directory.Alias; addr "@domain" is a catch-all
+//	/tandemail/v1/tokens/<hash>            TokenRecord; hash is that of the token's secret
+//	/tandemail/v1/struck/<key>             StruckRecord; key is that of a machine that was removed
 //	/tandemail/v1/settings                 Settings
 //	/tandemail/v1/history/<time>-<nonce>   HistoryEntry, in the order of time
 //	/tandemail/v1/controller               Holder, leased: the elected controller
@@ -30,11 +32,19 @@ const (
 	LivePrefix     = Root + "live/"
 	UsersPrefix    = Root + "users/"
 	AliasesPrefix  = Root + "aliases/"
+	TokensPrefix   = Root + "tokens/"
+	StruckPrefix   = Root + "struck/"
 	HistoryPrefix  = Root + "history/"
 	SettingsKey    = Root + "settings"
 	ControllerKey  = Root + "controller"
 	RecoverKey     = Root + "recover"
 )
+
+// TokenKey is the key of a token, by the hash of its secret.
+func TokenKey(hash string) string { return TokensPrefix + hash }
+
+// StruckKey is the key that says that a machine's key was struck.
+func StruckKey(key string) string { return StruckPrefix + key }
 
 // Shards is the number of sub-prefixes of users and of aliases.
 const Shards = 256

@@ -24,9 +24,42 @@ type MachineRecord struct {
 	// Storage and Control are the roles it runs that decisions depend on.
 	Storage bool `json:"storage"`
 	Control bool `json:"control"`
+	// Issuer: it has the CA's key, and lets new machines in.
+	Issuer bool `json:"issuer,omitempty"`
+	// CertificateEnds is when its certificate does.
+	CertificateEnds time.Time `json:"certificate_ends,omitzero"`
 	// Draining: no master shall stay or come here. DrainReason is the operator's.
 	Draining    bool   `json:"draining,omitempty"`
 	DrainReason string `json:"drain_reason,omitempty"`
+}
+
+// TokenRecord lets new machines join, for a while. Its secret is not in it.
+type TokenRecord struct {
+	// Machine is the only name that may use it; "" is any.
+	Machine cluster.Machine `json:"machine,omitempty"`
+	// Roles are those that who uses it may have.
+	Roles []string `json:"roles"`
+	// Replace: it may take the name of a machine that is known by another key.
+	Replace bool      `json:"replace,omitempty"`
+	Made    time.Time `json:"made"`
+	Expires time.Time `json:"expires"`
+	// Uses is how many machines may use it, Used who has.
+	Uses int        `json:"uses"`
+	Used []TokenUse `json:"used,omitempty"`
+}
+
+// TokenUse is one machine's. The same machine with the same key may ask again.
+type TokenUse struct {
+	Machine cluster.Machine `json:"machine"`
+	Key     string          `json:"key"`
+	At      time.Time       `json:"at"`
+}
+
+// StruckRecord says that a key is no machine's any more, for ever.
+type StruckRecord struct {
+	Machine cluster.Machine `json:"machine"`
+	At      time.Time       `json:"at"`
+	By      string          `json:"by"`
 }
 
 // LiveRecord is the value of a machine's leased key.

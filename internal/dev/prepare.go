@@ -125,7 +125,14 @@ func (l Layout) issue(m Machine, dir string) error {
 	if err != nil {
 		return err
 	}
-	return pki.Install(dir, cert, ca.CertPEM())
+	if err := pki.Install(dir, cert, ca.CertPEM()); err != nil {
+		return err
+	}
+	key, err := ca.KeyPEM()
+	if err != nil {
+		return err
+	}
+	return pki.InstallCA(dir, key)
 }
 
 const configFile = "tandemail.toml"

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tandemail/tandemail/internal/api"
+	"github.com/tandemail/tandemail/internal/cluster"
 )
 
 const (
@@ -38,7 +39,8 @@ func (r *runner) ready(ctx context.Context, fresh bool) error {
 	}
 	if fresh {
 		if err := retry(ctx, func() error {
-			return c.Found(ctx, api.FoundRequest{Stores: cmp.Or(r.opt.Stores, storeCount), Copies: 2, Machines: machineCount})
+			_, err := c.CreateStores(ctx, api.StoresRequest{Names: storeNames(cmp.Or(r.opt.Stores, storeCount)), Machines: machineCount})
+			return err
 		}); err != nil {
 			return fmt.Errorf("create stores: %w", err)
 		}
@@ -61,6 +63,15 @@ func (r *runner) ready(ctx context.Context, fresh bool) error {
 		return fmt.Errorf("note that the cluster is founded: %w", err)
 	}
 	return nil
+}
+
+// storeNames are the same at each attempt, so that the next one goes on.
+func storeNames(n int) []cluster.Store {
+	names := make([]cluster.Store, n)
+	for i := range names {
+		names[i] = cluster.Store(fmt.Sprintf("s%02d", i+1))
+	}
+	return names
 }
 
 // anyMachine waits until every machine answers, and returns the first.

@@ -24,6 +24,8 @@ type Dialer struct {
 	Dial    func(ctx context.Context, address string) (net.Conn, error)
 	Log     *slog.Logger
 	Timeout time.Duration // to connect, shake hands and open a stream; 10 seconds
+
+	outgoing outgoing
 }
 
 // Raw opens a connection of its own to a service of the machine.
@@ -53,10 +55,11 @@ func (d *Dialer) connect(ctx context.Context, m cluster.Machine, alpn string) (*
 	if dial == nil {
 		dial = dialTCP
 	}
-	nc, err := dial(ctx, addr)
+	tcp, err := dial(ctx, addr)
 	if err != nil {
 		return fail(err)
 	}
+	nc := &dialed{Conn: tcp, of: &d.outgoing}
 	t := tls.Client(nc, d.Identity.Client(m, d.Allowed, alpn))
 	if err := t.HandshakeContext(ctx); err != nil {
 		_ = nc.Close()
@@ -64,6 +67,11 @@ func (d *Dialer) connect(ctx context.Context, m cluster.Machine, alpn string) (*
 	}
 	peer, err := peerOf(d.Identity, t.ConnectionState())
 	if err != nil {
+		_ = nc.Close()
+		return fail(err)
+	}
+	d.outgoing.keep(nc, peer)
+	if err := d.Allowed(peer.Machine, peer.Key); err != nil { // a Recheck during the handshake missed it
 		_ = nc.Close()
 		return fail(err)
 	}

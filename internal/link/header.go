@@ -10,10 +10,12 @@ import (
 	"github.com/tandemail/tandemail/internal/pki"
 )
 
-// ALPN names of the two kinds of connection.
+// ALPN names of the kinds of connection.
 const (
 	alpnMux = "tandemail-mux/1"
 	alpnRaw = "tandemail-raw/1"
+	// alpnGuest is for those who have no certificate yet.
+	alpnGuest = "tandemail-guest/1"
 )
 
 const (

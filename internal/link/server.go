@@ -31,6 +31,9 @@ type ServerConfig struct {
 
 	Mux map[string]Handler // services on multiplexed connections
 	Raw map[string]Handler // services with a connection of their own
+	// Guest serves one who has no certificate yet, on a connection that it need not
+	// close. Nil: nobody is let in without.
+	Guest func(ctx context.Context, nc net.Conn)
 
 	MaxConns         int           // 256; more are closed
 	MaxPerAddress    int           // of one address that is not loopback; half of MaxConns; more are closed
@@ -41,10 +44,11 @@ type ServerConfig struct {
 
 // Server accepts connections of the cluster's machines on the internal port.
 type Server struct {
-	cfg   ServerConfig
-	log   *slog.Logger
-	tls   *tls.Config
-	conns *accept.Server[*incoming]
+	cfg    ServerConfig
+	log    *slog.Logger
+	tls    *tls.Config
+	conns  *accept.Server[*incoming]
+	guests chan struct{} // places
 }
 
 // NewServer builds a server.
@@ -58,7 +62,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	cfg.HandshakeTimeout = cmp.Or(cfg.HandshakeTimeout, 10*time.Second)
 	cfg.Drain = cmp.Or(cfg.Drain, 5*time.Second)
 	return &Server{
-		cfg: cfg, log: cfg.Log, tls: cfg.Identity.Server(cfg.Allowed, alpnMux, alpnRaw),
+		cfg: cfg, log: cfg.Log, tls: serverTLS(cfg), guests: make(chan struct{}, maxGuests),
 		conns: accept.New[*incoming](accept.Config{
 			What: "internal connection", Log: cfg.Log, Max: cfg.MaxConns, PerAddress: cfg.MaxPerAddress, Drain: cfg.Drain,
 		}),
@@ -120,6 +124,10 @@ func (s *Server) serve(ctx context.Context, nc *incoming) {
 		return
 	}
 	cs := t.ConnectionState()
+	if cs.NegotiatedProtocol == alpnGuest {
+		s.serveGuest(ctx, log, t)
+		return
+	}
 	peer, err := peerOf(s.cfg.Identity, cs)
 	if err != nil {
 		log.Warn("internal connection refused", "err", err)

@@ -18,8 +18,8 @@ import (
 
 const (
 	caLife      = 30 * 365 * 24 * time.Hour
-	machineLife = 10 * 365 * 24 * time.Hour
-	backdate    = 48 * time.Hour // for tools that do look at the dates, on machines with other clocks
+	machineLife = 365 * 24 * time.Hour // machines renew theirs: see Identity.Due
+	backdate    = 48 * time.Hour       // for tools that do look at the dates, on machines with other clocks
 )
 
 // CA issues the cluster's certificates.

@@ -120,19 +120,11 @@ func readKey(dir, name string) (*ecdsa.PrivateKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read key: %w", err)
 	}
-	der, err := decodePEM(b, pemKey)
+	key, err := parseKey(b)
 	if err != nil {
 		return nil, fmt.Errorf("read key %s: %w", path, err)
 	}
-	key, err := x509.ParsePKCS8PrivateKey(der)
-	if err != nil {
-		return nil, fmt.Errorf("read key %s: %w", path, err)
-	}
-	ec, ok := key.(*ecdsa.PrivateKey)
-	if !ok {
-		return nil, fmt.Errorf("read key %s: %T is not an ECDSA key", path, key)
-	}
-	return ec, nil
+	return key, nil
 }
 
 func writeKey(dir, name string, key *ecdsa.PrivateKey) error {

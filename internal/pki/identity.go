@@ -36,6 +36,9 @@ func (k *KeyID) UnmarshalText(b []byte) error {
 	return err
 }
 
+// KeyOf names the key of a machine's certificate.
+func KeyOf(cert *x509.Certificate) (KeyID, error) { return keyID(cert.PublicKey) }
+
 func keyID(pub any) (KeyID, error) {
 	der, err := x509.MarshalPKIXPublicKey(pub)
 	if err != nil {
@@ -52,6 +55,12 @@ type Identity struct {
 
 	cert tls.Certificate
 	ca   *x509.Certificate
+}
+
+// Due reports whether the certificate should be renewed: half its life is over.
+func (id *Identity) Due(now time.Time) bool {
+	from := id.cert.Leaf.NotBefore
+	return now.Sub(from) > id.NotAfter.Sub(from)/2
 }
 
 // NewRequest returns a request for a certificate of the machine, for CA.Sign. The

@@ -33,6 +33,7 @@ const (
 	MachineSilent    Code = "machine-unreachable"
 	MachineNoLease   Code = "machine-without-lease"
 	MachineNoStatus  Code = "machine-without-status"
+	CertificateEnds  Code = "certificate-ends"
 	RecordUnreadable Code = "record-unreadable"
 	NoMaster         Code = "store-without-master"
 	NoCandidate      Code = "store-without-candidate"

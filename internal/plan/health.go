@@ -156,6 +156,7 @@ func (d *decision) accused(m *Machine) bool {
 func (d *decision) machineProblems() {
 	for i := range d.snap.Machines {
 		m := &d.snap.Machines[i]
+		d.certificateProblem(m)
 		name := m.Machine
 		switch v := d.judged[name]; {
 		case v == dead:
@@ -180,4 +181,25 @@ func (d *decision) machineProblems() {
 			})
 		}
 	}
+}
+
+// certificateNotice is how long before its end a certificate is a problem. It should
+// have been renewed months ago.
+const certificateNotice = 30 * 24 * time.Hour
+
+// certificateProblem: only the coordinator looks at the date, and then refuses.
+func (d *decision) certificateProblem(m *Machine) {
+	end := m.CertificateEnds
+	if end.IsZero() || end.Sub(d.now) > certificateNotice {
+		return
+	}
+	p := Problem{
+		Code: CertificateEnds, Severity: Warning, Machine: m.Machine,
+		Text: fmt.Sprintf("The certificate of machine %s ends on %s and was not renewed.", m.Machine, end.UTC().Format(time.DateOnly)),
+		Next: "its log says why; a machine with the CA's key must be up and reachable by it",
+	}
+	if !end.After(d.now) {
+		p.Severity, p.Text = Critical, fmt.Sprintf("The certificate of machine %s ended on %s: the coordinator refuses it.", m.Machine, end.UTC().Format(time.DateOnly))
+	}
+	d.problem(p)
 }

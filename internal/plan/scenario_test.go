@@ -25,6 +25,7 @@ var now = epoch0.Add(24 * time.Hour)
 //	cluster                 lines below describe it; healthy unless said
 //	machine m1 [zone=a] [refused=600ms|silent=2s] [failures=3] [nolease] [draining]
 //	           [nostatus|status=3s] [up=5m] [accusers=front-m3] [control] [new]
+//	           [certificate=700h]
 //	store s1 slots=m1,m2 [insync=m1,m2] [master=m1] [epoch=3] [want=m2] [missing=m2:2h] [since=1m]
 //	slot s1@m2 [role=replica] [durable=900] [restarted] [gone] [empty] [counter=1] [reaches=-]
 //	           [failed=why] [badop=100] [newer] [frozen=why] [stalled] [damaged=what]
@@ -133,6 +134,9 @@ func parseMachine(t *testing.T, name string, w words) plan.Machine {
 		Leased:        !w.has("nolease"),
 		Probe:         plan.Probe{Known: !w.has("new"), UpSince: now.Add(-w.dur(t, "up", time.Hour))},
 		StatusAt:      now.Add(-w.dur(t, "status", 100*time.Millisecond)),
+	}
+	if w["certificate"] != "" { // how long it is good for
+		m.CertificateEnds = now.Add(w.dur(t, "certificate", 0))
 	}
 	if w.has("accusers") {
 		m.Accusers = strings.Split(w["accusers"], ",")

@@ -11,8 +11,10 @@
 package route
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -75,6 +77,18 @@ func (t *Table) Machine(m cluster.Machine) (coord.MachineRecord, bool) {
 	defer t.mu.Unlock()
 	r, ok := t.machines[m]
 	return r, ok
+}
+
+// Machines returns what is known of all, by name.
+func (t *Table) Machines() []coord.MachineRecord {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := make([]coord.MachineRecord, 0, len(t.machines))
+	for _, r := range t.machines {
+		out = append(out, r)
+	}
+	slices.SortFunc(out, func(a, b coord.MachineRecord) int { return cmp.Compare(a.Machine, b.Machine) })
+	return out
 }
 
 // Listed reports whether the machines have been listed once: before, that one is

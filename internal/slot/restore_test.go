@@ -36,7 +36,7 @@ func savedFiles(t testing.TB, n *node) []saved.File {
 	return files
 }
 
-// flip changes one bit in the middle of a file.
+// flipHalfway changes one bit in the middle of a file.
 func flipHalfway(t testing.TB, fs vfs.FS, path string) {
 	t.Helper()
 	f, err := fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified)

@@ -125,6 +125,9 @@ func (c *Client) read(ctx context.Context, key string, opts ...clientv3.OpOption
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			err = cmp.Or(c.unconnected(key), err)
 		}
+		if status.Code(err) == codes.PermissionDenied {
+			return nil, fmt.Errorf("read %s: %w: %w", key, coord.ErrRefused, err)
+		}
 		return nil, fmt.Errorf("read %s: %w: %w", key, coord.ErrUnavailable, err)
 	}
 }

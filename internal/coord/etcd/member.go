@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
 	"go.uber.org/zap"
 )
 
@@ -37,9 +39,16 @@ type MemberConfig struct {
 	// and founds nothing, whoever is silent. True is right for a machine that was
 	// added later, and for one that knows by other means that it has met the cluster.
 	Join bool
+	// Odd: a new member stays a learner, without a vote, while its vote would make
+	// the number of votes even: two members need each other, so that one more would
+	// only be one more to lose. Two learners get theirs together.
+	Odd bool
 	// TLS is this machine's identity, for both ports and as a client of the others.
 	// Who has none of the same CA's is refused.
 	TLS Files
+	// Refuse, if set, says why the owner of a certificate may not talk to this member's
+	// client port any more. It is asked at each call, and answers from memory.
+	Refuse func(*x509.Certificate) error
 	// Quick halves ticks and election timeout, for quiet disks and trials: a lost
 	// leader costs 0.5-1 s instead of 1.3-1.7 s.
 	Quick bool
@@ -115,6 +124,7 @@ func NewMember(cfg MemberConfig) (*Member, error) {
 	e.BootstrapDefragThresholdMegabytes, e.MaxLearners = defragThreshold, maxLearners
 	e.WarningApplyDuration, e.WarningUnaryRequestDuration = slowRequest, slowRequest
 	e.EnableGRPCGateway, e.ServiceRegister = false, m.clients.add
+	e.GRPCAdditionalServerOptions = guard(cfg.Refuse).options()
 	e.UnsafeNoFsync = cfg.Unsafe
 	e.ClientTLSInfo, e.PeerTLSInfo, e.TlsMinVersion = cfg.TLS.member(), cfg.TLS.member(), "TLS1.3"
 	e.ZapLoggerBuilder = embed.NewZapLoggerBuilder(m.logger())
@@ -284,16 +294,38 @@ func (m *Member) becomeVoter(ctx context.Context, e *embed.Etcd) {
 			close(m.ready)
 			return
 		}
-		attempt, cancel := context.WithTimeout(ctx, joinTimeout)
-		_, err := e.Server.PromoteMember(attempt, uint64(id))
-		cancel()
-		m.log.Debug("coordinator member asked for its vote", "member", id.String(), "err", err)
+		if !m.own.Odd || called(e.Server.Cluster().Members()) {
+			m.askForVote(ctx, e)
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(promoteInterval):
 		}
 	}
+}
+
+func (m *Member) askForVote(ctx context.Context, e *embed.Etcd) {
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	id := e.Server.MemberID()
+	_, err := e.Server.PromoteMember(ctx, uint64(id))
+	m.log.Debug("coordinator member asked for its vote", "member", id.String(), "err", err)
+}
+
+// called reports whether a learner among these should have a vote: see
+// MemberConfig.Odd. One that has not started yet has no name, and does not count.
+func called(members []*membership.Member) bool {
+	voters, learners := 0, 0
+	for _, o := range members {
+		switch {
+		case !o.IsLearner:
+			voters++
+		case o.Name != "":
+			learners++
+		}
+	}
+	return voters%2 == 0 || learners > 1
 }
 
 // promoteInterval is between two requests for a vote.

@@ -1,0 +1,228 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tandemail/tandemail/internal/bench"
+)
+
+// TestThreeHostsBecomeACluster does as docs/install.md says, and then what goes wrong.
+func TestThreeHostsBecomeACluster(t *testing.T) {
+	needDev(t)
+	s := newSite(t, "m1", "m2", "m3", "m4")
+	m1, m2, m3, m4 := s.hosts["m1"], s.hosts["m2"], s.hosts["m3"], s.hosts["m4"]
+	if _, err := command(t.Context(), append([]string{"init", "--cluster", "site"}, m1.flags()...)...); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := command(t.Context(), append([]string{"init", "--cluster", "other"}, m1.flags()...)...); err == nil || !strings.Contains(err.Error(), "is there already") {
+		t.Errorf("a second init: %v", err)
+	}
+	m1.serve()
+
+	token := m1.token()
+	wantRefused(t, m2.join(forged(t, token)), "not known to the cluster")
+	wantRefused(t, m2.join(m1.token("--machine", "m9")), "for another machine")
+	wantRefused(t, m2.join(m1.token("--roles", "control"), "--roles", "storage"), "does not allow role")
+	if err := m2.join(token); err != nil {
+		t.Fatal(err)
+	}
+	wantRefused(t, m4.join(token), "used already")
+	m2.serve()
+	if err := m3.join(m2.token("--machine", "m3")); err != nil { // m2 lets machines in, too
+		t.Fatal(err)
+	}
+	m3.serve()
+	m1.until(func(s status) string { return up(s, 3) })
+	if out := string(m1.must("machine", "check")); strings.Count(out, "answers in") != 6 || strings.Count(out, "reached") != 12 {
+		t.Errorf("not every machine reaches every other:\n%s", out)
+	}
+
+	m1.must("store", "create")
+	m1.settle(3)
+	u := user{"a@example.test", "secret"}
+	m1.must("user", "add", u.User, "--password", u.Password)
+	m1.must("user", "where", u.User)
+	deliverOne(t, m3, u, "before")
+
+	m1.end(syscall.SIGKILL) // with a third of the coordinator: the others go on
+	deliverOne(t, m2, u, "after")
+	m2.must("user", "add", "b@example.test", "--password", "secret")
+	for _, h := range []*host{m2, m3} {
+		readBoth(t, h, u)
+	}
+	m1.serve()
+	m1.settle(3)
+	removeThird(t, m1, m3)
+	readBoth(t, m1, u)
+}
+
+// TestTwoHostsAndAWitnessSurviveTheLossOfOne does as docs/install.md says for them.
+func TestTwoHostsAndAWitnessSurviveTheLossOfOne(t *testing.T) {
+	needDev(t)
+	s := newSite(t, "m1", "m2", "w")
+	m1, m2, w := s.hosts["m1"], s.hosts["m2"], s.hosts["w"]
+	if _, err := command(t.Context(), append([]string{"init"}, m1.flags()...)...); err != nil {
+		t.Fatal(err)
+	}
+	m1.serve()
+	if err := m2.join(m1.token()); err != nil {
+		t.Fatal(err)
+	}
+	m2.serve()
+	if err := w.join(m1.token("--roles", "control")); err != nil {
+		t.Fatal(err)
+	}
+	w.serve()
+	m1.until(func(s status) string { return up(s, 3) })
+	m1.must("store", "create")
+	m1.settle(3)
+	u := user{"a@example.test", "secret"}
+	m1.must("user", "add", u.User, "--password", u.Password)
+	m1.must("user", "where", u.User)
+	deliverOne(t, m2, u, "before")
+	m1.end(syscall.SIGKILL)
+	deliverOne(t, m2, u, "after")
+	readBoth(t, m2, u)
+}
+
+// removeThird takes a machine out: not while it is needed, and then at once.
+func removeThird(t *testing.T, m1, m3 *host) {
+	t.Helper()
+	if out, err := m1.ask(t.Context(), "machine", "remove", "m3"); err == nil {
+		m1.must("machine", "undrain", "m3") // it had no master by chance
+		t.Logf("removed without drain: %s", out)
+	} else {
+		wantRefused(t, err, "is needed")
+		m1.must("machine", "drain", "m3")
+		m1.must("machine", "remove", "m3")
+	}
+	select {
+	case <-m3.ended:
+	case <-time.After(10 * time.Second):
+		t.Errorf("a machine that was removed goes on\n%s", m3.lastLog())
+	}
+	m1.until(func(s status) string {
+		if why := up(s, 2); why != "" {
+			return why
+		}
+		return unsettled(s, 2)
+	})
+	m3.end(syscall.SIGTERM)
+	m3.serve()
+	select {
+	case <-m3.ended:
+	case <-time.After(10 * time.Second):
+		t.Errorf("a machine that was removed has come back\n%s", m3.lastLog())
+	}
+}
+
+// up says what keeps exactly so many machines from being up.
+func up(s status, machines int) string {
+	for _, m := range s.Machines {
+		if m.State != "up" {
+			return m.Name + " is " + m.State
+		}
+	}
+	if len(s.Machines) != machines {
+		return fmt.Sprintf("%d machines", len(s.Machines))
+	}
+	return ""
+}
+
+func wantRefused(t *testing.T, err error, why string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), why) {
+		t.Errorf("got %v\nwant a refusal: %s", err, why)
+	}
+}
+
+// forged is a whole token of that cluster, with a secret that nobody was given.
+func forged(t *testing.T, token string) string {
+	t.Helper()
+	form, body, _ := strings.Cut(token, "-")
+	b, err := base64.RawURLEncoding.DecodeString(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d map[string]any
+	if err := json.Unmarshal(b[:len(b)-4], &d); err != nil {
+		t.Fatal(err)
+	}
+	d["s"] = bytes.Repeat([]byte{7}, 16)
+	b, err = json.Marshal(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(b)
+	return form + "-" + base64.RawURLEncoding.EncodeToString(append(b, sum[:4]...))
+}
+
+// deliverOne delivers a message, as an MTA that tries again does.
+func deliverOne(t *testing.T, h *host, u user, subject string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), readyTime)
+	defer cancel()
+	for {
+		err := tryDeliver(ctx, h.addr("lmtp-port"), u, subject)
+		if err == nil {
+			return
+		}
+		if !pause(ctx, 200*time.Millisecond) {
+			t.Fatalf("deliver at %s: %v\n%s", h.name, err, h.lastLog())
+		}
+	}
+}
+
+func tryDeliver(ctx context.Context, addr string, u user, subject string) error {
+	d := net.Dialer{Timeout: dialTime}
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(answerTime))
+	c, err := bench.NewLMTP(conn, "install.invalid")
+	if err != nil {
+		return err
+	}
+	replies, err := c.Data("x@example.test", []string{u.User}, []byte("Subject: "+subject+"\r\n\r\nx\r\n"))
+	if err != nil {
+		return err
+	}
+	if !replies[0].OK() {
+		return fmt.Errorf("answered %v", replies[0])
+	}
+	return c.Quit()
+}
+
+// readBoth finds both messages in the mailbox.
+func readBoth(t *testing.T, h *host, u user) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), readyTime)
+	defer cancel()
+	s, err := login(ctx, h.addr("imap-port"), u)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, h.lastLog())
+	}
+	defer s.Close()
+	err = s.do(func() error {
+		data, err := s.Select("INBOX", nil).Wait()
+		if err == nil && data.NumMessages != 2 {
+			err = fmt.Errorf("%d messages", data.NumMessages)
+		}
+		return err
+	})
+	if err != nil {
+		t.Errorf("read at %s: %v", h.name, err)
+	}
+}

@@ -1,0 +1,215 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// site are hosts on loopback that an operator makes machines of.
+type site struct {
+	t     *testing.T
+	hosts map[string]*host
+}
+
+// host is one of them: a directory, ports of its own, and perhaps a process.
+type host struct {
+	site  *site
+	name  string
+	dir   string
+	ports map[string]int
+	cmd   *exec.Cmd
+	ended chan struct{} // of cmd
+}
+
+// portFlags are the ports that a host needs, and how many of each.
+var portFlags = map[string]int{"internal-port": 1, "lmtp-port": 1, "imap-port": 1, "http-port": 1, "member-port": 2}
+
+func newSite(t *testing.T, names ...string) *site {
+	t.Helper()
+	s := &site{t: t, hosts: map[string]*host{}}
+	port := freePorts(t, len(names)*len(portFlags)*2)
+	for _, name := range names {
+		h := &host{site: s, name: name, dir: filepath.Join(t.TempDir(), name), ports: map[string]int{}}
+		for flag, n := range portFlags {
+			h.ports[flag] = port
+			port += n
+		}
+		s.hosts[name] = h
+		t.Cleanup(func() { h.end(syscall.SIGTERM) })
+	}
+	return s
+}
+
+// freePorts finds the first of n ports in a row that nobody has, below those that
+// the kernel gives to outgoing connections.
+func freePorts(t *testing.T, n int) int {
+	t.Helper()
+next:
+	for first := 12_000 + os.Getpid()%4_000; first < 30_000; first += n {
+		for i := range n {
+			ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(first+i)))
+			if err != nil {
+				continue next
+			}
+			ln.Close()
+		}
+		return first
+	}
+	t.Fatalf("no %d free ports in a row", n)
+	return 0
+}
+
+func (h *host) addr(flag string) string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(h.ports[flag]))
+}
+
+func (h *host) config() string { return filepath.Join(h.dir, "etc", "tandemail.toml") }
+
+// flags say where things are on this host.
+func (h *host) flags() []string {
+	out := []string{
+		"--name", h.name, "--address", "127.0.0.1", "--config", h.config(),
+		"--meta", filepath.Join(h.dir, "meta"), "--spool", filepath.Join(h.dir, "spool"),
+	}
+	for flag, port := range h.ports {
+		out = append(out, "--"+flag, strconv.Itoa(port))
+	}
+	return out
+}
+
+// command runs the program; failure is what it says on standard error.
+func command(ctx context.Context, args ...string) (stdout []byte, failure error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, args...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == 3 {
+		return out, nil
+	}
+	if err != nil {
+		return out, fmt.Errorf("tandemail %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
+	}
+	return out, nil
+}
+
+// ask runs a command against this host's machine.
+func (h *host) ask(ctx context.Context, args ...string) ([]byte, error) {
+	return command(ctx, append([]string{"--api", "http://" + h.addr("http-port")}, args...)...)
+}
+
+// must is ask for what has to work within a while: a machine that has just started
+// does not answer yet.
+func (h *host) must(args ...string) []byte {
+	h.site.t.Helper()
+	ctx, cancel := context.WithTimeout(h.site.t.Context(), readyTime)
+	defer cancel()
+	for {
+		out, err := h.ask(ctx, args...)
+		if err == nil {
+			return out
+		}
+		if !pause(ctx, 200*time.Millisecond) {
+			h.site.t.Fatalf("%v\n%s", err, h.lastLog())
+		}
+	}
+}
+
+func (h *host) lastLog() string {
+	b, _ := os.ReadFile(filepath.Join(h.dir, "log"))
+	return "log of " + h.name + ":\n" + string(b[max(0, len(b)-4<<10):])
+}
+
+// serve starts the daemon.
+func (h *host) serve() {
+	t := h.site.t
+	t.Helper()
+	log, err := os.OpenFile(filepath.Join(h.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd := exec.Command(binary, "serve", "--config", h.config())
+	cmd.Stderr = log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // how it ended is in its log
+	}()
+	h.cmd, h.ended = cmd, ended
+}
+
+// end ends the daemon, if it runs, and waits.
+func (h *host) end(s syscall.Signal) {
+	if h.cmd == nil {
+		return
+	}
+	_ = h.cmd.Process.Signal(s) // it may have ended
+	select {
+	case <-h.ended:
+	case <-time.After(stopTime):
+		h.site.t.Errorf("%s did not end\n%s", h.name, h.lastLog())
+		_ = h.cmd.Process.Kill()
+		<-h.ended
+	}
+	h.cmd = nil
+}
+
+// join makes this host a machine with a token from another.
+func (h *host) join(token string, more ...string) error {
+	_, err := command(h.site.t.Context(), append(append([]string{"join", token}, h.flags()...), more...)...)
+	return err
+}
+
+// token makes one.
+func (h *host) token(flags ...string) string {
+	h.site.t.Helper()
+	return strings.TrimSpace(string(h.must(append([]string{"token", "create"}, flags...)...)))
+}
+
+// settle waits until so many machines are up and every copy is in sync.
+func (h *host) settle(machines int) {
+	h.site.t.Helper()
+	h.until(func(s status) string { return unsettled(s, machines) })
+}
+
+// until waits until why finds nothing wrong with the status.
+func (h *host) until(why func(status) string) {
+	t := h.site.t
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), readyTime)
+	defer cancel()
+	for {
+		var s status
+		out, err := h.ask(ctx, "status", "--json")
+		if err == nil {
+			err = json.Unmarshal(out, &s)
+		}
+		wrong := ""
+		if err == nil {
+			wrong = why(s)
+		}
+		if err == nil && wrong == "" {
+			return
+		}
+		if !pause(ctx, 200*time.Millisecond) {
+			t.Fatalf("asked %s: %s (%v)\n%s", h.name, wrong, err, h.lastLog())
+		}
+	}
+}
