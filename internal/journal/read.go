@@ -191,6 +191,9 @@ func (j *Journal) PositionAt(lsn cluster.LSN) (cluster.Position, error) {
 	if err != nil {
 		return cluster.Position{}, err
 	}
+	if before == lsn { // a Trim has just made it the low end
+		return j.PositionAt(lsn)
+	}
 	b, err := j.batchAt(before)
 	if err != nil {
 		return cluster.Position{}, err
