@@ -158,7 +158,7 @@ func TestPowerLossLosesAndDoublesNothing(t *testing.T) {
 // are rewritten all the time, on each copy for itself and, worse than ever, on both at
 // once.
 func TestPowerLossAmongMovesLosesNothing(t *testing.T) {
-	var collected atomic.Int64
+	var moved, collected atomic.Int64
 	t.Run("all", func(t *testing.T) {
 		for seed := range uint64(4) {
 			t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
@@ -170,14 +170,18 @@ func TestPowerLossAmongMovesLosesNothing(t *testing.T) {
 				withCalamities(t, seed, w, 4)
 				for _, n := range w.node {
 					st := n.Stats().Packs
+					moved.Add(st.Moved) // since the last open, which may be short
 					collected.Add(st.Collected)
-					if st.Moved == 0 || st.Damaged > 0 {
+					if st.Damaged > 0 {
 						t.Errorf("packs of a copy: %+v", st)
 					}
 				}
 			})
 		}
 	})
+	if moved.Load() == 0 {
+		t.Error("no body was moved")
+	}
 	if collected.Load() == 0 {
 		t.Error("no pack was collected")
 	}

@@ -117,8 +117,9 @@ func (l *loop) stepOne(ctx context.Context, e replica.Event) (answers []replica.
 	effects := l.core.Step(now, e)
 	l.commit.Store(uint64(l.core.Commit()))
 	l.applier.eager.Store(l.core.AwaitsApplied())
-	if l.core.InFlight() == 0 {
-		l.company.landed(now)
+	if l.company.flying && l.core.InFlight() == 0 {
+		waiting, _ := l.queue.waits()
+		l.company.landed(now, waiting)
 	}
 	for _, f := range effects {
 		answer, err := l.do(ctx, f)
