@@ -20,6 +20,7 @@ var (
 	measureMessages  = flag.Int64("measure.messages", 100_000, "messages in the store that is switched")
 	measureTimes     = flag.Int("measure.times", 9, "switches of each kind")
 	measureStores    = flag.Int("measure.stores", 20, "masters on the machine that is drained")
+	measureSlots     = flag.Int("measure.slots", 40, "slots of each machine whose memory is measured")
 )
 
 // binary is the program, built once; noBinary says why there is none.
