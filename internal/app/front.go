@@ -26,10 +26,7 @@ func (m *machine) serveFront(g *group) error {
 			return err
 		}
 	}
-	if m.cfg.Listen.IMAP != "" {
-		return m.serveIMAP(g)
-	}
-	return nil
+	return m.serveClients(g)
 }
 
 // maxLMTP is how many connections MTAs may have; a quarter of them may be held

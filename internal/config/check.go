@@ -30,11 +30,17 @@ func (p *collector) check(c *Config) {
 	p.checkAddress("listen.internal", c.Listen.Internal, true)
 	p.checkAddress("listen.lmtp", c.Listen.LMTP, false)
 	p.checkAddress("listen.imap", c.Listen.IMAP, false)
+	p.checkAddress("listen.imaps", c.Listen.IMAPS, false)
+	p.checkAddress("listen.pop3", c.Listen.POP3, false)
+	p.checkAddress("listen.pop3s", c.Listen.POP3S, false)
 	p.checkAddress("listen.http", c.Listen.HTTP, false)
 	p.checkLoopback("listen.http", c.Listen.HTTP)
 	p.checkControl(c)
 	if (c.Client.Certificate == "") != (c.Client.Key == "") {
 		p.add("client.certificate", "give both or none", "certificate and key belong together")
+	}
+	if c.Client.Certificate == "" && (c.Listen.IMAPS != "" || c.Listen.POP3S != "") {
+		p.add("client.certificate", "the files of a certificate and its key in PEM", "listen.imaps and listen.pop3s need one")
 	}
 	if c.Client.MaxConnections < 1 {
 		p.add("client.max_connections", "", "must be at least 1")

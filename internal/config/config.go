@@ -40,7 +40,10 @@ type Listen struct {
 	Internal string `toml:"internal"` // mutual TLS between machines
 	LMTP     string `toml:"lmtp"`
 	IMAP     string `toml:"imap"`
-	HTTP     string `toml:"http"` // the API: see docs/http.md
+	IMAPS    string `toml:"imaps"` // implicit TLS
+	POP3     string `toml:"pop3"`
+	POP3S    string `toml:"pop3s"` // implicit TLS
+	HTTP     string `toml:"http"`  // the API: see docs/http.md
 }
 
 // PKI says where the cluster's certificates are.

@@ -23,7 +23,7 @@ func readPage(t *testing.T) string {
 }
 
 // row is a line of the page's tables: a key and, if it is one, a value in TOML.
-var row = regexp.MustCompile("(?m)^\\| `([a-z_.]+)` \\| (?:`([^`|]+)` \\|)?")
+var row = regexp.MustCompile("(?m)^\\| `([a-z0-9_.]+)` \\| (?:`([^`|]+)` \\|)?")
 
 func TestThePageHasEveryKeyAndNoOther(t *testing.T) {
 	text := readPage(t)

@@ -40,6 +40,7 @@ type Machine struct {
 	PID      int             `json:"pid"`
 	LMTP     string          `json:"lmtp"`
 	IMAP     string          `json:"imap"`
+	POP3     string          `json:"pop3"`
 	HTTP     string          `json:"http"`
 	Internal string          `json:"internal"`
 	EtcdC    string          `json:"etcd_client"`

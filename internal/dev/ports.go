@@ -52,6 +52,7 @@ func (m *Machine) addresses() []struct {
 	}{
 		{"lmtp", &m.LMTP},
 		{"imap", &m.IMAP},
+		{"pop3", &m.POP3},
 		{"http", &m.HTTP},
 		{"internal", &m.Internal},
 		{"etcd client", &m.EtcdC},

@@ -147,6 +147,7 @@ spool = {{printf "%q" (print .Dir "/spool")}}
 internal = {{printf "%q" .Internal}}
 lmtp = {{printf "%q" .LMTP}}
 imap = {{printf "%q" .IMAP}}
+pop3 = {{printf "%q" .POP3}}
 http = {{printf "%q" .HTTP}}
 
 [pki]

@@ -15,7 +15,7 @@ func printScreen(w io.Writer, l Layout, program string) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Tandemail: %d machines, every store on two of them, %d users. Ctrl-C ends it.\n\n", len(l.Machines), len(l.Users))
 	for _, m := range l.Machines {
-		fmt.Fprintf(&b, "  %-3s process %-7d imap %-16s lmtp %-16s http %s\n", m.Name, m.PID, m.IMAP, m.LMTP, m.HTTP)
+		fmt.Fprintf(&b, "  %-3s process %-7d imap %-16s pop3 %-16s lmtp %-16s http %s\n", m.Name, m.PID, m.IMAP, m.POP3, m.LMTP, m.HTTP)
 	}
 	host, port, _ := net.SplitHostPort(m1.IMAP)
 	fmt.Fprintf(&b, "\n  user %s   password %s   (also %s ...)\n", u.User, u.Password, l.Users[1].User)

@@ -32,6 +32,7 @@ type Standing struct {
 	Epoch   cluster.Epoch   // served, or adopted
 	Known   cluster.Epoch   // the highest heard of
 	Master  cluster.Machine // in Known; "" if not known
+	Since   time.Duration   // how long it has been serving Epoch
 }
 
 // Config says what a Host does. Slot, Spool and Log are required; zero elsewhere

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/tandemail/tandemail/internal/cluster"
-	"github.com/tandemail/tandemail/internal/imapd"
 	"github.com/tandemail/tandemail/internal/imapwire"
 	"github.com/tandemail/tandemail/internal/link"
 	"github.com/tandemail/tandemail/internal/session"
@@ -36,10 +35,7 @@ type conn struct {
 	epoch    cluster.Epoch // of the session's opening here
 	fork     uint64        // of the account
 	open     session.Open
-	executor *imapd.Session
-
-	collector *imapwire.Collector
-	raw       imapwire.Raw // the command that runs
+	executor executor // nil before Open
 
 	number  uint64        // of the newest command
 	whole   bool          // it has come in whole
@@ -69,9 +65,9 @@ func (c *conn) serve(ctx context.Context) error {
 		case session.Command:
 			err = c.command(ctx, f)
 		case session.EndIdle:
-			c.executor.EndIdle(f.Number)
+			c.executor.endIdle(f.Number)
 		case session.Close:
-			c.executor.EndIdle(c.number)
+			c.executor.endIdle(c.number)
 			c.wait()
 			return nil
 		default:
@@ -111,7 +107,7 @@ func (c *conn) command(ctx context.Context, f session.Command) error {
 	if f.Number != c.number {
 		return c.violation(ctx, fmt.Sprintf("piece of command %d inside command %d", f.Number, c.number))
 	}
-	raw, err := c.collect(f)
+	err := c.collect(f)
 	switch {
 	case err != nil:
 		c.log.Warn("command could not be taken in", "err", err)
@@ -120,11 +116,11 @@ func (c *conn) command(ctx context.Context, f session.Command) error {
 	case !f.Last:
 		return nil
 	}
-	c.whole, c.raw = true, raw
+	c.whole = true
 	c.running = make(chan struct{})
 	c.done.Store(false)
 	c.host.counts.commands.Add(1)
-	go c.execute(ctx, imapd.Command{Number: f.Number, Raw: raw}, c.running)
+	go c.execute(ctx, f.Number, c.running)
 	return nil
 }
 
@@ -141,30 +137,26 @@ func (c *conn) next(ctx context.Context, n uint64) error {
 	return nil
 }
 
-// collect feeds a piece to the collector; the last must make the command whole.
-func (c *conn) collect(f session.Command) (imapwire.Raw, error) {
-	p, step := f.Octets, imapwire.NeedMore
-	for len(p) > 0 && step != imapwire.Whole {
-		n, s, err := c.collector.Feed(p)
+// collect feeds a piece to the executor; the last must make the command whole, and
+// no other may.
+func (c *conn) collect(f session.Command) error {
+	p, whole := f.Octets, false
+	for len(p) > 0 && !whole {
+		n, ended, err := c.executor.feed(p)
 		if err != nil {
-			return imapwire.Raw{}, fmt.Errorf("take in command %d: %w", f.Number, err)
+			return fmt.Errorf("take in command %d: %w", f.Number, err)
 		}
-		p, step = p[n:], s
+		p, whole = p[n:], ended
 	}
-	whole := step == imapwire.Whole && len(p) == 0
-	switch {
-	case whole && f.Last:
-		return c.collector.Take(), nil
-	case f.Last, step == imapwire.Whole:
-		return imapwire.Raw{}, fmt.Errorf("command %d has no or a second end: %w", f.Number, session.ErrMalformed)
+	if whole != f.Last || len(p) > 0 {
+		return fmt.Errorf("command %d has no or a second end: %w", f.Number, session.ErrMalformed)
 	}
-	return imapwire.Raw{}, nil
+	return nil
 }
 
 // execute runs one command beside the reader.
-func (c *conn) execute(ctx context.Context, cmd imapd.Command, ended chan<- struct{}) {
+func (c *conn) execute(ctx context.Context, number uint64, ended chan<- struct{}) {
 	defer close(ended)
-	defer c.release()
 	defer func() {
 		if p := recover(); p != nil {
 			c.panicked(p)
@@ -173,7 +165,7 @@ func (c *conn) execute(ctx context.Context, cmd imapd.Command, ended chan<- stru
 	}()
 	err := c.standing(c.epoch)
 	if err == nil {
-		err = c.executor.Execute(ctx, cmd)
+		err = c.executor.execute(ctx, number)
 	}
 	if err == nil {
 		return
@@ -182,7 +174,7 @@ func (c *conn) execute(ctx context.Context, cmd imapd.Command, ended chan<- stru
 	if reason == session.Broken && !c.peer.gone.Load() {
 		c.log.Error("command failed", "err", err)
 	}
-	c.fail(context.WithoutCancel(ctx), cmd.Number, reason, err.Error())
+	c.fail(context.WithoutCancel(ctx), number, reason, err.Error())
 	_ = c.frames.Close() // the reader sees the end
 }
 
@@ -195,13 +187,18 @@ func (c *conn) newSpool(size int64) (imapwire.Spool, error) {
 	return c.host.cfg.Spool.Create(size)
 }
 
-// release gives back the octets of the command that has ended.
+// release gives back what the executor holds.
 func (c *conn) release() {
-	if err := c.raw.Close(); err != nil {
+	if c.executor == nil {
+		return
+	}
+	if err := c.executor.close(); err != nil {
 		c.log.Warn("spooled literal could not be removed", "err", err)
 	}
-	c.raw = imapwire.Raw{}
 }
+
+// sink is where the executor's answers go.
+func (c *conn) sink() session.Sink { return &sink{session.FrameSink{W: c.peer}, &c.done} }
 
 func (c *conn) violation(ctx context.Context, text string) error {
 	c.log.Error("front end broke the session protocol", "err", text)

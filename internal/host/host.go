@@ -11,8 +11,8 @@ import (
 	"sync/atomic"
 
 	"github.com/tandemail/tandemail/internal/cluster"
-	"github.com/tandemail/tandemail/internal/imapwire"
 	"github.com/tandemail/tandemail/internal/link"
+	"github.com/tandemail/tandemail/internal/pop3d"
 	"github.com/tandemail/tandemail/internal/session"
 )
 
@@ -22,6 +22,8 @@ type Host struct {
 	piped    sync.WaitGroup
 	sessions atomic.Int64
 	counts   counters
+
+	maildrops pop3d.Locks
 }
 
 // New builds a host.
@@ -48,12 +50,7 @@ func (h *Host) Serve(ctx context.Context, store cluster.Store, nc net.Conn) {
 	c := &conn{
 		host: h, store: store, frames: f, cancel: cancel, log: h.cfg.Log.With("store", string(store)),
 	}
-	c.collector = imapwire.NewCollector(limits(), c.newSpool)
-	defer func() {
-		if err := c.collector.Close(); err != nil {
-			c.log.Warn("spooled literal could not be removed", "err", err)
-		}
-	}()
+	defer c.release()
 	defer func() {
 		if p := recover(); p != nil {
 			c.panicked(p)

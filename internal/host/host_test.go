@@ -253,12 +253,12 @@ func TestSessionsAreLimited(t *testing.T) {
 func TestBrokenProtocolEndsTheSession(t *testing.T) {
 	wrong := open()
 	wrong.Version = 9
-	pop := open()
-	pop.Protocol = session.POP3
+	other := open()
+	other.Protocol = session.POP3 + 1
 	for name, frames := range map[string][]session.Frame{
 		"no Open":             {session.Close{}},
 		"version":             {wrong},
-		"protocol":            {pop},
+		"protocol":            {other},
 		"second Open":         {open(), open()},
 		"number 0":            {open(), command(0, "a NOOP")},
 		"no end":              {open(), session.Command{Number: 1, Last: true, Octets: []byte("a NOOP")}},

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/tandemail/tandemail/internal/cluster"
-	"github.com/tandemail/tandemail/internal/imapd"
 	"github.com/tandemail/tandemail/internal/mail"
 	"github.com/tandemail/tandemail/internal/session"
 )
@@ -33,8 +32,6 @@ func (c *conn) begin(ctx context.Context) error {
 		return c.violation(ctx, fmt.Sprintf("session begins with %T", f))
 	case open.Version != session.Version:
 		return c.violation(ctx, fmt.Sprintf("session protocol version %d is not spoken here", open.Version))
-	case open.Protocol != session.IMAP:
-		return c.violation(ctx, fmt.Sprintf("protocol %d is not served here", open.Protocol))
 	}
 	c.log = c.log.With("user", open.User, "remote", open.Remote, sessionKey(open))
 	c.open = open
@@ -61,12 +58,11 @@ func (c *conn) enter(ctx context.Context) error {
 		return fmt.Errorf("open account %s: %w", c.open.Account, err)
 	}
 	c.peer = &watchedWriter{FrameWriter: c.frames}
-	c.executor = imapd.New(imapd.Config{
-		Account: account, Session: c.open.Session, User: c.open.User, By: c.open.By, Remote: c.open.Remote,
-		Sink: &sink{session.FrameSink{W: c.peer}, &c.done}, Version: c.host.cfg.Version, Now: c.host.cfg.Now, Log: c.log, Answered: c.answered,
-	})
+	if c.executor = c.newExecutor(account); c.executor == nil {
+		return fmt.Errorf("protocol %d is not served here: %w", c.open.Protocol, session.ErrMalformed)
+	}
 	if len(c.open.Token) == 0 {
-		return nil
+		return c.executor.begin(ctx)
 	}
 	if err := c.redeem(ctx); err != nil {
 		return err
@@ -121,11 +117,10 @@ func reasonOf(err error) session.Reason {
 		{cluster.ErrBehind, session.Moved},
 		{cluster.ErrStopped, session.Moved},
 		{cluster.ErrUnknown, session.Unknown},
-		{session.ErrMalformed, session.Violation},
 	} {
 		if errors.Is(err, e.err) {
 			return e.reason
 		}
 	}
-	return imapd.ReasonOf(err)
+	return session.ReasonOf(err)
 }

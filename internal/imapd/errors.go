@@ -11,7 +11,7 @@ import (
 )
 
 // errGone: the selected mailbox was deleted.
-var errGone = errors.New("selected mailbox was deleted")
+var errGone = session.ErrGone
 
 // errNoTarget: the mailbox that messages should go to does not exist.
 var errNoTarget = fmt.Errorf("target: %w", mail.ErrNoMailbox)

@@ -10,7 +10,7 @@ import (
 )
 
 // ErrNotResumable: the session cannot be continued truthfully here.
-var ErrNotResumable = errors.New("session cannot be resumed")
+var ErrNotResumable = session.ErrNotResumable
 
 // Resume brings a new session into the state that a token describes, before its
 // first command, and announces nothing: that command finds the picture which the

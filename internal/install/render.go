@@ -40,7 +40,7 @@ internal = {{printf "%q" .Internal}}
 lmtp = {{printf "%q" .LMTP}}
 {{- end}}
 {{- if .IMAP}}
-# For mail clients.
+# For mail clients. Beside imap there are imaps, pop3 and pop3s.
 imap = {{printf "%q" .IMAP}}
 {{- end}}
 # For ` + "`tandemail --api`" + ` and scripts on this host: it asks nobody who they are.

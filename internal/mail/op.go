@@ -62,12 +62,14 @@ type Move struct {
 	To   MailboxID
 }
 
-// Expunge removes those of UIDs that carry \Deleted when it takes effect.
+// Expunge removes those of UIDs that carry \Deleted when it takes effect, or all of
+// them if Unmarked says so.
 // At most MaxTouched are removed; Result.More says that others are left.
 // Result: UIDs removed, ModSeq (0: none), More. Refusal: ErrNoMailbox.
 type Expunge struct {
-	Mailbox MailboxID
-	UIDs    UIDSet
+	Mailbox  MailboxID
+	UIDs     UIDSet
+	Unmarked bool
 }
 
 // Create makes a mailbox. Result: Mailbox, UIDValidity.

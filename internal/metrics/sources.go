@@ -24,7 +24,7 @@ type Sources struct {
 	Host  func() host.Stats
 	Link  func() accept.Stats
 
-	Clients    map[string]func() proxy.Stats // by protocol: "imap"
+	Clients    map[string]func() proxy.Stats // by protocol: "imap", "pop3"
 	LMTP       func() accept.Stats
 	Router     func() router.Stats
 	Deliveries *Deliveries

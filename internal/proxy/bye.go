@@ -22,6 +22,7 @@ const (
 	byeGone          // the selected mailbox was deleted
 	byeViolation     // master and front end do not understand each other
 	byeFault         // a fault of the server in this session alone
+	byeInUse         // another session has the mailbox for itself
 
 	byeKinds
 )
@@ -43,6 +44,7 @@ var byes = [byeKinds]struct{ name, code, text string }{
 	byeGone:      {"mailbox gone", "", "Selected mailbox was deleted"},
 	byeViolation: {"protocol violation", "SERVERBUG", "Internal error"},
 	byeFault:     {"server fault", "SERVERBUG", "Internal error"},
+	byeInUse:     {"in use", "INUSE", "Mailbox is in use by another session"},
 }
 
 // String names b for metrics.

@@ -120,6 +120,6 @@ func (c Config) withDefaults() (Config, error) {
 // Listener is where clients come in.
 type Listener struct {
 	net.Listener
-	Protocol session.Protocol // IMAP is spoken
-	TLS      bool             // implicit TLS (RFC 8314)
+	Protocol session.Protocol
+	TLS      bool // implicit TLS (RFC 8314)
 }

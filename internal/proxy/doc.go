@@ -4,8 +4,7 @@
 // stream of package session's frames.
 //
 // It executes no command, parses no more of one than its boundaries, tag and name,
-// and knows no mailbox. What is peculiar to a client protocol is in a dialect;
-// IMAP's is here.
+// and knows no mailbox. What is peculiar to a client protocol is in a dialect.
 //
 // # A session
 //

@@ -14,6 +14,7 @@ import (
 var (
 	errUserLimit = errors.New("too many sessions of this user")
 	errNoMaster  = errors.New("no master of the user's store")
+	errInUse     = errors.New("mailbox is in use by another session")
 )
 
 // enter logs the client in, and counts what came of it.
@@ -49,7 +50,11 @@ func (c *client) logIn(ctx context.Context, a auth.Attempt) error {
 		c.srv.limits.userOut(id.User)
 		c.log.Info("log-in failed", "err", err)
 		c.user, c.log = auth.Identity{}, before
-		if bye, ok := errors.AsType[*byeError](err); ok && bye.why != byeShutdown {
+		bye, ours := errors.AsType[*byeError](err)
+		switch {
+		case ours && bye.why == byeInUse:
+			err = errInUse
+		case ours && bye.why != byeShutdown:
 			err = errNoMaster
 		}
 		return err

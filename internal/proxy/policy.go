@@ -8,12 +8,12 @@ import (
 
 // What becomes of a session whose stream to the master ended, all of it:
 //
-//	the master says               Gone, NotResumable, Violation, Broken: BYE
+//	the master says               Gone, NotResumable, Violation, Broken, InUse: BYE
 //	the token is too large, or
 //	does not follow               BYE
 //	else                          the session is opened at whoever is master; the
 //	                              token goes along if it says anything
-//	the next master says          NotResumable, Gone: BYE
+//	the next master says          NotResumable, Gone, InUse: BYE
 //	else                          the command without a tagged line is sent again
 //	                              under its number
 //
@@ -34,6 +34,8 @@ func final(r session.Reason) bye {
 		return byeResume
 	case r == session.Violation:
 		return byeViolation
+	case r == session.InUse:
+		return byeInUse
 	}
 	return byeFault
 }

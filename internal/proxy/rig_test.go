@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tandemail/tandemail/internal/auth"
 	"github.com/tandemail/tandemail/internal/cluster"
@@ -34,16 +35,19 @@ type rig struct {
 	server *Server
 	twin   *mailtest.Server
 	routes *fakeRoutes
-	conns  *pipes
+	conns  *pipes       // of IMAP clients
+	pop3   net.Listener // TCP, which buffers what clients send ahead; nil until somebody dials
 	spool  *spool.Dir
 	log    *logged
 
 	mu       sync.Mutex
 	machines map[cluster.Machine]*machine
 	epoch    cluster.Epoch
+	since    time.Duration            // for which a master has been one when it is asked
 	tamper   func(session.Frame) bool // true: the stream breaks instead of this frame
 
-	stop func()
+	serve func(Listener)
+	stop  func()
 }
 
 const store = cluster.Store("s01")
@@ -75,7 +79,7 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 	t.Helper()
 	r := &rig{
 		t: t, twin: mailtest.NewServer(mailtest.Config{Now: testNow}), routes: newFakeRoutes(), conns: newPipes(),
-		machines: map[cluster.Machine]*machine{}, log: new(logged),
+		machines: map[cluster.Machine]*machine{}, log: new(logged), since: time.Hour,
 	}
 	for _, id := range accounts {
 		if _, err := r.twin.CreateAccount(id, state.NewAccount{}); err != nil {
@@ -132,8 +136,9 @@ func (r *rig) addMachine(name cluster.Machine, log *slog.Logger) {
 
 func (r *rig) start() {
 	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- r.server.Serve(ctx, Listener{Listener: r.conns, Protocol: session.IMAP}) }()
+	var served errgroup.Group
+	r.serve = func(ln Listener) { served.Go(func() error { return r.server.Serve(ctx, ln) }) }
+	r.serve(Listener{Listener: r.conns, Protocol: session.IMAP})
 	stopped := false
 	r.stop = func() {
 		if stopped {
@@ -141,7 +146,7 @@ func (r *rig) start() {
 		}
 		stopped = true
 		cancel()
-		if err := <-served; err != nil {
+		if err := served.Wait(); err != nil {
 			r.t.Errorf("serve: %v", err)
 		}
 	}
@@ -170,10 +175,22 @@ func (r *rig) appoint(name cluster.Machine) {
 	r.mu.Unlock()
 	for n, m := range r.machines {
 		m.mu.Lock()
-		m.standing = host.Standing{Serving: n == name, Epoch: epoch, Known: epoch, Master: name}
+		m.standing = host.Standing{Serving: n == name, Epoch: epoch, Known: epoch, Master: name, Since: r.since}
 		m.mu.Unlock()
 	}
 	r.routes.set(route.Route{Store: store, Master: name, Epoch: epoch})
+}
+
+// fork begins another history, as a forced failover does.
+func (r *rig) fork() {
+	r.t.Helper()
+	p, err := r.twin.Builder().Fork(mail.Actor{})
+	if err == nil {
+		_, err = r.twin.Commit(p)
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // tamperWith breaks streams at frames for which f is true.

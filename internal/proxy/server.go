@@ -60,8 +60,11 @@ func (s *Server) check(ln Listener) error {
 }
 
 func dialectOf(p session.Protocol) func() dialect {
-	if p == session.IMAP {
+	switch p {
+	case session.IMAP:
 		return newIMAP
+	case session.POP3:
+		return newPOP3
 	}
 	return nil
 }

@@ -31,6 +31,7 @@ var loginResults = [...]struct {
 	{auth.ErrLimited, "limited"},
 	{auth.ErrFrozen, "frozen"},
 	{errUserLimit, "too many sessions"},
+	{errInUse, "in use"},
 	{errNoMaster, "no master"},
 	{nil, "unavailable"},
 	{nil, loginOK}, // matched by none

@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/tandemail/tandemail/internal/mail"
 	"github.com/tandemail/tandemail/internal/session"
 )
 
@@ -174,13 +173,7 @@ func TestSessionFromBeforeAForkEnds(t *testing.T) {
 	r := newRig(t, nil)
 	c := r.loggedIn()
 	c.OK("SELECT INBOX")
-	p, err := r.twin.Builder().Fork(mail.Actor{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := r.twin.Commit(p); err != nil {
-		t.Fatal(err)
-	}
+	r.fork()
 	r.appoint("m2")
 	c.Send("a NOOP\r\n")
 	expect(t, c, "* BYE [UNAVAILABLE] Server changed, connect again")

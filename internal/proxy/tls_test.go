@@ -123,7 +123,7 @@ func TestImplicitTLSNeedsACertificate(t *testing.T) {
 	if err == nil {
 		t.Error("served without a certificate")
 	}
-	err = r.server.Serve(t.Context(), Listener{Listener: newPipes(), Protocol: session.POP3})
+	err = r.server.Serve(t.Context(), Listener{Listener: newPipes(), Protocol: session.POP3 + 1})
 	if err == nil {
 		t.Error("served a protocol that is not spoken")
 	}

@@ -125,6 +125,7 @@ const (
 	NotResumable Reason = 5 // the token cannot be continued truthfully
 	Violation    Reason = 6 // the peer broke this protocol, or speaks another version
 	Broken       Reason = 7 // a fault of the server in this session alone
+	InUse        Reason = 8 // another session has the mailbox for itself (POP3)
 )
 
 // Failed ends the session at this master. Command is the one that has no Done, 0

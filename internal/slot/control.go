@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/replica"
@@ -73,6 +74,9 @@ func (s *Slot) Nominate(n replica.Nominate) error {
 		return fmt.Errorf("nominate slot: %w", errBehind)
 	}
 }
+
+// ServingFor is how long this slot has been the master that serves, in this epoch.
+func (s *Slot) ServingFor() time.Duration { return s.serving.lasts() }
 
 // AwaitServing returns when this slot serves as master of an epoch of at least min.
 func (s *Slot) AwaitServing(ctx context.Context, min cluster.Epoch) error {

@@ -124,7 +124,7 @@ func (l *loop) serve(epoch cluster.Epoch) {
 	if l.fault.Load() == nil {
 		l.queue.open()
 	}
-	l.serving.set(func(s *serving) { s.epoch = epoch })
+	l.serving.set(func(s *serving) { s.epoch, s.since = epoch, s.clock() })
 	l.handing.end(errHandoverGivenUp)
 	l.handing = nil
 }

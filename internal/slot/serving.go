@@ -17,6 +17,7 @@ type serving struct {
 
 	mu      sync.Mutex
 	epoch   cluster.Epoch // 0: not master
+	since   time.Duration // epoch is served
 	until   time.Duration
 	changed chan struct{} // closed and replaced at each change
 }
@@ -38,6 +39,16 @@ func (s *serving) master() cluster.Epoch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.epoch
+}
+
+// lasts returns how long this slot has served its epoch, 0 if it is not the master.
+func (s *serving) lasts() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.epoch == 0 {
+		return 0
+	}
+	return s.clock() - s.since
 }
 
 // watch returns the epoch served and what tells that something has changed.

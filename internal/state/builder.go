@@ -86,7 +86,7 @@ func (p *proposing) kind(op mail.Op) error {
 	case mail.Move:
 		p.op.Kind = &operation.Operation_Move{Move: copyOf(op.From, op.UIDs, op.To)}
 	case mail.Expunge:
-		p.op.Kind = &operation.Operation_Expunge{Expunge: &operation.Expunge{Mailbox: op.Mailbox[:], Uids: protoUIDs(op.UIDs)}}
+		p.op.Kind = &operation.Operation_Expunge{Expunge: &operation.Expunge{Mailbox: op.Mailbox[:], Uids: protoUIDs(op.UIDs), Unmarked: op.Unmarked}}
 	case mail.Create:
 		p.op.Kind = &operation.Operation_Create{Create: &operation.Create{Id: p.draw(), Name: op.Name, Use: string(op.Use)}}
 		if _, ok := useCode(op.Use); !ok {

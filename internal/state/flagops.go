@@ -76,20 +76,24 @@ func knownPlaces(table, words []string) (k mail.Keywords) {
 	return k
 }
 
-// expunge removes messages that carry \Deleted, at most mail.MaxTouched.
+// expunge removes messages that carry \Deleted, or all that are named, at most
+// mail.MaxTouched.
 func (t *tx) expunge(op *operation.Expunge) (Code, mail.Result) {
 	b := t.box(mail.MailboxID(op.Mailbox))
 	if b == nil {
 		return NoMailbox, mail.Result{}
 	}
 	var res mail.Result
-	if b.deleted == 0 {
+	if b.deleted == 0 && !op.Unmarked {
 		return Done, res
 	}
 	deleted := trailingZeros(uint64(mail.Deleted))
 	var uids []mail.UID
 	t.visitPages(b, uidSet(op.Uids), func(no uint32, p *page, present uint64) bool {
-		uids = appendUIDs(uids, no, present&p.system[deleted])
+		if !op.Unmarked {
+			present &= p.system[deleted]
+		}
+		uids = appendUIDs(uids, no, present)
 		return len(uids) <= mail.MaxTouched
 	})
 	if res.More = len(uids) > mail.MaxTouched; res.More {

@@ -1351,6 +1351,7 @@ type Expunge struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Mailbox       []byte                 `protobuf:"bytes,1,opt,name=mailbox,proto3" json:"mailbox,omitempty"`
 	Uids          *UIDSet                `protobuf:"bytes,2,opt,name=uids,proto3" json:"uids,omitempty"`
+	Unmarked      bool                   `protobuf:"varint,3,opt,name=unmarked,proto3" json:"unmarked,omitempty"` // whether or not they carry \Deleted
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1397,6 +1398,13 @@ func (x *Expunge) GetUids() *UIDSet {
 		return x.Uids
 	}
 	return nil
+}
+
+func (x *Expunge) GetUnmarked() bool {
+	if x != nil {
+		return x.Unmarked
+	}
+	return false
 }
 
 // Recent raises the \Recent watermark of a user in a mailbox.
@@ -2078,10 +2086,11 @@ const file_operation_proto_rawDesc = "" +
 	"\x04Copy\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\fR\x04from\x12+\n" +
 	"\x04uids\x18\x02 \x01(\v2\x17.tandemail.state.UIDSetR\x04uids\x12\x0e\n" +
-	"\x02to\x18\x03 \x01(\fR\x02to\"P\n" +
+	"\x02to\x18\x03 \x01(\fR\x02to\"l\n" +
 	"\aExpunge\x12\x18\n" +
 	"\amailbox\x18\x01 \x01(\fR\amailbox\x12+\n" +
-	"\x04uids\x18\x02 \x01(\v2\x17.tandemail.state.UIDSetR\x04uids\"H\n" +
+	"\x04uids\x18\x02 \x01(\v2\x17.tandemail.state.UIDSetR\x04uids\x12\x1a\n" +
+	"\bunmarked\x18\x03 \x01(\bR\bunmarked\"H\n" +
 	"\x06Recent\x12\x18\n" +
 	"\amailbox\x18\x01 \x01(\fR\amailbox\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x10\n" +

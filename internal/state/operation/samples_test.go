@@ -30,7 +30,7 @@ func samples() []*Operation {
 		&Operation_Store{&Store{Mailbox: id(2), Uids: uids, Mode: 2, Flags: 5, Keywords: words, UnchangedSince: &since}},
 		&Operation_Copy{&Copy{From: id(2), Uids: uids, To: id(3)}},
 		&Operation_Move{&Copy{From: id(2), Uids: uids, To: id(3)}},
-		&Operation_Expunge{&Expunge{Mailbox: id(2), Uids: uids}},
+		&Operation_Expunge{&Expunge{Mailbox: id(2), Uids: uids, Unmarked: true}},
 		&Operation_Recent{&Recent{Mailbox: id(2), User: "u", Uid: 5}},
 		&Operation_Create{&Create{Id: id(2), Name: "a/b", Use: "Sent"}},
 		&Operation_Delete{&Delete{Name: "a/b"}},

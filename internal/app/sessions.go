@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"path/filepath"
 
@@ -13,7 +12,6 @@ import (
 	"github.com/tandemail/tandemail/internal/link"
 	"github.com/tandemail/tandemail/internal/proxy"
 	"github.com/tandemail/tandemail/internal/route"
-	"github.com/tandemail/tandemail/internal/session"
 	"github.com/tandemail/tandemail/internal/slot"
 	"github.com/tandemail/tandemail/internal/spool"
 )
@@ -55,6 +53,7 @@ func (s standing) Standing() host.Standing {
 	st := s.Status()
 	return host.Standing{
 		Serving: st.Serving, Epoch: st.Epoch, Known: st.Record.Epoch, Master: st.Record.MachineOf(st.Record.Master),
+		Since: s.ServingFor(),
 	}
 }
 
@@ -71,38 +70,4 @@ func (m *machine) dialSession(serving, ctx context.Context, r route.Route) (prox
 		return nil, err
 	}
 	return link.NewFrames(s, host.Frames()), nil
-}
-
-// serveIMAP serves mail clients.
-func (m *machine) serveIMAP(g *group) error {
-	dir, err := spool.Open(vfs.Default, filepath.Join(m.cfg.Spool, "clients"), maxSpool)
-	if err != nil {
-		return fmt.Errorf("prepare spool of clients: %w", err)
-	}
-	dial := func(ctx context.Context, r route.Route) (proxy.Backend, error) { return m.dialSession(g.ctx, ctx, r) }
-	cfg := proxy.Config{
-		Auth: m.auth, Routes: m.routes, Dial: dial, Spool: dir, Log: m.log,
-		PlaintextAuth: m.cfg.Client.PlaintextAuth, MaxConns: m.cfg.Client.MaxConnections,
-		MaxMessage: m.cfg.Mail.MaxSize, Hold: m.cfg.Mail.HoldSessions.Duration(),
-	}
-	if m.cfg.Client.Certificate != "" {
-		cert, err := tls.LoadX509KeyPair(m.cfg.Client.Certificate, m.cfg.Client.Key)
-		if err != nil {
-			return fmt.Errorf("load the certificate for clients: %w", err)
-		}
-		cfg.TLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
-	}
-	srv, err := proxy.New(cfg)
-	if err != nil {
-		return err
-	}
-	m.sources.Clients = map[string]func() proxy.Stats{"imap": srv.Stats}
-	ln, err := listen(g.ctx, "IMAP", m.cfg.Listen.IMAP)
-	if err != nil {
-		return err
-	}
-	g.run("IMAP", func(ctx context.Context) error {
-		return srv.Serve(ctx, proxy.Listener{Listener: ln, Protocol: session.IMAP})
-	})
-	return nil
 }
