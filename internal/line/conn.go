@@ -9,6 +9,8 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"github.com/tandemail/tandemail/internal/compress"
 )
 
 var (
@@ -66,7 +68,8 @@ func (c Config) withDefaults() Config {
 type Conn struct {
 	cfg Config
 	raw net.Conn // as accepted: deadlines are set here
-	nc  net.Conn // raw, or TLS over it
+	nc  net.Conn // raw, or TLS over it, or what is compressed over either
+	tls *tls.Conn
 
 	buf  []byte // buf[r:w] is received and not consumed
 	r, w int
@@ -100,11 +103,10 @@ func (c *Conn) Raw() net.Conn { return c.raw }
 
 // TLS is the state of the connection's TLS, nil without it.
 func (c *Conn) TLS() *tls.ConnectionState {
-	t, ok := c.nc.(*tls.Conn)
-	if !ok {
+	if c.tls == nil {
 		return nil
 	}
-	st := t.ConnectionState()
+	st := c.tls.ConnectionState()
 	return &st
 }
 
@@ -139,8 +141,19 @@ func (c *Conn) StartTLS(ctx context.Context, cfg *tls.Config) (discarded int, er
 	if err := t.HandshakeContext(ctx); err != nil {
 		return discarded, fmt.Errorf("TLS handshake: %w", err)
 	}
-	c.nc = t
+	c.nc, c.tls = t, t
 	return discarded, nil
+}
+
+// StartDeflate flushes and compresses both directions from now on. What was received
+// and not consumed is the beginning of the peer's compressed data.
+func (c *Conn) StartDeflate() error {
+	if err := c.Flush(); err != nil {
+		return err
+	}
+	c.nc = compress.NewConn(c.nc, c.buf[c.r:c.w])
+	c.r, c.w, c.body = 0, 0, nil
+	return nil
 }
 
 // Close closes the connection below TLS, without flushing. It may be called from

@@ -13,7 +13,8 @@ import (
 
 // imap is the dialect of IMAP (RFC 3501, RFC 9051).
 type imap struct {
-	collector *imapwire.Collector
+	collector  *imapwire.Collector
+	compressed bool
 }
 
 func newIMAP() dialect { return &imap{} }
@@ -52,9 +53,14 @@ func (d *imap) capability(c *client) string {
 	return list + " AUTH=PLAIN AUTH=LOGIN"
 }
 
-// capabilityAfter is what it may use afterwards. A master of another release may
-// say something else when it is asked.
-func capabilityAfter() string { return "CAPABILITY " + strings.Join(imapd.Capabilities(), " ") }
+// capabilityAfter is what it may use afterwards.
+func (d *imap) capabilityAfter() string {
+	list := "CAPABILITY " + strings.Join(imapd.Capabilities(), " ")
+	if d.compressed {
+		return list
+	}
+	return list + " COMPRESS=DEFLATE"
+}
 
 // begin readies the dialect for what comes after the log-in.
 func (d *imap) begin(c *client) {
@@ -77,6 +83,11 @@ func (d *imap) next(_ context.Context, c *client) (*flight, error) {
 			err = d.bad(c, "*", "A command begins with a tag and a space")
 		case name == "LOGOUT":
 			return nil, d.logout(c, tag)
+		case name == "CAPABILITY":
+			_ = c.write([]byte("* " + d.capabilityAfter() + "\r\n"))
+			d.say(c, tag, imapwire.OK, "", "CAPABILITY completed")
+		case name == "COMPRESS":
+			err = d.compress(c, tag, raw)
 		case name == "LOGIN", name == "AUTHENTICATE", name == "STARTTLS":
 			err = d.bad(c, tag, "Already logged in")
 		default:
@@ -93,6 +104,24 @@ func (d *imap) logout(c *client, tag string) error {
 	d.say(c, "*", "BYE", "", "Logging out")
 	d.say(c, tag, imapwire.OK, "", "LOGOUT completed")
 	return errLogout
+}
+
+// compress is COMPRESS (RFC 4978).
+func (d *imap) compress(c *client, tag string, raw imapwire.Raw) error {
+	words := strings.Fields(string(raw.Text))
+	switch {
+	case len(raw.Literals) > 0 || len(words) != 3:
+		return d.bad(c, tag, "COMPRESS takes a mechanism")
+	case !strings.EqualFold(words[2], "DEFLATE"):
+		d.say(c, tag, imapwire.NO, imapwire.CodeCannot, "Mechanism is not supported")
+		return c.blunder()
+	case d.compressed:
+		d.say(c, tag, imapwire.NO, "COMPRESSIONACTIVE", "DEFLATE is already active")
+		return c.blunder()
+	}
+	d.compressed = true
+	d.say(c, tag, imapwire.OK, "", "DEFLATE active")
+	return c.lc.StartDeflate()
 }
 
 // bad answers what is no command; too many in a row end the session.

@@ -173,7 +173,7 @@ var refusals = []struct {
 func (d *imap) enter(ctx context.Context, c *client, tag string, a auth.Attempt) error {
 	err := c.enter(ctx, a)
 	if err == nil {
-		d.say(c, tag, imapwire.OK, capabilityAfter(), "Logged in")
+		d.say(c, tag, imapwire.OK, d.capabilityAfter(), "Logged in")
 		return nil
 	}
 	bye, ending := errors.AsType[*byeError](err)

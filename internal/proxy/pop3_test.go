@@ -76,27 +76,10 @@ func (r *rig) uids() (set mail.UIDSet) {
 	return set
 }
 
-func (r *rig) dialPOP3() net.Conn {
-	r.t.Helper()
-	if r.pop3 == nil {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		r.pop3 = ln
-		r.serve(Listener{Listener: ln, Protocol: session.POP3})
-	}
-	nc, err := net.Dial("tcp", r.pop3.Addr().String())
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return nc
-}
-
 // popped connects and logs ann in.
 func (r *rig) popped() *imaptest.Client {
 	r.t.Helper()
-	c := imaptest.NewClient(r.t, r.dialPOP3())
+	c := imaptest.NewClient(r.t, r.dialTCP(session.POP3))
 	r.t.Cleanup(func() { _ = c.Close() })
 	c.Send("USER ann\r\nPASS secret\r\n")
 	expect(r.t, c, "+OK Tandemail ready", "+OK", "+OK Logged in")
@@ -107,7 +90,7 @@ func TestPOP3Dialogues(t *testing.T) {
 	dialogues(t, "testdata/pop3/*.txt", func(t *testing.T, file string) {
 		r := newRig(t, nil)
 		r.put(threeMessages...)
-		imaptest.Run(t, file, func(string) net.Conn { return r.dialPOP3() })
+		imaptest.Run(t, file, func(string) net.Conn { return r.dialTCP(session.POP3) })
 	})
 }
 
@@ -202,7 +185,7 @@ func TestNewMasterWaitsForSessionsThatReturn(t *testing.T) {
 	pop.Line()
 	r.since = time.Second
 	r.appoint("m2")
-	other := imaptest.NewClient(t, r.dialPOP3())
+	other := imaptest.NewClient(t, r.dialTCP(session.POP3))
 	defer other.Close()
 	other.Send("USER ann\r\nPASS secret\r\n")
 	expect(t, other, "+OK Tandemail ready", "+OK", "-ERR [SYS/TEMP] Mailbox is not available, try again later")

@@ -35,8 +35,8 @@ type rig struct {
 	server *Server
 	twin   *mailtest.Server
 	routes *fakeRoutes
-	conns  *pipes       // of IMAP clients
-	pop3   net.Listener // TCP, which buffers what clients send ahead; nil until somebody dials
+	conns  *pipes                            // of IMAP clients
+	tcp    map[session.Protocol]net.Listener // for clients that send ahead, which a pipe does not buffer
 	spool  *spool.Dir
 	log    *logged
 
@@ -78,7 +78,7 @@ func (m *machine) Standing() host.Standing {
 func newRig(t testing.TB, change func(*Config)) *rig {
 	t.Helper()
 	r := &rig{
-		t: t, twin: mailtest.NewServer(mailtest.Config{Now: testNow}), routes: newFakeRoutes(), conns: newPipes(),
+		t: t, twin: mailtest.NewServer(mailtest.Config{Now: testNow}), routes: newFakeRoutes(), conns: newPipes(), tcp: map[session.Protocol]net.Listener{},
 		machines: map[cluster.Machine]*machine{}, log: new(logged), since: time.Hour,
 	}
 	for _, id := range accounts {
@@ -227,6 +227,24 @@ func (b *tampered) Read() (byte, []byte, error) {
 		return 0, nil, io.ErrUnexpectedEOF
 	}
 	return kind, p, nil
+}
+
+// dialTCP connects to a listener of its own for the protocol.
+func (r *rig) dialTCP(p session.Protocol) net.Conn {
+	r.t.Helper()
+	if r.tcp[p] == nil {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		r.tcp[p] = ln
+		r.serve(Listener{Listener: ln, Protocol: p})
+	}
+	nc, err := net.Dial("tcp", r.tcp[p].Addr().String())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return nc
 }
 
 // client connects and reads the greeting.
