@@ -69,7 +69,7 @@ func (inc *incarnation) tryOpen(dir string, member bool) (journal.Recovery, erro
 		err = verifyApplied(j, db.Applied())
 	}
 	if err == nil {
-		err = inc.verifySkips(db)
+		err = verifySkips(db, inc.skips)
 	}
 	if err != nil {
 		return recovery, errors.Join(err, db.Close(), j.Close())

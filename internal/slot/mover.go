@@ -77,6 +77,9 @@ func (m *mover) run(ctx context.Context, ticks <-chan time.Time) {
 
 // look does what there is to do.
 func (m *mover) look(ctx context.Context) error {
+	if err := m.recheck(); err != nil {
+		return err
+	}
 	if err := m.moveSealed(ctx); err != nil {
 		return err
 	}

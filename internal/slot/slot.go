@@ -211,14 +211,14 @@ func (s *Slot) open() (*incarnation, replica.Opened, error) {
 		return nil, opened, err
 	}
 	s.clearSpool()
+	if err := inc.openPacks(); err != nil {
+		return nil, opened, err
+	}
 	recovery, err := inc.openData(memory)
 	if err != nil {
 		return nil, opened, err
 	}
-	if err = inc.openPacks(); err == nil {
-		inc.replay, err = newReplay(s.cfg.FS, s.cfg.Meta, recovery.End.LSN)
-	}
-	if err != nil {
+	if inc.replay, err = newReplay(s.cfg.FS, s.cfg.Meta, recovery.End.LSN); err != nil {
 		return nil, opened, errors.Join(err, inc.index.Close(), inc.journal.Close())
 	}
 	inc.wire(memory)
