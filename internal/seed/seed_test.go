@@ -23,25 +23,35 @@ var update = flag.Bool("update", false, "rewrite golden files")
 func sample() []any {
 	a, b := cluster.SlotID{0xa}, cluster.SlotID{0xb}
 	return []any{
-		KindHello, Hello{Cluster: "c1", Store: "s01", Slot: b},
-		KindAnswer, Answer{
+		KindHello,
+		Hello{Cluster: "c1", Store: "s01", Slot: b},
+		KindAnswer,
+		Answer{
 			Record: &cluster.StoreRecord{
 				Store: "s01", Generation: 1, Epoch: 3, Master: a, Incarnation: 7, InSync: []cluster.SlotID{a}, Nonce: "n",
 				Slots: []cluster.SlotRef{{Slot: a, Machine: "m1", Counter: 1}, {Slot: b, Machine: "m2"}},
 			},
 			Rev: 12, CoordRev: 13, Octets: 4096,
 		},
-		KindAnswer, Answer{Reason: "another copy is being made"},
-		KindHave, Have{Packs: []string{"00000000000000aa"}},
-		KindRound, Round{Last: true, Packs: []string{"00000000000000aa", "00000000000000bb"}},
-		KindFile, File{What: FilePack, Name: "00000000000000bb.pack", Size: 6},
+		KindAnswer,
+		Answer{Reason: "another copy is being made"},
+		KindHave,
+		Have{Packs: []string{"00000000000000aa"}},
+		KindRound,
+		Round{Last: true, Packs: []string{"00000000000000aa", "00000000000000bb"}},
+		KindFile,
+		File{What: FilePack, Name: "00000000000000bb.pack", Size: 6},
 		KindData, []byte("octets"),
-		KindEnd, End{SHA256: strings.Repeat("0f", 32)},
-		KindJournal, Journal{LSN: 4096, Epoch: 3, Chain: strings.Repeat("1e", 32)},
+		KindEnd,
+		End{SHA256: strings.Repeat("0f", 32)},
+		KindJournal,
+		Journal{LSN: 4096, Epoch: 3, Chain: strings.Repeat("1e", 32)},
 		KindBatch, []byte("batch"),
-		KindDone, Done{LSN: 8192},
+		KindDone,
+		Done{LSN: 8192},
 		KindAlive, []byte(nil),
-		KindSorry, Sorry{Reason: "no room for a snapshot"},
+		KindSorry,
+		Sorry{Reason: "no room for a snapshot"},
 	}
 }
 

@@ -36,11 +36,11 @@ func (s *Slot) given() []cluster.Skip {
 	return s.skips
 }
 
-// awaitSkip returns when the operation that this slot failed at has been given up;
-// of any other failure, and at ctx's end, with ctx's error.
-func (s *Slot) awaitSkip(ctx context.Context, failed error) error {
+// awaitRescue returns when the operation that this slot failed at has been given up, or
+// a person wants the slot made anew; at ctx's end with ctx's error.
+func (s *Slot) awaitRescue(ctx context.Context, failed error) error {
 	fault := faultOf(failed)
-	for fault == nil || !cluster.Skips(s.given(), fault.LSN) {
+	for !s.wanted() && (fault == nil || !cluster.Skips(s.given(), fault.LSN)) {
 		select {
 		case <-s.learned:
 		case <-ctx.Done():
