@@ -18,6 +18,8 @@ type streamHello struct {
 	Store cluster.Store  `json:"store"`
 	From  cluster.SlotID `json:"from"`
 	To    cluster.SlotID `json:"to"`
+	// Seed: the caller is to become a copy of the other.
+	Seed bool `json:"seed,omitempty"`
 }
 
 // peers implements slot.Peers.
@@ -25,7 +27,16 @@ type peers struct{ agent *Agent }
 
 // Dial implements slot.Peers.
 func (p peers) Dial(ctx context.Context, m cluster.Machine, s cluster.Store, from, to cluster.SlotID) (net.Conn, error) {
-	hello, err := json.Marshal(streamHello{s, from, to})
+	return p.dial(ctx, m, streamHello{Store: s, From: from, To: to})
+}
+
+// DialSeed implements slot.Peers.
+func (p peers) DialSeed(ctx context.Context, m cluster.Machine, s cluster.Store, from, to cluster.SlotID) (net.Conn, error) {
+	return p.dial(ctx, m, streamHello{Store: s, From: from, To: to, Seed: true})
+}
+
+func (p peers) dial(ctx context.Context, m cluster.Machine, h streamHello) (net.Conn, error) {
+	hello, err := json.Marshal(h)
 	if err != nil {
 		return nil, fmt.Errorf("encode stream hello: %w", err)
 	}
@@ -79,6 +90,9 @@ func (a *Agent) HandleReplica(ctx context.Context, peer cluster.Machine, hello [
 	// The certificate names the machine; the record names the machine's slots.
 	if rec := r.Slot.Status().Record; rec.MachineOf(h.From) != peer {
 		return errors.Join(fmt.Errorf("stream from %s claims slot %v, which is not that machine's", peer, h.From), conn.Close())
+	}
+	if h.Seed {
+		return r.AcceptSeed(ctx, h.From, conn)
 	}
 	return r.Accept(ctx, h.From, conn)
 }

@@ -40,14 +40,14 @@ func TestStreamForAnotherSlotOrFromAStrangerIsRefused(t *testing.T) {
 			peer  cluster.Machine
 			hello []byte
 		}{
-			"a slot that is not here":     {"m2", hello(streamHello{"s1", slotID(2), slotID(3)})},
-			"another store":               {"m2", hello(streamHello{"s2", slotID(2), slotID(1)})},
-			"another machine's slot":      {"m3", hello(streamHello{"s1", slotID(2), slotID(1)})},
-			"a slot that is nobody's":     {"m2", hello(streamHello{"s1", slotID(7), slotID(1)})},
+			"a slot that is not here":     {"m2", hello(streamHello{Store: "s1", From: slotID(2), To: slotID(3)})},
+			"another store":               {"m2", hello(streamHello{Store: "s2", From: slotID(2), To: slotID(1)})},
+			"another machine's slot":      {"m3", hello(streamHello{Store: "s1", From: slotID(2), To: slotID(1)})},
+			"a slot that is nobody's":     {"m2", hello(streamHello{Store: "s1", From: slotID(7), To: slotID(1)})},
 			"no slot":                     {"m2", hello(streamHello{Store: "s1", To: slotID(1)})},
 			"garbage":                     {"m2", []byte("\x00{")},
 			"nothing":                     {"m2", nil},
-			"a name that is no machine's": {"", hello(streamHello{"s1", slotID(9), slotID(1)})},
+			"a name that is no machine's": {"", hello(streamHello{Store: "s1", From: slotID(9), To: slotID(1)})},
 		} {
 			here, there := net.Pipe()
 			if err := s.agents["m1"].HandleReplica(t.Context(), c.peer, c.hello, there); err == nil {

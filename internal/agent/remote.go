@@ -75,6 +75,12 @@ func (r *Remote) Switch(ctx context.Context, m cluster.Machine, s cluster.Store,
 	return err
 }
 
+// Reseed has the slot on m give its data up and become a copy of its store's master.
+func (r *Remote) Reseed(ctx context.Context, m cluster.Machine, s cluster.Store, id cluster.SlotID) error {
+	_, err := r.ask(ctx, m, request{Method: "reseed", Store: s, Slot: id})
+	return err
+}
+
 // AwaitServing returns when the slot of store s on m serves an epoch of at least min.
 func (r *Remote) AwaitServing(ctx context.Context, m cluster.Machine, s cluster.Store, min cluster.Epoch) error {
 	_, err := r.ask(ctx, m, request{Method: "await", Store: s, Epoch: min})

@@ -153,6 +153,12 @@ var questions = map[string]func(context.Context, *slot.Slot, request, *response)
 		resp.Digest = &d
 		return err
 	},
+	"reseed": func(_ context.Context, s *slot.Slot, req request, _ *response) error {
+		if st := s.Status(); st.Slot != req.Slot {
+			return fmt.Errorf("store %s has slot %v here, not %v", req.Store, st.Slot, req.Slot)
+		}
+		return s.Reseed()
+	},
 	"create-account": func(ctx context.Context, s *slot.Slot, req request, _ *response) error {
 		return s.CreateAccount(ctx, req.Account, req.Quota)
 	},

@@ -42,6 +42,7 @@ type SlotStatus struct {
 	Counter     uint64              `json:"counter"`
 	Epoch       cluster.Epoch       `json:"epoch"`
 	Serving     bool                `json:"serving"`
+	Low         cluster.LSN         `json:"low"`
 	End         cluster.LSN         `json:"end"`
 	Durable     cluster.LSN         `json:"durable"`
 	Commit      cluster.LSN         `json:"commit"`

@@ -74,6 +74,12 @@ func (c *Client) Drain(ctx context.Context, m cluster.Machine) (DrainReport, err
 	return call[DrainReport](ctx, c, http.MethodPost, "/v1/machines/"+url.PathEscape(string(m))+"/drain", nil)
 }
 
+// Reseed implements Backend.
+func (c *Client) Reseed(ctx context.Context, store cluster.Store, req ReseedRequest) error {
+	_, err := call[struct{}](ctx, c, http.MethodPost, "/v1/stores/"+url.PathEscape(string(store))+"/reseed", req)
+	return err
+}
+
 // Undrain implements Backend.
 func (c *Client) Undrain(ctx context.Context, m cluster.Machine) error {
 	_, err := call[struct{}](ctx, c, http.MethodPost, "/v1/machines/"+url.PathEscape(string(m))+"/undrain", nil)

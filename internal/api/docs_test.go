@@ -53,6 +53,7 @@ var documents = []any{
 	RemoveRequest{},
 	RemoveReport{},
 	Error{},
+	ReseedRequest{},
 	SkipRequest{},
 	SkipReport{},
 	ThawRequest{},

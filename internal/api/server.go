@@ -44,6 +44,9 @@ func (s *server) routes() map[string]http.HandlerFunc {
 		"GET /v1/stores/{store}/digest": answer(s, func(r *http.Request) (DigestReport, error) {
 			return b.Digest(r.Context(), cluster.Store(r.PathValue("store")))
 		}),
+		"POST /v1/stores/{store}/reseed": with(s, func(r *http.Request, req ReseedRequest) (struct{}, error) {
+			return struct{}{}, b.Reseed(r.Context(), cluster.Store(r.PathValue("store")), req)
+		}),
 		"POST /v1/stores/{store}/skip-op": with(s, func(r *http.Request, req SkipRequest) (SkipReport, error) {
 			return b.SkipOp(r.Context(), cluster.Store(r.PathValue("store")), req)
 		}),

@@ -95,6 +95,12 @@ type SwitchRequest struct {
 	Reason string          `json:"reason,omitempty"`
 }
 
+// ReseedRequest names a copy that is to be made anew.
+type ReseedRequest struct {
+	Machine cluster.Machine `json:"machine"`
+	Reason  string          `json:"reason,omitempty"`
+}
+
 // SwitchReport says how a planned change of master went.
 type SwitchReport struct {
 	Store    cluster.Store   `json:"store"`
@@ -233,6 +239,8 @@ type Backend interface {
 	ThawUser(ctx context.Context, address string, req ThawRequest) (User, error)
 	Switchover(ctx context.Context, store cluster.Store, req SwitchRequest) (SwitchReport, error)
 	Digest(ctx context.Context, store cluster.Store) (DigestReport, error)
+	// Reseed has the copy on a machine give its data up and copy the master.
+	Reseed(ctx context.Context, store cluster.Store, req ReseedRequest) error
 	SkipOp(ctx context.Context, store cluster.Store, req SkipRequest) (SkipReport, error)
 	Drain(ctx context.Context, m cluster.Machine) (DrainReport, error)
 	Undrain(ctx context.Context, m cluster.Machine) error

@@ -154,7 +154,7 @@ func (a agents) Switchover(ctx context.Context, rec coord.MachineRecord, act pla
 
 // Reseed implements controller.Agents: a slot whose data is gone is replaced, in
 // the store's record, by a new and empty one on the same machine, which then
-// follows the master from the journal's beginning.
+// follows the master, or becomes a copy of it if the journal was trimmed.
 func (a agents) Reseed(ctx context.Context, _ coord.MachineRecord, act plan.Action) error {
 	return a.m.replaceSlot(ctx, act.Store, act.Slot)
 }

@@ -46,6 +46,8 @@ func (c slotInspectCmd) text(w io.Writer, x slot.Entry) error {
 	switch {
 	case x.Identity != nil:
 		_, err = fmt.Fprintf(w, "slot %v of store %s in cluster %s, opened %d times\n", x.Identity.Slot, x.Identity.Store, x.Identity.Cluster, x.Identity.Opens)
+	case x.Journal != nil:
+		_, err = fmt.Fprintf(w, "journal %d-%d\n", x.Journal.Low, x.Journal.End)
 	case x.Pack != nil:
 		_, err = fmt.Fprintf(w, "pack %s %d entries %d octets %s\n", x.Pack.ID, x.Pack.Entries, x.Pack.Size, cmp.Or(x.Pack.Damaged, "whole"))
 	case x.Damaged != nil:

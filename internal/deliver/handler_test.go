@@ -81,6 +81,10 @@ func (l *lone) Dial(context.Context, cluster.Machine, cluster.Store, cluster.Slo
 	return nil, errors.New("there is nobody else")
 }
 
+func (l *lone) DialSeed(context.Context, cluster.Machine, cluster.Store, cluster.SlotID, cluster.SlotID) (net.Conn, error) {
+	return nil, errors.New("there is nobody else")
+}
+
 func (l *lone) MayGoAlone(context.Context, cluster.Machine, cluster.SlotID) replica.Verdict {
 	return replica.GoAlone
 }

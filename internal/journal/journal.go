@@ -127,6 +127,9 @@ func (j *Journal) Sealed(lsn cluster.LSN) cluster.LSN {
 	return j.segs[i].base.LSN
 }
 
+// SegmentSize is what a segment has at most, in octets.
+func (j *Journal) SegmentSize() int64 { return j.cfg.SegmentSize }
+
 // Epochs returns the epochs of the batches held, ascending.
 func (j *Journal) Epochs() []EpochStart {
 	j.mu.Lock()

@@ -38,6 +38,27 @@ func Scan(cfg Config, from cluster.LSN) iter.Seq2[Batch, error] {
 	}
 }
 
+// Extent returns where a journal begins and ends, without opening it. Only FS, Dir and
+// StoreID of cfg count; os.ErrNotExist if there is none.
+func Extent(cfg Config) (low, end cluster.LSN, err error) {
+	files, err := list(cfg)
+	if err == nil && len(files.segments) == 0 {
+		err = os.ErrNotExist
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("look at journal %s: %w", cfg.Dir, err)
+	}
+	low, _ = parseSegmentName(files.segments[0])
+	end, _ = parseSegmentName(files.segments[len(files.segments)-1])
+	for b, err := range Scan(cfg, end) {
+		if err != nil {
+			return low, end, err
+		}
+		end = b.End
+	}
+	return low, end, nil
+}
+
 type scanner struct {
 	cfg   Config
 	from  cluster.LSN

@@ -62,6 +62,10 @@ func TestScanSaysWhereASegmentIsMissing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	low, end, err := Extent(cfg)
+	if want := j.End().LSN; err != nil || low != 0 || end != want {
+		t.Errorf("extent %d-%d, want 0-%d: %v", low, end, want, err)
+	}
 	middle := j.segs[1].path
 	if err := errors.Join(j.Close(), fs.Remove(middle)); err != nil {
 		t.Fatal(err)
@@ -78,5 +82,8 @@ func TestScanSaysWhereASegmentIsMissing(t *testing.T) {
 	}
 	if !errors.Is(last, os.ErrNotExist) {
 		t.Errorf("scan of nothing ended with %v", last)
+	}
+	if _, _, err := Extent(Config{FS: fs, Dir: "none"}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("extent of nothing: %v", err)
 	}
 }

@@ -104,7 +104,7 @@ func master() agent.SlotStats {
 	return agent.SlotStats{
 		Status: slot.Status{
 			Store: "s1", Slot: one, Role: "master", State: slot.StateOK, Counter: 2, Epoch: 3, Serving: true,
-			End: 500, Durable: 400, Commit: 300, Applied: 200, PendingOps: 1, SnapshotLSN: 150, SnapshotAt: noon, Settled: 150,
+			Low: 20, End: 500, Durable: 400, Commit: 300, Applied: 200, PendingOps: 1, SnapshotLSN: 150, SnapshotAt: noon, Settled: 150,
 			Record: cluster.StoreRecord{
 				Slots: []cluster.SlotRef{{Slot: one, Machine: "m1"}, {Slot: two, Machine: "m2"}, {Slot: three, Machine: "m3"}}, InSync: []cluster.SlotID{one},
 			},

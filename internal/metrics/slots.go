@@ -9,7 +9,7 @@ import (
 // slots are this machine's copies, each by itself.
 type slots struct {
 	info, role, state, serving, epoch, opens, promotions *family
-	end, durable, commit, applied, journal, pending      *family
+	low, end, durable, commit, applied, journal, pending *family
 	settled                                              *family
 	operations, deliveries, batches, holds               *family
 	snapshot, snapshotAt                                 *family
@@ -29,6 +29,7 @@ func newSlots(t *table, s Sources) *slots {
 		epoch:      t.gauge("slot_epoch", "The store's epoch as the slot knows it; it rises with every change of master.", store),
 		opens:      t.counter("slot_opens_total", "How often the slot has been opened since it was made.", store),
 		promotions: t.counter("slot_promotions_total", "Epochs that the slot began to serve as master, since the process began.", store),
+		low:        t.gauge("slot_journal_low_bytes", "Where the slot's journal begins: what is below was trimmed.", store),
 		end:        t.gauge("slot_journal_end_bytes", "The end of the slot's journal.", store),
 		durable:    t.gauge("slot_journal_durable_bytes", "The end of what is on the slot's disk.", store),
 		commit:     t.gauge("slot_journal_commit_bytes", "The end of what is on the disks of all copies in sync, as the slot knows it.", store),
@@ -51,7 +52,7 @@ func newSlots(t *table, s Sources) *slots {
 const stateLost = "lost"
 
 func slotStates() []string {
-	return []string{slot.StateOpening, slot.StateOK, slot.StateCatching, slot.StateFrozen, slot.StateFailed, stateLost}
+	return []string{slot.StateOpening, slot.StateOK, slot.StateCatching, slot.StateSeeding, slot.StateFrozen, slot.StateFailed, stateLost}
 }
 
 func slotRoles() []string {
@@ -97,6 +98,7 @@ func (s *slots) copy(o out, st *agent.SlotStats) {
 	}
 	o.set(s.opens, float64(st.Counter), store)
 	o.set(s.epoch, float64(st.Epoch), store)
+	o.set(s.low, float64(st.Low), store)
 	o.set(s.end, float64(st.End), store)
 	o.set(s.durable, float64(st.Durable), store)
 	o.set(s.commit, float64(st.Commit), store)

@@ -88,7 +88,7 @@ func (d *decision) slotProblems(s *Store) {
 		case st.BadOp != 0:
 			about(BadOperation, Critical, fmt.Sprintf("stopped at operation %d: %s", st.BadOp, st.Failed), d.badOpNext(s, st))
 		case st.Failed != "":
-			about(SlotFailed, Critical, "failed: "+st.Failed, "reseed it from its partner")
+			about(SlotFailed, Critical, "failed: "+st.Failed, fmt.Sprintf("look at why, then run `tandemail store reseed %s %s`", s.Store, ref.Machine))
 		case st.Frozen != "":
 			about(SlotFrozen, Critical, "is frozen: "+st.Frozen, "run `tandemail control recover`")
 		case st.Stalled:

@@ -253,7 +253,7 @@ func (r *reader) frame(typ byte) Frame {
 	case typeHello:
 		return r.hello()
 	case typeWelcome:
-		return Welcome{Stream: r.u64(), Epoch: r.epoch(), Answer: Answer(r.enum(byte(Refuse) + 1)), Start: r.pos(), Reason: r.str(maxString)}
+		return Welcome{Stream: r.u64(), Epoch: r.epoch(), Answer: Answer(r.enum(byte(Apart) + 1)), Start: r.pos(), Reason: r.str(maxString)}
 	case typeBatch:
 		f := Batch{Stream: r.u64(), Epoch: r.epoch(), Base: r.lsn(), End: r.lsn(), Commit: r.lsn()}
 		f.Raw = r.take(len(r.b))

@@ -89,6 +89,8 @@ func (c *Core) onWelcome(s Session, w Welcome) {
 		f.welcome = &w
 	case Reseed:
 		c.fail(NeedsReseed, w.Reason)
+	case Apart:
+		c.fail(Diverged, w.Reason)
 	case Refuse:
 		c.emit(Told{Text: "master refuses: " + w.Reason})
 	}

@@ -37,8 +37,9 @@ type Answer uint8
 // a replica that is longer cuts its tail there.
 const (
 	Accept Answer = iota
-	Reseed        // nothing common is left, or the common part ends below a commit
+	Reseed        // nothing common is left, or a member has lost octets: a copy of the master replaces it
 	Refuse        // not now, or never: Reason says
+	Apart         // it knows what the master's history lacks, or is an older disk or a clone: for a person
 )
 
 // Welcome answers a Hello.

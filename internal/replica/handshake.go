@@ -51,7 +51,7 @@ func (c *Core) greet(s Session, h Hello) {
 		return
 	}
 	if why := c.usedCounter(h); why != "" {
-		c.send(s, Welcome{Stream: h.Stream, Epoch: c.master.epoch, Answer: Reseed, Reason: why})
+		c.send(s, Welcome{Stream: h.Stream, Epoch: c.master.epoch, Answer: Apart, Reason: why})
 		return
 	}
 	p := c.master.peer(h.Slot)
@@ -64,10 +64,10 @@ func (c *Core) greet(s Session, h Hello) {
 	p.detach()
 	p.session, p.stream = s, h.Stream
 	p.incarnation, p.counter, p.kind, p.health = h.Incarnation, h.Counter, h.Kind, h.Health
-	at, why := c.meet(p, h)
-	if why != "" {
+	at, answer, why := c.meet(p, h)
+	if answer != Accept {
 		p.session = 0
-		c.send(s, Welcome{Stream: h.Stream, Epoch: c.master.epoch, Answer: Reseed, Reason: why})
+		c.send(s, Welcome{Stream: h.Stream, Epoch: c.master.epoch, Answer: answer, Reason: why})
 		return
 	}
 	if pos, ok := c.chainAt(at); ok {
@@ -111,24 +111,24 @@ func (c *Core) usedCounter(h Hello) string {
 	return ""
 }
 
-// meet returns where the stream may begin, or why the copy needs a reseed.
-func (c *Core) meet(p *peer, h Hello) (cluster.LSN, string) {
+// meet returns where the stream may begin, or why it may not.
+func (c *Core) meet(p *peer, h Hello) (cluster.LSN, Answer, string) {
 	at, ok := common(c.history(), history{h.Low, h.Starts, h.End.LSN})
 	if c.mutated(SkipTruncate) {
 		at, ok = min(h.End.LSN, c.log.end.LSN), true
 	}
 	if c.isRequired(h.Slot) && at < c.log.commit && !c.mutated(IgnoreCounter) {
 		p.lost = true // it confirmed more than it has: an older disk, lost pages
-		return 0, fmt.Sprintf("a member of the set, but %d octets short of commit %d", c.log.commit-at, c.log.commit)
+		return 0, Reseed, fmt.Sprintf("a member of the set, but %d octets short of commit %d", c.log.commit-at, c.log.commit)
 	}
 	p.lost = false
 	switch {
 	case !ok || at < max(c.log.low, h.Low):
-		return 0, fmt.Sprintf("no common journal is left above %d", max(c.log.low, h.Low))
+		return 0, Reseed, fmt.Sprintf("no common journal is left above %d", max(c.log.low, h.Low))
 	case at < max(h.Commit, h.Applied) && !c.mutated(TruncateBelowCommit):
-		return 0, fmt.Sprintf("histories part at %d, below commit %d or applied %d", at, h.Commit, h.Applied)
+		return 0, Apart, fmt.Sprintf("histories part at %d, below commit %d or applied %d", at, h.Commit, h.Applied)
 	}
-	return at, ""
+	return at, Accept, ""
 }
 
 func (c *Core) isRequired(id cluster.SlotID) bool { return slices.Contains(c.Required(), id) }
@@ -144,7 +144,7 @@ func (c *Core) onLocated(e Located) {
 	p.locating = false
 	if !e.Found {
 		p.session = 0
-		c.send(e.Session, Welcome{Stream: e.Stream, Epoch: c.master.epoch, Answer: Reseed, Reason: fmt.Sprintf("no batch border at %d", e.At.LSN)})
+		c.send(e.Session, Welcome{Stream: e.Stream, Epoch: c.master.epoch, Answer: Reseed, Reason: "no common journal is left: it was trimmed"})
 		return
 	}
 	c.welcome(p, e.At)

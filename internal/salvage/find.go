@@ -62,10 +62,23 @@ type finder struct {
 func (f *finder) slot(dir string) *found {
 	s := f.at[dir]
 	if s == nil {
-		s = &found{name: f.fs.PathBase(dir), dirs: []string{dir}}
+		s = &found{name: f.name(dir), dirs: []string{dir}}
 		f.at[dir] = s
 	}
 	return s
+}
+
+// name is what the two directories of a slot have in common, also those within it of
+// what it set aside, or of a copy that is being made.
+func (f *finder) name(dir string) string {
+	base, parent := f.fs.PathBase(dir), f.fs.PathDir(dir)
+	switch {
+	case base == "seed":
+		return f.fs.PathBase(parent) + "." + base
+	case f.fs.PathBase(parent) == "aside":
+		return f.fs.PathBase(f.fs.PathDir(parent)) + "." + base
+	}
+	return base
 }
 
 func (f *finder) walk(dir string, depth int) error {

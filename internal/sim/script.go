@@ -237,6 +237,8 @@ func (s *Script) sent(who string, e replica.Send) {
 			s.line(who, "Welcome e%d from %d", f.Epoch, f.Start.LSN)
 		case replica.Reseed:
 			s.line(who, "Welcome: reseed, %s", f.Reason)
+		case replica.Apart:
+			s.line(who, "Welcome: apart, %s", f.Reason)
 		case replica.Refuse:
 			s.line(who, "Welcome: refused, %s", f.Reason)
 		}

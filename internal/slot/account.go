@@ -89,7 +89,7 @@ func (a *account) SetRecent(m mail.MailboxID, user string, upTo mail.UID) {
 	}
 	p, err := inc.builder.Recent(a.id, m, user, upTo)
 	if err == nil {
-		_, err = inc.enqueue(p, 0) // nobody waits for its outcome
+		_, err = inc.enqueue(p, placedAhead{}) // nobody waits for its outcome
 	}
 	if err != nil {
 		inc.log.Debug("recent mark not kept", "err", err)

@@ -46,8 +46,13 @@ func (inc *incarnation) openBody(id mail.BodyID, rec state.BodyRecord, at state.
 		if !errors.Is(err, pack.ErrNoPack) {
 			return c, err
 		}
+		was := at.Pack
 		if at, err = inc.whereNow(id); err != nil {
 			return nil, err
+		}
+		if at.Pack == was {
+			inc.noteNowhere(state.Located{Body: id, Location: at})
+			return nil, fmt.Errorf("body %d is nowhere: %w", id, mail.ErrCorrupt)
 		}
 	}
 	return nil, fmt.Errorf("body %d moves again and again: %w", id, mail.ErrBusy)

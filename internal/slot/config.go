@@ -43,10 +43,6 @@ type Config struct {
 	Log  *slog.Logger
 	// RefuseDegraded refuses writes while only one copy is left.
 	RefuseDegraded bool
-	// Packs has bodies moved to packs. Not yet for real mail: nothing trims the journal,
-	// so that everything would be there twice, and a state restored from a snapshot does
-	// not find what was collected since.
-	Packs bool
 	// SegmentSize of the journal; 0 is its default.
 	SegmentSize int64
 	// hurry is for tests.
@@ -59,10 +55,14 @@ type Config struct {
 	Apply ApplyFunc
 }
 
-// hurry replaces the periods of work in the background; 0 is what the constants say.
+// hurry replaces the periods and sizes of work in the background; 0 is what the
+// constants say.
 type hurry struct {
 	move, collect time.Duration
-	anyTurn       bool // collect also when it is another copy's turn
+	anyTurn       bool          // collect also when it is another copy's turn
+	save          time.Duration // and whenever there is something new
+	reach         cluster.LSN   // of trimming
+	wait          time.Duration
 }
 
 func (cfg *Config) spoolDisk() *disk.Disk {
@@ -89,6 +89,8 @@ type Peers interface {
 	// Dial opens a connection to a slot of store s on machine m, of its own and
 	// authenticated.
 	Dial(ctx context.Context, m cluster.Machine, s cluster.Store, from, to cluster.SlotID) (net.Conn, error)
+	// DialSeed is Dial for the conversation in which slot from becomes a copy of slot to.
+	DialSeed(ctx context.Context, m cluster.Machine, s cluster.Store, from, to cluster.SlotID) (net.Conn, error)
 	// MayGoAlone asks whether the master here may go on without slot id, on m.
 	MayGoAlone(ctx context.Context, m cluster.Machine, id cluster.SlotID) replica.Verdict
 }

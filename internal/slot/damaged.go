@@ -37,8 +37,11 @@ type care struct {
 	// scrubbed if it had been there.
 	Scrubbed time.Time `json:"scrubbed"`
 	// Next is the pack that the present scrub goes on with.
-	Next    string    `json:"next,omitempty"`
-	Damaged []Damaged `json:"damaged,omitempty"`
+	Next string `json:"next,omitempty"`
+	// Recheck: the index was made of a snapshot. Once it is so far, whatever it names
+	// has to be here.
+	Recheck cluster.LSN `json:"recheck,omitempty"`
+	Damaged []Damaged   `json:"damaged,omitempty"`
 }
 
 // damaged is what is known to be damaged, for everybody; the scrub's place is the
@@ -110,6 +113,19 @@ func (d *damaged) setScrub(scrubbed time.Time, next string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.doc.Scrubbed, d.doc.Next, d.dirty = scrubbed, next, true
+}
+
+// recheck returns when it is to be looked for bodies that are nowhere; 0: not.
+func (d *damaged) recheck() cluster.LSN {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.doc.Recheck
+}
+
+func (d *damaged) setRecheck(lsn cluster.LSN) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.doc.Recheck, d.dirty = lsn, true
 }
 
 // forget drops what gone says is no loss any more.

@@ -17,8 +17,13 @@
 //   - the saver, which writes a snapshot of the state to the big disk now and then;
 //   - the purger, which on a serving master proposes to remove what is due;
 //   - the mover, which takes bodies out of sealed segments of the journal into
-//     packs, and collects packs; it has the applier note where they are now;
-//   - the scrubber, which reads packs again now and then.
+//     packs, collects packs, and trims the journal; it has the applier note where
+//     bodies are now;
+//   - the scrubber, which reads packs again now and then;
+//   - while another slot becomes a copy of this one, one that sends it everything.
+//
+// A slot whose data is too old or damaged is not open but being filled: it makes
+// itself a copy of the master (docs/protocol/seed.md).
 //
 // The loop waits for nobody: what others post to it is bounded, and what it tells
 // them is one value that the newest replaces.
@@ -42,13 +47,15 @@
 //     what a location of a flushed index may name is kept. Where a body is is no
 //     change of the state: each copy moves for itself, in no order with operations.
 //   - A body that cannot be read costs itself alone and is in Status.
+//   - Of the journal no octet is given up that this copy may need to make its index
+//     again, or that is a body's only place.
+//   - A slot that is being filled has no part in the protocol, and its old data goes
+//     only when the new is whole and durable.
 //   - New octets are refused while this slot's disks or those of a required copy
 //     are above the watermark; what removes or moves is not.
 //
 // Views read snapshots of the index and never wait for a writer.
 //
 // Not here: the directory of users, who should be master (controller), and
-// opening slots according to the cluster's record (agent). The journal is not
-// trimmed: that needs snapshots, and a way to seed a slot. Status.Settled says how
-// far it could be, for this copy's own needs.
+// opening slots according to the cluster's record (agent).
 package slot

@@ -16,10 +16,17 @@ import (
 // Entry is one thing that Dump found. One of its fields is set.
 type Entry struct {
 	Identity *Identity    `json:"identity,omitempty"`
+	Journal  *Extent      `json:"journal,omitempty"`
 	Pack     *PackEntry   `json:"pack,omitempty"`
 	Damaged  *Damaged     `json:"damaged,omitempty"`
 	Batch    *BatchEntry  `json:"batch,omitempty"`
 	Record   *RecordEntry `json:"record,omitempty"`
+}
+
+// Extent is what a journal holds.
+type Extent struct {
+	Low cluster.LSN `json:"low"` // what is below was trimmed
+	End cluster.LSN `json:"end"`
 }
 
 // PackEntry is one pack.
@@ -77,7 +84,7 @@ type RecordEntry struct {
 	Operation json.RawMessage `json:"operation,omitempty"`
 }
 
-// Dump shows a slot's identity and at most batches of its journal from LSN from on
+// Dump shows a slot's identity, where its journal begins and ends, and at most batches of its journal from LSN from on
 // (0: the oldest). It only reads, and a running slot may go on beside it.
 func Dump(fs vfs.FS, meta string, from cluster.LSN, batches int, show func(Entry) error) error {
 	var id Identity
@@ -88,6 +95,13 @@ func Dump(fs vfs.FS, meta string, from cluster.LSN, batches int, show func(Entry
 		return err
 	}
 	cfg := journal.Config{FS: fs, Dir: fs.PathJoin(meta, "journal"), StoreID: id.StoreID}
+	low, end, err := journal.Extent(cfg)
+	if err == nil {
+		err = show(Entry{Journal: &Extent{low, end}})
+	}
+	if err != nil {
+		return fmt.Errorf("read journal: %w", err)
+	}
 	for b, err := range journal.Scan(cfg, from) {
 		if err != nil {
 			return fmt.Errorf("read journal: %w", err)

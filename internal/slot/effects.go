@@ -53,6 +53,9 @@ func (l *loop) do(ctx context.Context, e replica.Effect) (replica.Event, error) 
 	case replica.EndIncarnation:
 		return nil, fmt.Errorf("%w: %s", errEnded, e.Reason)
 	case replica.FailSlot:
+		if e.Problem.Code == replica.NeedsReseed || e.Problem.Code == replica.DamagedJournal {
+			return nil, fmt.Errorf("%w: %v", errSeed, e.Problem)
+		}
 		return nil, fmt.Errorf("%w: %v", errFailed, e.Problem)
 	case replica.Freeze:
 		l.news, l.problem = true, &e.Problem

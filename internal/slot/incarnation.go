@@ -69,7 +69,7 @@ func (inc *incarnation) tryOpen(dir string, member bool) (journal.Recovery, erro
 		err = verifyApplied(j, db.Applied())
 	}
 	if err == nil {
-		err = inc.verifySkips(db)
+		err = verifySkips(db, inc.skips)
 	}
 	if err != nil {
 		return recovery, errors.Join(err, db.Close(), j.Close())
@@ -113,7 +113,7 @@ func (inc *incarnation) wire(memory adopted) {
 	inc.sessions = newSessions(inc, inc.post)
 	inc.syncer = &syncer{journal: inc.journal, post: inc.post, wake: make(chan struct{}, 1)}
 	inc.flusher = newFlusher(inc.index)
-	inc.saver = &saver{incarnation: inc}
+	inc.saver = &saver{incarnation: inc, asks: make(chan chan<- error)}
 	inc.applier = &applier{
 		incarnation: inc, post: inc.post, replay: inc.replay, flusher: inc.flusher, reached: inc.reached, wake: make(chan struct{}, 1),
 		moves: make(chan *relocations),
@@ -173,11 +173,9 @@ func (inc *incarnation) run(ctx context.Context, opened replica.Opened) error {
 		})
 	}
 	every(purgeEvery, (&purger{incarnation: inc}).run)
-	if inc.cfg.Packs {
-		every(cmp.Or(inc.cfg.hurry.move, moveEvery), newMover(inc).run)
-		every(scrubLook, (&scrubber{incarnation: inc, pace: newPace(inc.cfg, scrubRate)}).run)
-	}
-	every(saveLook, inc.saver.run)
+	every(cmp.Or(inc.cfg.hurry.move, moveEvery), newMover(inc).run)
+	every(scrubLook, (&scrubber{incarnation: inc, pace: newPace(inc.cfg, scrubRate)}).run)
+	every(cmp.Or(inc.cfg.hurry.save, saveLook), inc.saver.run)
 	start(func() {
 		switch err := inc.applier.run(ctx); {
 		case errors.Is(err, errOperation):
@@ -190,6 +188,8 @@ func (inc *incarnation) run(ctx context.Context, opened replica.Opened) error {
 		select {
 		case err := <-inc.failed:
 			cancel(fmt.Errorf("%w: index: %w", errFailed, err))
+		case <-inc.dropped:
+			cancel(fmt.Errorf("%w: it was asked for", errSeed))
 		case <-ctx.Done():
 		}
 	})

@@ -170,12 +170,14 @@ func (l *loop) gather(ctx context.Context) error {
 	return nil
 }
 
-// current turns away proposals whose chunks were placed under another epoch: they
-// may have been cut off meanwhile.
+// current turns away proposals whose chunks were placed under another epoch, for they
+// may have been cut off meanwhile, or too long before, for the journal may be trimmed
+// to trimReach behind an operation.
 func (l *loop) current(batch []*proposal) []*proposal {
 	kept := batch[:0]
 	for _, p := range batch {
-		if p.under != 0 && p.under != l.core.Epoch() {
+		far := p.ahead != 0 && l.journal.End().LSN+journal.MaxBatch > p.ahead+l.cfg.reach()
+		if far || p.under != 0 && p.under != l.core.Epoch() {
 			p.finish(outcome{err: mail.ErrBusy})
 			continue
 		}

@@ -26,6 +26,7 @@ type mover struct {
 	pace    *pace
 	settled *atomic.Uint64
 
+	lull    lull
 	sealed  cluster.LSN          // the end of what was moved
 	from    cluster.LSN          // nothing to be moved is below
 	stuck   map[mail.BodyID]bool // damaged in the journal
@@ -41,10 +42,28 @@ const (
 	moveRate = 32 << 20
 	// moveRetry is when it tries again after an error, such as a full disk.
 	moveRetry = time.Minute
-	// moveBehind: operations that are so far behind a chunk of their body, as those of
-	// the largest messages may be, are still expected. A look begins that far back.
-	moveBehind = 256 << 20
 )
+
+// Moving costs about 40 µs of processor time a body, on every copy, and nobody waits for
+// it: it waits for a lull. A store that never rests is not let fall behind further than
+// moveDebt; then it is done whatever comes, at moveRate.
+const (
+	// moveLull is how much the journal grows at most in moveEvery while it is quiet.
+	moveLull = 256 << 10
+	moveDebt = 8
+)
+
+// lull decides when to move.
+type lull struct {
+	end cluster.LSN // of the journal at the last look
+}
+
+// now reports whether to move what is sealed: debt octets of it.
+func (l *lull) now(end cluster.LSN, debt, segment int64) bool {
+	grown := end - min(end, l.end)
+	l.end = end
+	return debt > 0 && (grown < moveLull || debt >= moveDebt*segment)
+}
 
 func newMover(inc *incarnation) *mover {
 	return &mover{
@@ -77,8 +96,18 @@ func (m *mover) run(ctx context.Context, ticks <-chan time.Time) {
 
 // look does what there is to do.
 func (m *mover) look(ctx context.Context) error {
-	if err := m.moveSealed(ctx); err != nil {
+	if err := m.recheck(); err != nil {
 		return err
+	}
+	end := m.journal.End().LSN
+	sealed := m.journal.Sealed(m.index.Applied().LSN)
+	if m.lull.now(end, int64(sealed-min(sealed, m.sealed)), m.journal.SegmentSize()) {
+		if err := m.moveSealed(ctx); err != nil {
+			return err
+		}
+	}
+	if err := m.trim(); err != nil {
+		return fmt.Errorf("trim journal: %w", err)
 	}
 	if m.cfg.Clock() < m.collect {
 		return nil
@@ -87,6 +116,9 @@ func (m *mover) look(ctx context.Context) error {
 		return fmt.Errorf("collect packs: %w", err)
 	}
 	m.collect = m.cfg.Clock() + cmp.Or(m.cfg.hurry.collect, collectEvery)
+	if err := m.expireAside(); err != nil {
+		return err
+	}
 	return m.review()
 }
 
@@ -104,12 +136,11 @@ func (m *mover) moveSealed(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// This is where the journal may be trimmed to, as far as this copy's index and
-	// bodies go; nobody does yet. What is below is in packs, durably, or dead, or a
-	// chunk whose operation is not applied yet, which Status.Settled leaves to Trim.
+	// What is below is in packs, durably, or dead, or a chunk whose operation is not
+	// applied yet.
 	m.settled.Store(uint64(min(rest, flushed)))
 	m.sealed = end
-	m.from = max(m.journal.Low().LSN, min(rest, end-min(end, moveBehind)))
+	m.from = max(m.journal.Low().LSN, min(rest, end-min(end, m.cfg.reach())))
 	return nil
 }
 

@@ -23,6 +23,7 @@ type proposal struct {
 	op      *operation.Operation // what the last record decodes to; nil for chunks only
 	at      cluster.LSN          // of the last record, once appended
 	under   cluster.Epoch        // the epoch it was appended under, or has to be; 0: any
+	ahead   cluster.LSN          // of the first chunk that was placed before, 0 for none
 	since   uint64               // the queue's tick when it was put there
 	done    chan outcome         // buffer of one
 }

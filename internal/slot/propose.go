@@ -16,12 +16,12 @@ import (
 // tell what may have happened (proposal).
 func (inc *incarnation) propose(ctx context.Context, bodies []mail.Body, build func(*state.Builder) (*state.Proposal, error)) (state.Outcome, error) {
 	ahead := state.Ahead(bodies...)
-	under, err := inc.placeAhead(ctx, ahead)
+	placed, err := inc.placeAhead(ctx, ahead)
 	if err == nil {
 		var p *state.Proposal
 		if p, err = build(inc.builder); err == nil {
 			var out state.Outcome
-			if out, err = inc.submit(ctx, p, under); err == nil {
+			if out, err = inc.submit(ctx, p, placed); err == nil {
 				return out, out.Code.Err()
 			}
 		}
@@ -32,9 +32,16 @@ func (inc *incarnation) propose(ctx context.Context, bodies []mail.Body, build f
 	return state.Outcome{}, err
 }
 
-// submit brings a proposal into the journal, under the epoch given if any.
-func (inc *incarnation) submit(ctx context.Context, p *state.Proposal, under cluster.Epoch) (state.Outcome, error) {
-	pr, err := inc.enqueue(p, under)
+// placedAhead says of chunks that were placed before their operation under which epoch,
+// and where the first is. Zero: there are none.
+type placedAhead struct {
+	under cluster.Epoch
+	first cluster.LSN
+}
+
+// submit brings a proposal into the journal, after what was placed before.
+func (inc *incarnation) submit(ctx context.Context, p *state.Proposal, placed placedAhead) (state.Outcome, error) {
+	pr, err := inc.enqueue(p, placed)
 	if err != nil {
 		return state.Outcome{}, err
 	}
@@ -42,13 +49,13 @@ func (inc *incarnation) submit(ctx context.Context, p *state.Proposal, under clu
 }
 
 // enqueue hands a proposal to the loop. Its outcome need not be awaited.
-func (inc *incarnation) enqueue(p *state.Proposal, under cluster.Epoch) (*proposal, error) {
+func (inc *incarnation) enqueue(p *state.Proposal, placed placedAhead) (*proposal, error) {
 	if err := inc.roomFor(p.Op); err != nil {
 		return nil, err
 	}
 	level := cluster.Level(p.Op.Level)
-	pr := newProposal(under, len(p.Chunks)+1)
-	pr.op = p.Op
+	pr := newProposal(placed.under, len(p.Chunks)+1)
+	pr.op, pr.ahead = p.Op, placed.first
 	for _, c := range p.Chunks {
 		pr.records = append(pr.records, journal.Record{Kind: journal.KindBodyChunk, Level: level, Payload: c})
 	}
@@ -73,31 +80,33 @@ func (inc *incarnation) put(pr *proposal) error {
 // placeAhead brings the chunks of large bodies into the journal before their
 // operation, one record at a time, so that a large message holds nobody up. Their
 // operation has to follow under the same epoch.
-func (inc *incarnation) placeAhead(ctx context.Context, bodies []*state.Staged) (under cluster.Epoch, err error) {
+func (inc *incarnation) placeAhead(ctx context.Context, bodies []*state.Staged) (all placedAhead, err error) {
 	if len(bodies) > 0 && inc.full.Load() {
-		return 0, mail.ErrFull // a repeated one too: its octets come before its id is known
+		return all, mail.ErrFull // a repeated one too: its octets come before its id is known
 	}
 	for _, st := range bodies {
 		var placed []state.Placed
 		for chunk, err := range st.Chunks() {
 			if err != nil {
-				return 0, err
+				return all, err
 			}
-			pr := newProposal(under, 1)
+			pr := newProposal(all.under, 1)
 			pr.records = append(pr.records, journal.Record{Kind: journal.KindBodyChunk, Level: inc.clusterLevel(), Payload: chunk})
 			if err := inc.put(pr); err != nil {
-				return 0, err
+				return all, err
 			}
 			if _, err := pr.await(ctx, inc.queue); err != nil {
 				// Chunks without an operation are nothing: this did not happen.
-				return 0, fmt.Errorf("place body: %w", didNotHappen(err))
+				return all, fmt.Errorf("place body: %w", didNotHappen(err))
 			}
-			under = pr.under
+			if all.under = pr.under; all.first == 0 {
+				all.first = pr.at
+			}
 			placed = append(placed, state.Placed{LSN: pr.at, Length: uint32(len(chunk))})
 		}
 		st.Place(placed)
 	}
-	return under, nil
+	return all, nil
 }
 
 func didNotHappen(err error) error {

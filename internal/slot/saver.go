@@ -15,10 +15,14 @@ import (
 // changes. And before that, when the operations since the last one would take some
 // ten seconds to apply again: 64 MiB are about 150,000 deliveries. But the snapshots
 // of a large and busy store must not be most of what is written: not before the
-// operations have as many octets as the last snapshot.
+// operations have as many octets as the last snapshot. The journal is kept from the
+// newest on, on the fast disk: with its bodies it may be some times as large as the
+// snapshot, and no more.
 const (
-	saveEvery = 24 * time.Hour
-	saveAfter = 64 << 20
+	saveEvery   = 24 * time.Hour
+	saveAfter   = 64 << 20
+	saveJournal = 1 << 30
+	saveWorth   = 8
 )
 
 const (
@@ -40,6 +44,8 @@ type saver struct {
 	*incarnation
 	applied atomic.Int64 // octets of operations since the last snapshot, or the open
 	last    savedMark
+	lsn     atomic.Uint64 // of last, for others
+	asks    chan chan<- error
 	retry   time.Time // not before
 }
 
@@ -56,10 +62,12 @@ func (s *saver) run(ctx context.Context, ticks <-chan time.Time) {
 	for {
 		select {
 		case <-ticks:
+			s.look(ctx)
+		case done := <-s.asks:
+			done <- s.renew(ctx)
 		case <-ctx.Done():
 			return
 		}
-		s.look(ctx)
 	}
 }
 
@@ -91,8 +99,35 @@ func (inc *incarnation) spoolDisk() *disk.Disk {
 
 func (s *saver) note(m savedMark) {
 	s.last = m
+	s.lsn.Store(uint64(m.lsn))
 	s.setStatus(func(st *Status) { st.SnapshotLSN, st.SnapshotAt = m.lsn, m.at })
 }
+
+// fresh has a snapshot written of the state as it is, unless that is in one.
+func (s *saver) fresh(ctx context.Context) error {
+	done := make(chan error, 1)
+	select {
+	case s.asks <- done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *saver) renew(ctx context.Context) error {
+	if s.index.Applied().LSN <= s.last.lsn {
+		return nil
+	}
+	return s.save(ctx)
+}
+
+// newest is the position of the newest snapshot, 0 if there is none.
+func (s *saver) newest() cluster.LSN { return cluster.LSN(s.lsn.Load()) }
 
 // look writes a snapshot if one is due. Without room none is written: the two older
 // ones stay.
@@ -111,8 +146,9 @@ func (s *saver) due(now time.Time, at cluster.LSN) bool {
 	if at <= s.last.lsn {
 		return false
 	}
-	age := now.Sub(s.last.at)
-	return age >= saveEvery || age < 0 || s.applied.Load() >= max(saveAfter, s.last.size)
+	age, journal := now.Sub(s.last.at), int64(at-s.last.lsn)
+	return age >= saveEvery || age < 0 || s.cfg.hurry.save > 0 ||
+		s.applied.Load() >= max(saveAfter, s.last.size) || journal >= max(saveJournal, saveWorth*s.last.size)
 }
 
 // save writes a snapshot of the newest state when the device has time for it.

@@ -21,7 +21,7 @@ func testSessions(post func(replica.Event)) *sessions {
 	return &sessions{
 		cfg: &Config{Clock: func() time.Duration { return time.Since(begun) }}, log: slog.New(slog.DiscardHandler),
 		recent: newRecent(), commit: new(atomic.Uint64), post: post,
-		open: map[replica.Session]*session{}, dialed: map[cluster.SlotID]dialed{},
+		open: map[replica.Session]*session{}, dialed: map[cluster.SlotID]dialed{}, seen: map[cluster.SlotID]followed{},
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"net"
@@ -34,7 +35,10 @@ type sessions struct {
 	last   replica.Session
 	open   map[replica.Session]*session
 	dialed map[cluster.SlotID]dialed
-	wg     sync.WaitGroup // of who entered
+	// seen is how far others have followed; of no slot in particular, from the oldest
+	// batch that there was at the open.
+	seen map[cluster.SlotID]followed
+	wg   sync.WaitGroup // of who entered
 }
 
 // dialed is a slot that this one keeps a connection to.
@@ -47,6 +51,7 @@ func newSessions(inc *incarnation, post func(replica.Event)) *sessions {
 	return &sessions{
 		cfg: inc.cfg, log: inc.log, journal: inc.journal, recent: inc.recent, commit: &inc.commit, post: post,
 		open: map[replica.Session]*session{}, dialed: map[cluster.SlotID]dialed{},
+		seen: map[cluster.SlotID]followed{{}: {inc.journal.Low().LSN, inc.cfg.Clock()}},
 	}
 }
 
@@ -186,6 +191,27 @@ func (s *sessions) needs() cluster.LSN {
 	return low
 }
 
+// follows notes that peer has everything below lsn.
+func (s *sessions) follows(peer cluster.SlotID, lsn cluster.LSN) {
+	now := s.cfg.Clock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen[peer] = followed{lsn, now}
+}
+
+// followed lists how far others have followed, and when; those that have a stream do now.
+func (s *sessions) followed() []followed {
+	now := s.cfg.Clock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, se := range s.open {
+		if f, ok := s.seen[se.peer]; ok && se.needs() != math.MaxUint64 {
+			s.seen[se.peer] = followed{f.at, now}
+		}
+	}
+	return slices.Collect(maps.Values(s.seen))
+}
+
 // do carries out an effect that concerns one session. One that is gone needs nothing.
 func (s *sessions) do(e replica.Effect) {
 	switch e := e.(type) {
@@ -201,10 +227,12 @@ func (s *sessions) do(e replica.Effect) {
 		s.locate(e)
 	case replica.StartStream:
 		if se := s.session(e.Session); se != nil {
+			s.follows(se.peer, e.From)
 			se.startStream(e)
 		}
 	case replica.StreamAcked:
 		if se := s.session(e.Session); se != nil {
+			s.follows(se.peer, e.LSN)
 			se.acked(e.LSN)
 		}
 	case replica.StopStream:

@@ -36,11 +36,11 @@ func (s *Slot) given() []cluster.Skip {
 	return s.skips
 }
 
-// awaitSkip returns when the operation that this slot failed at has been given up;
-// of any other failure, and at ctx's end, with ctx's error.
-func (s *Slot) awaitSkip(ctx context.Context, failed error) error {
+// awaitRescue returns when the operation that this slot failed at has been given up, or
+// a person wants the slot made anew; at ctx's end with ctx's error.
+func (s *Slot) awaitRescue(ctx context.Context, failed error) error {
 	fault := faultOf(failed)
-	for fault == nil || !cluster.Skips(s.given(), fault.LSN) {
+	for !s.wanted() && (fault == nil || !cluster.Skips(s.given(), fault.LSN)) {
 		select {
 		case <-s.learned:
 		case <-ctx.Done():
@@ -60,8 +60,8 @@ func (l *loop) heedSkips(rec *cluster.StoreRecord) error {
 }
 
 // verifySkips: the index holds nothing that was given up.
-func (inc *incarnation) verifySkips(db *index.DB) (err error) {
-	if len(inc.skips) == 0 {
+func verifySkips(db *index.DB, skips []cluster.Skip) error {
+	if len(skips) == 0 {
 		return nil
 	}
 	snap, err := db.Snapshot()
@@ -69,7 +69,7 @@ func (inc *incarnation) verifySkips(db *index.DB) (err error) {
 		return fmt.Errorf("look for operations that were given up: %w", err)
 	}
 	defer snap.Close()
-	for _, s := range inc.skips {
+	for _, s := range skips {
 		if s.LSN >= snap.Applied().LSN {
 			continue
 		}

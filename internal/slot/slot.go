@@ -31,7 +31,8 @@ type Slot struct {
 	counts   counters
 	damaged  damaged
 	holds    *latency.Histogram // of writes
-	learned  chan struct{}      // buffer of one: skips has grown
+	learned  chan struct{}      // buffer of one: skips has grown, or toCopy
+	source   atomic.Bool        // a copy is being made of this slot
 	level    atomic.Uint32      // the cluster's, as far as is known
 
 	cleared bool // what an earlier process left in the spool is gone; Run's
@@ -40,6 +41,7 @@ type Slot struct {
 	now    *incarnation // nil while none is open
 	seen   *replica.RecordSeen
 	skips  []cluster.Skip // given up, as far as is known
+	toCopy bool           // a person wants this slot made anew
 	status Status
 	peers  []replica.PeerState // as of status
 }
@@ -96,9 +98,10 @@ const (
 	reopenMax = 5 * time.Second
 )
 
-// Run opens the slot and serves until ctx ends. A failed slot stays failed, and
-// says so in Status, until the process ends or the store gives up the operation
-// that it failed at.
+// Run opens the slot and serves until ctx ends. A slot whose data is damaged or too old
+// makes itself a copy of the master (seeding). One that failed otherwise stays so, and
+// says so in Status, until the process ends, the store gives up the operation that it
+// failed at, or a person wants it made anew.
 func (s *Slot) Run(ctx context.Context) error {
 	pause := reopenMin
 	for {
@@ -110,15 +113,27 @@ func (s *Slot) Run(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case errors.Is(err, errSeed):
+			if err := s.fill(ctx, err); err != nil {
+				return err
+			}
+			pause = reopenMin
+			continue
 		case errors.Is(err, errFailed), errors.Is(err, cluster.ErrDamaged), errors.Is(err, cluster.ErrNewer):
 			s.log.Error("slot failed; its partner serves, or must", "err", err)
 			s.setStatus(func(st *Status) {
 				st.State, st.Reason, st.Fault, st.Role = StateFailed, err.Error(), faultOf(err), replica.RoleFailed.String()
 			})
-			if err := s.awaitSkip(ctx, err); err != nil {
+			if err := s.awaitRescue(ctx, err); err != nil {
 				return err
 			}
 			pause = reopenMin
+			if s.wanted() {
+				if err := s.fill(ctx, err); err != nil {
+					return err
+				}
+				continue
+			}
 		}
 		s.log.Warn("slot opens again", "err", err)
 		s.setStatus(func(st *Status) { st.Reason = err.Error() })
@@ -181,6 +196,7 @@ type incarnation struct {
 	handovers  chan *handover // wishes for a switchover
 	broken     chan error     // buffer of one: of the applier, an operation
 	failed     chan error     // of the index: fatal errors that only a callback tells
+	dropped    chan struct{}  // buffer of one: a person gave this slot's data up
 }
 
 // open reads what is on disk.
@@ -192,6 +208,9 @@ func (s *Slot) open() (*incarnation, replica.Opened, error) {
 	}
 	if id.Slot != s.cfg.Slot || id.Cluster != s.cfg.Cluster || id.Store != s.cfg.Store {
 		return nil, opened, fmt.Errorf("directory %s holds slot %v of store %s in cluster %s: %w", s.cfg.Meta, id.Slot, id.Store, id.Cluster, cluster.ErrDamaged)
+	}
+	if id.Seeding {
+		return nil, opened, fmt.Errorf("%w: that was begun", errSeed)
 	}
 	id.Opens++ // kept when the record agrees that this is a new open
 	memory, err := readAdopted(s.cfg.FS, s.cfg.Meta)
@@ -206,19 +225,23 @@ func (s *Slot) open() (*incarnation, replica.Opened, error) {
 		builder: s.newBuilder(), stager: state.NewStager(spool{s.cfg.FS, s.cfg.Spool, s.cfg.Rand}),
 		events: make(chan replica.Event, maxEvents), done: make(chan struct{}), seenNews: make(chan struct{}, 1),
 		handovers: make(chan *handover), broken: make(chan error, 1), failed: make(chan error, 1),
+		dropped: make(chan struct{}, 1),
 	}
 	if inc.number, err = randomIncarnation(s.cfg.Rand); err != nil {
 		return nil, opened, err
 	}
 	s.clearSpool()
+	if err := inc.openPacks(); err != nil {
+		return nil, opened, err
+	}
 	recovery, err := inc.openData(memory)
+	if errors.Is(err, cluster.ErrDamaged) {
+		err = fmt.Errorf("%w: %w", errSeed, err)
+	}
 	if err != nil {
 		return nil, opened, err
 	}
-	if err = inc.openPacks(); err == nil {
-		inc.replay, err = newReplay(s.cfg.FS, s.cfg.Meta, recovery.End.LSN)
-	}
-	if err != nil {
+	if inc.replay, err = newReplay(s.cfg.FS, s.cfg.Meta, recovery.End.LSN); err != nil {
 		return nil, opened, errors.Join(err, inc.index.Close(), inc.journal.Close())
 	}
 	inc.wire(memory)

@@ -1,6 +1,7 @@
 package slot
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"testing"
@@ -16,8 +17,15 @@ var accountID = mail.AccountID{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
 
 func deliverOne(t testing.TB, n *node, number byte, octets string) state.RecipientOutcome {
 	t.Helper()
+	return deliverText(t, n, int(number)<<24, octets)
+}
+
+func deliverText(t testing.TB, n *node, number int, octets string) state.RecipientOutcome {
+	t.Helper()
+	var id mail.TransactionID
+	binary.BigEndian.PutUint32(id[:], uint32(number))
 	out, err := n.Deliver(t.Context(), Delivery{
-		Transaction: mail.TransactionID{number}, Octets: []byte(octets),
+		Transaction: id, Octets: []byte(octets),
 		Recipients: []state.Recipient{{Account: accountID, Prefix: []byte("Delivered-To: a\r\n")}},
 	})
 	if err != nil || len(out) != 1 || out[0].Code != state.Done {

@@ -14,6 +14,7 @@ const (
 	StateOpening  = "opening"
 	StateOK       = "ok"
 	StateCatching = "catching up"
+	StateSeeding  = "seeding" // is being made a copy of the master
 	StateFrozen   = "frozen"
 	StateFailed   = "failed"
 )
@@ -30,6 +31,7 @@ type Status struct {
 	Counter     uint64
 	Epoch       cluster.Epoch // served as master, or adopted
 	Serving     bool          // takes writes
+	Low         cluster.LSN   // of the journal: what is below is not held
 	End         cluster.LSN
 	Durable     cluster.LSN
 	Commit      cluster.LSN
@@ -46,8 +48,7 @@ type Status struct {
 	SnapshotLSN cluster.LSN
 	SnapshotAt  time.Time
 	// Settled: what the journal has below it is needed by this copy's index and bodies
-	// no more, but for chunks whose operation is still to come, of which the newest
-	// segments have to be kept. 0 until that is known after an open.
+	// no more, but for chunks whose operation is still to come. 0 until that is known after an open.
 	Settled cluster.LSN
 	// Damaged are bodies that this copy cannot give, at most 1,000. Not to be changed.
 	Damaged []Damaged
@@ -104,6 +105,7 @@ func (l *loop) noteStatus() {
 	before := *st // Reaches is replaced, never changed
 	st.Role, st.Epoch, st.Serving = v.Role.String(), v.Epoch, l.serving.master() != 0
 	st.Incarnation, st.Counter = l.number, l.id.Opens
+	st.Low = l.journal.Low().LSN
 	st.End, st.Durable, st.Commit, st.Applied = v.End.LSN, v.Durable, v.Commit, v.Applied
 	st.Settled = cluster.LSN(l.settled.Load())
 	st.Record, st.Rev, st.CoordRev = v.Record, v.Rev, v.CoordRev

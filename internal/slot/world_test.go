@@ -27,8 +27,10 @@ import (
 // between the slots, a file system each.
 type world struct {
 	t testing.TB
-	// connect makes a connection between two slots.
-	connect func() (here, there net.Conn, err error)
+	// They make a connection between two slots.
+	connect, connectSeed func() (here, there net.Conn, err error)
+
+	sent int // deliveries of trimmed
 
 	mu   sync.Mutex
 	rec  cluster.StoreRecord
@@ -55,11 +57,12 @@ func (n *node) wallClock() time.Time {
 }
 
 func (n *node) usage() (vfs.DiskUsage, error) {
-	return vfs.DiskUsage{TotalBytes: 100, AvailBytes: 100 - n.used.Load()}, nil
+	const percent = 1 << 30
+	return vfs.DiskUsage{TotalBytes: 100 * percent, AvailBytes: (100 - n.used.Load()) * percent}, nil
 }
 
 func newWorld(t testing.TB, slots int) *world {
-	w := &world{t: t, rev: 1, connect: pipe}
+	w := &world{t: t, rev: 1, connect: pipe, connectSeed: pipe}
 	w.rec = cluster.StoreRecord{Store: "s1", Nonce: "first"}
 	for i := range slots {
 		w.add(inMemory(i))
@@ -77,7 +80,7 @@ func newWorld(t testing.TB, slots int) *world {
 func inMemory(i int) Config {
 	return Config{
 		Slot: cluster.SlotID{byte(i + 1)}, Machine: cluster.Machine(fmt.Sprintf("m%d", i+1)),
-		Meta: "/meta", Spool: "/spool", FS: newPower(vfs.NewCrashableMem()), SegmentSize: 1 << 20, Packs: true,
+		Meta: "/meta", Spool: "/spool", FS: newPower(vfs.NewCrashableMem()), SegmentSize: 1 << 20,
 	}
 }
 
@@ -160,6 +163,29 @@ func (n *node) Dial(_ context.Context, m cluster.Machine, _ cluster.Store, from,
 		go func() {
 			defer n.world.wg.Done()
 			_ = s.Accept(context.Background(), from, there)
+		}()
+		return here, nil
+	}
+	return nil, fmt.Errorf("machine %s is down", m)
+}
+
+// DialSeed implements Peers.
+func (n *node) DialSeed(_ context.Context, m cluster.Machine, _ cluster.Store, from, to cluster.SlotID) (net.Conn, error) {
+	for _, other := range n.world.nodes() {
+		s := other.running()
+		if other.cfg.Slot != to || s == nil {
+			continue
+		}
+		here, there, err := n.world.connectSeed()
+		if err != nil {
+			return nil, err
+		}
+		n.world.wg.Add(1)
+		go func() {
+			defer n.world.wg.Done()
+			if err := s.AcceptSeed(context.Background(), from, there); err != nil {
+				n.cfg.Log.Warn("seed", "err", err)
+			}
 		}()
 		return here, nil
 	}

@@ -97,3 +97,14 @@ func (t *tx) forkMailbox(b *box, missed uint64, at mail.Instant) {
 	b.encode(&t.buf)
 	t.set(mailboxKey(t.key, t.id, kindMailbox, b.id), t.buf)
 }
+
+// Forked reports whether the store ever went on without what it had acknowledged: there
+// may be tails of another history.
+func Forked(r Reader) (bool, error) {
+	b, err := r.Get([]byte(slotRecordKey))
+	if err != nil || b == nil {
+		return false, err
+	}
+	rec, err := decodeSlotRecord(b)
+	return rec.forks > 0, err
+}

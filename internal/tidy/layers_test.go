@@ -17,7 +17,7 @@ var layers = []struct {
 	{"mechanisms", "compress latency"},
 	{"mechanisms", "accept disk spool line pki message state/operation"},
 	{"mechanisms", "journal imapwire link state sieve"},
-	{"mechanisms", "index pack scan session snapshot"},
+	{"mechanisms", "index pack scan seed session snapshot"},
 	{"a slot", "replica"},
 	{"a slot", "slot imapd pop3d sieved"},
 	{"a slot", "salvage"},
