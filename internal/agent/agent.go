@@ -76,8 +76,10 @@ type Agent struct {
 	stores  map[cluster.Store]*running         // the newest: one slot a store and machine
 	closing map[cluster.SlotID]<-chan struct{} // retired and not closed yet
 	level   cluster.Level                      // the cluster's, 0 while it is not known
-	claims  map[cluster.SlotID]slot.Claim      // of what is on the disks, as of the start
-	wg      sync.WaitGroup
+	// retention is how long what was deleted is kept, 0 while it is not known.
+	retention time.Duration
+	claims    map[cluster.SlotID]slot.Claim // of what is on the disks, as of the start
+	wg        sync.WaitGroup
 }
 
 // New returns an agent that runs nothing yet.

@@ -29,6 +29,11 @@ type request struct {
 	On       bool            `json:"on,omitempty"`
 	By       string          `json:"by,omitempty"`
 	Reason   string          `json:"reason,omitempty"`
+	Mailbox  string          `json:"mailbox,omitempty"`
+
+	Deleted  *slot.DeletedQuery `json:"deleted,omitempty"`
+	Undelete *slot.Undelete     `json:"undelete,omitempty"`
+	History  *slot.HistoryQuery `json:"history,omitempty"`
 }
 
 type response struct {
@@ -37,6 +42,12 @@ type response struct {
 	Status  *Status      `json:"status,omitempty"`
 	Reaches bool         `json:"reaches,omitempty"`
 	Digest  *slot.Digest `json:"digest,omitempty"`
+	More    bool         `json:"more,omitempty"`
+
+	Accounts  []mail.AccountID `json:"accounts,omitempty"`
+	Deleted   *slot.Deleted    `json:"deleted,omitempty"`
+	Undeleted *slot.Undeleted  `json:"undeleted,omitempty"`
+	History   *slot.History    `json:"history,omitempty"`
 }
 
 // code is a kind of error on the wire.
@@ -51,6 +62,12 @@ var codes = []struct {
 	{"not_master", []error{cluster.ErrNotMaster, mail.ErrMoved, cluster.ErrStopped}},
 	{"unknown", []error{cluster.ErrUnknown, mail.ErrUnknown}},
 	{"newer", []error{cluster.ErrNewer}},
+	{"no_account", []error{mail.ErrNoAccount}},
+	{"no_mailbox", []error{mail.ErrNoMailbox}},
+	{"exists", []error{mail.ErrExists}},
+	{"over_quota", []error{mail.ErrOverQuota}},
+	{"frozen", []error{mail.ErrFrozen}},
+	{"limit", []error{mail.ErrLimit, mail.ErrBadName}},
 }
 
 func codeOf(err error) code {
@@ -85,6 +102,13 @@ var times = map[string]time.Duration{
 	"create-account": 10 * time.Second,
 	"delete-account": 10 * time.Second,
 	"freeze-account": 10 * time.Second,
+	"frozen":         10 * time.Second,
+	"deleted":        time.Minute,
+	"history":        time.Minute,
+	"undelete":       time.Minute,
+	"purge":          time.Minute,
+
+	"undelete-account": 10 * time.Second,
 }
 
 func timeOf(method string) time.Duration {
@@ -167,6 +191,20 @@ var questions = map[string]func(context.Context, *slot.Slot, request, *response)
 	},
 	"freeze-account": func(ctx context.Context, s *slot.Slot, req request, _ *response) error {
 		return s.Freeze(ctx, req.Account, req.On, req.By, req.Reason)
+	},
+	"frozen": func(ctx context.Context, s *slot.Slot, _ request, resp *response) (err error) {
+		resp.Accounts, err = s.FrozenAccounts(ctx)
+		return err
+	},
+	"deleted":  deleted,
+	"history":  history,
+	"undelete": undelete,
+	"undelete-account": func(ctx context.Context, s *slot.Slot, req request, _ *response) error {
+		return s.UndeleteAccount(ctx, req.Account, req.By)
+	},
+	"purge": func(ctx context.Context, s *slot.Slot, req request, resp *response) (err error) {
+		resp.More, err = s.PurgeNow(ctx, req.Account, req.Mailbox, req.By)
+		return err
 	},
 }
 

@@ -50,6 +50,7 @@ func (a *Agent) start(ctx context.Context, store cluster.Store, id cluster.SlotI
 	r := &running{Slot: slot.New(cfg), store: store, id: id, cancel: cancel, done: make(chan struct{})}
 	a.slots[id], a.stores[store] = r, r
 	r.RaiseLevel(a.level)
+	r.SetRetention(a.retention)
 	before := a.closing[id]
 	a.wg.Go(func() {
 		defer close(r.done)

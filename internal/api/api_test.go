@@ -29,7 +29,7 @@ func (echo) AddUser(_ context.Context, u NewUser) (User, error) {
 	return User{Address: u.Address, Store: u.Store}, nil
 }
 
-func (echo) DeleteUser(_ context.Context, address string) error {
+func (echo) DeleteUser(_ context.Context, address, by string) error {
 	return errors.New("secret detail about " + address)
 }
 
@@ -79,7 +79,7 @@ func TestCallersMistakeComesBackWithItsHint(t *testing.T) {
 
 func TestInternalErrorIsLoggedAndNotShown(t *testing.T) {
 	var log strings.Builder
-	err := newTestClient(t, &log).DeleteUser(t.Context(), "a@example.test")
+	err := newTestClient(t, &log).DeleteUser(t.Context(), "a@example.test", "o")
 	if err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("caller sees %v", err)
 	}

@@ -39,9 +39,39 @@ func (c *Client) AddUser(ctx context.Context, u NewUser) (User, error) {
 }
 
 // DeleteUser implements Backend.
-func (c *Client) DeleteUser(ctx context.Context, address string) error {
-	_, err := call[struct{}](ctx, c, http.MethodDelete, "/v1/users/"+url.PathEscape(address), nil)
+func (c *Client) DeleteUser(ctx context.Context, address, by string) error {
+	_, err := call[struct{}](ctx, c, http.MethodDelete, "/v1/users/"+url.PathEscape(address)+"?by="+url.QueryEscape(by), nil)
 	return err
+}
+
+// DeletedUsers implements Backend.
+func (c *Client) DeletedUsers(ctx context.Context) ([]DeletedUser, error) {
+	return call[[]DeletedUser](ctx, c, http.MethodGet, "/v1/deleted-users", nil)
+}
+
+// Undelete implements Backend.
+func (c *Client) Undelete(ctx context.Context, address string, req UndeleteRequest) (UndeleteReport, error) {
+	return call[UndeleteReport](ctx, c, http.MethodPost, "/v1/users/"+url.PathEscape(address)+"/undelete", req)
+}
+
+// History implements Backend.
+func (c *Client) History(ctx context.Context, address string, req HistoryRequest) (UserHistory, error) {
+	return call[UserHistory](ctx, c, http.MethodPost, "/v1/users/"+url.PathEscape(address)+"/history", req)
+}
+
+// Purge implements Backend.
+func (c *Client) Purge(ctx context.Context, address string, req PurgeRequest) (PurgeReport, error) {
+	return call[PurgeReport](ctx, c, http.MethodPost, "/v1/users/"+url.PathEscape(address)+"/purge", req)
+}
+
+// Retention implements Backend.
+func (c *Client) Retention(ctx context.Context) (Retention, error) {
+	return call[Retention](ctx, c, http.MethodGet, "/v1/retention", nil)
+}
+
+// SetRetention implements Backend.
+func (c *Client) SetRetention(ctx context.Context, req Retention) (Retention, error) {
+	return call[Retention](ctx, c, http.MethodPost, "/v1/retention", req)
 }
 
 // WhereUser implements Backend.

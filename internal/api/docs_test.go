@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/tandemail/tandemail/internal/slot"
 )
 
 const page = "../../docs/http.md"
@@ -61,6 +63,17 @@ var documents = []any{
 	UpgradeRequest{},
 	RecoverRequest{},
 	RecoverReport{},
+	Retention{},
+	DeletedUser{},
+	UndeleteRequest{},
+	UndeleteReport{},
+	HistoryRequest{},
+	UserHistory{},
+	PurgeRequest{},
+	PurgeReport{},
+	slot.Actor{},
+	slot.Deed{},
+	slot.Place{},
 }
 
 func TestThePageHasEveryFieldOfEveryDocument(t *testing.T) {

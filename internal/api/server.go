@@ -36,7 +36,21 @@ func (s *server) routes() map[string]http.HandlerFunc {
 			return b.WhereUser(r.Context(), r.PathValue("user"))
 		}),
 		"DELETE /v1/users/{user}": answer(s, func(r *http.Request) (struct{}, error) {
-			return struct{}{}, b.DeleteUser(r.Context(), r.PathValue("user"))
+			return struct{}{}, b.DeleteUser(r.Context(), r.PathValue("user"), r.URL.Query().Get("by"))
+		}),
+		"GET /v1/deleted-users": answer(s, func(r *http.Request) ([]DeletedUser, error) { return b.DeletedUsers(r.Context()) }),
+		"POST /v1/users/{user}/undelete": with(s, func(r *http.Request, req UndeleteRequest) (UndeleteReport, error) {
+			return b.Undelete(r.Context(), r.PathValue("user"), req)
+		}),
+		"POST /v1/users/{user}/history": with(s, func(r *http.Request, req HistoryRequest) (UserHistory, error) {
+			return b.History(r.Context(), r.PathValue("user"), req)
+		}),
+		"POST /v1/users/{user}/purge": with(s, func(r *http.Request, req PurgeRequest) (PurgeReport, error) {
+			return b.Purge(r.Context(), r.PathValue("user"), req)
+		}),
+		"GET /v1/retention": answer(s, func(r *http.Request) (Retention, error) { return b.Retention(r.Context()) }),
+		"POST /v1/retention": with(s, func(r *http.Request, req Retention) (Retention, error) {
+			return b.SetRetention(r.Context(), req)
 		}),
 		"POST /v1/stores/{store}/switchover": with(s, func(r *http.Request, req SwitchRequest) (SwitchReport, error) {
 			return b.Switchover(r.Context(), cluster.Store(r.PathValue("store")), req)

@@ -233,10 +233,17 @@ type RecoveredStore struct {
 type Backend interface {
 	Status(ctx context.Context) (Status, error)
 	Users(ctx context.Context) ([]User, error)
+	// DeletedUsers are those that can come back, the latest first.
+	DeletedUsers(ctx context.Context) ([]DeletedUser, error)
 	AddUser(ctx context.Context, u NewUser) (User, error)
-	DeleteUser(ctx context.Context, address string) error
+	DeleteUser(ctx context.Context, address, by string) error
 	WhereUser(ctx context.Context, address string) (User, error)
 	ThawUser(ctx context.Context, address string, req ThawRequest) (User, error)
+	Undelete(ctx context.Context, address string, req UndeleteRequest) (UndeleteReport, error)
+	History(ctx context.Context, address string, req HistoryRequest) (UserHistory, error)
+	Purge(ctx context.Context, address string, req PurgeRequest) (PurgeReport, error)
+	Retention(ctx context.Context) (Retention, error)
+	SetRetention(ctx context.Context, req Retention) (Retention, error)
 	Switchover(ctx context.Context, store cluster.Store, req SwitchRequest) (SwitchReport, error)
 	Digest(ctx context.Context, store cluster.Store) (DigestReport, error)
 	// Reseed has the copy on a machine give its data up and copy the master.

@@ -70,7 +70,7 @@ var errNothingToExport = errors.New("the coordinator knows no store or no user")
 func (m *machine) exportOnce(ctx context.Context, at time.Time) error {
 	e := export{Format: exportFormat, Cluster: m.cfg.Cluster, At: at.UTC().Truncate(time.Second)}
 	prefixes := slices.Concat(
-		[]string{coord.SettingsKey, coord.StoresPrefix, coord.MachinesPrefix},
+		[]string{coord.SettingsKey, coord.StoresPrefix, coord.MachinesPrefix, coord.DeletedPrefix},
 		coord.ShardPrefixes(coord.UsersPrefix), coord.ShardPrefixes(coord.AliasesPrefix),
 	)
 	stores, users := 0, 0
@@ -170,7 +170,7 @@ func readExport(path string) (*export, error) {
 // restored are the keys that an export brings back. Stores come from the slots,
 // which know better; machines register themselves.
 func restored(key string) bool {
-	return key == coord.SettingsKey || strings.HasPrefix(key, coord.UsersPrefix) || strings.HasPrefix(key, coord.AliasesPrefix)
+	return key == coord.SettingsKey || slices.ContainsFunc([]string{coord.UsersPrefix, coord.AliasesPrefix, coord.DeletedPrefix}, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
 }
 
 // restore puts the keys of the directory, and the settings, that are missing. What

@@ -43,9 +43,14 @@ func (b *backend) Users(ctx context.Context) ([]api.User, error) {
 	if err := b.users.Wait(ctx); err != nil {
 		return nil, unavailable(err)
 	}
+	frozen := b.frozen(ctx)
 	users := []api.User{}
 	for u := range b.users.List() {
-		users = append(users, userOf(u))
+		shown := userOf(u)
+		if frozen[u.Account] {
+			shown.State = string(directory.Frozen)
+		}
+		users = append(users, shown)
 	}
 	sort.Slice(users, func(i, j int) bool { return users[i].Address < users[j].Address })
 	return users, nil
@@ -86,13 +91,18 @@ func (b *backend) AddUser(ctx context.Context, n api.NewUser) (api.User, error) 
 	return userOf(added), nil
 }
 
-// DeleteUser implements api.Backend: the entry first, so that nothing new arrives.
-func (b *backend) DeleteUser(ctx context.Context, address string) error {
+// DeleteUser implements api.Backend: the entry first, so that nothing new arrives. A
+// second attempt does what the first did not get to.
+func (b *backend) DeleteUser(ctx context.Context, address, by string) error {
 	u, err := b.users.Lookup(ctx, address)
-	if err != nil {
-		return userError(address, err)
+	if errors.Is(err, directory.ErrNoUser) {
+		var gone directory.DeletedUser
+		gone, err = b.users.FindDeleted(ctx, address)
+		u = gone.User
+	} else if err == nil {
+		err = b.users.Delete(ctx, address, by, time.Now())
 	}
-	if err := b.users.Delete(ctx, address); err != nil {
+	if err != nil {
 		return userError(address, err)
 	}
 	return b.atMaster(ctx, u.Store, func(ctx context.Context, m cluster.Machine) error {
@@ -131,6 +141,9 @@ func (b *backend) atMaster(ctx context.Context, s cluster.Store, ask func(contex
 		if r.Master != "" {
 			if err = ask(ctx, r.Master); err == nil {
 				return nil
+			}
+			if refused := refusal(err); refused != nil {
+				return refused
 			}
 		}
 		now, waitErr := b.routes.Await(ctx, r, masterPause)

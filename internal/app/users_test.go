@@ -44,8 +44,8 @@ func TestUsersThatCannotBeAreNamed(t *testing.T) {
 		}
 		_, err := r.WhereUser(t.Context(), "bob@example.org")
 		wantError(t, err, http.StatusNotFound, "there is no user bob@example.org")
-		wantError(t, r.DeleteUser(t.Context(), "bob@example.org"), http.StatusNotFound, "there is no user bob@example.org")
-		wantError(t, r.DeleteUser(t.Context(), "@"), http.StatusBadRequest, `"@" is no address`)
+		wantError(t, r.DeleteUser(t.Context(), "bob@example.org", "o"), http.StatusNotFound, "there is no user bob@example.org")
+		wantError(t, r.DeleteUser(t.Context(), "@", "o"), http.StatusBadRequest, `"@" is no address`)
 	})
 }
 
@@ -98,7 +98,7 @@ func TestUnreadDirectorySaysSo(t *testing.T) {
 		_, users := r.Users(ctx)
 		_, add := r.AddUser(ctx, api.NewUser{Address: "bob@example.org", Password: "x"})
 		_, where := r.WhereUser(ctx, "bob@example.org")
-		for name, err := range map[string]error{"users": users, "add": add, "where": where, "delete": r.DeleteUser(ctx, "bob@example.org")} {
+		for name, err := range map[string]error{"users": users, "add": add, "where": where, "delete": r.DeleteUser(ctx, "bob@example.org", "o")} {
 			var e *api.Error
 			if !errors.As(err, &e) || e.Status != http.StatusServiceUnavailable {
 				t.Errorf("%s: %v", name, err)

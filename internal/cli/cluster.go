@@ -10,8 +10,9 @@ import (
 )
 
 type clusterCmd struct {
-	Show    clusterShowCmd    `cmd:"" help:"Show the cluster's level and what its machines support."`
-	Upgrade clusterUpgradeCmd `cmd:"" help:"Finish an upgrade: raise the cluster's level. After that no older release can return."`
+	Show      clusterShowCmd      `cmd:"" help:"Show the cluster's level and what its machines support."`
+	Retention clusterRetentionCmd `cmd:"" help:"Show or set how long what was deleted can come back."`
+	Upgrade   clusterUpgradeCmd   `cmd:"" help:"Finish an upgrade: raise the cluster's level. After that no older release can return."`
 }
 
 type clusterShowCmd struct{}
@@ -80,4 +81,43 @@ func (c clusterUpgradeCmd) Run(e *env) error {
 		return err
 	}
 	return e.print(l, func(w io.Writer) { fmt.Fprintf(w, "the cluster's level is %d\n", l.Level) })
+}
+
+type clusterRetentionCmd struct {
+	Time string `arg:"" optional:"" help:"How long: 14d, 36h; or 'default'. Without it, show what is set."`
+}
+
+// Run prints the retention time, set anew if that was asked for.
+func (c clusterRetentionCmd) Run(e *env) error {
+	cl, err := e.cluster()
+	if err != nil {
+		return err
+	}
+	var r api.Retention
+	switch c.Time {
+	case "":
+		r, err = cl.Retention(e.ctx)
+	case "default":
+		r, err = cl.SetRetention(e.ctx, api.Retention{Default: true, By: operator()})
+	default:
+		d, bad := parseDuration(c.Time)
+		if bad != nil {
+			return usageError{bad}
+		}
+		r, err = cl.SetRetention(e.ctx, api.Retention{Hours: d.Hours(), By: operator()})
+	}
+	if err != nil {
+		return err
+	}
+	return e.print(r, func(w io.Writer) {
+		fmt.Fprintf(w, "what was deleted can come back for %s\n", days(r.Hours))
+	})
+}
+
+// days says hours in the larger unit if they are whole days.
+func days(hours float64) string {
+	if d := hours / 24; d == float64(int(d)) {
+		return fmt.Sprintf("%d days", int(d))
+	}
+	return fmt.Sprintf("%g hours", hours)
 }

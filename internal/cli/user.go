@@ -13,11 +13,14 @@ import (
 )
 
 type userCmd struct {
-	Add    userAddCmd    `cmd:"" help:"Add a user."`
-	List   userListCmd   `cmd:"" help:"List users."`
-	Delete userDeleteCmd `cmd:"" help:"Delete a user."`
-	Where  userWhereCmd  `cmd:"" help:"Show where a user lives and who serves them now."`
-	Thaw   userThawCmd   `cmd:"" help:"Let a user's account take changes and mail again that was frozen with a skipped operation."`
+	Add      userAddCmd      `cmd:"" help:"Add a user."`
+	List     userListCmd     `cmd:"" help:"List users."`
+	Delete   userDeleteCmd   `cmd:"" help:"Delete a user. Until the retention time is over, undelete --account brings them back."`
+	Where    userWhereCmd    `cmd:"" help:"Show where a user lives and who serves them now."`
+	Thaw     userThawCmd     `cmd:"" help:"Let a user's account take changes and mail again that was frozen with a skipped operation."`
+	Undelete userUndeleteCmd `cmd:"" help:"Bring back what was deleted: messages, mailboxes, or the whole user."`
+	History  userHistoryCmd  `cmd:"" help:"Show who changed what in a user's account."`
+	Purge    userPurgeCmd    `cmd:"" help:"Remove for good, at once, what was deleted."`
 }
 
 type userAddCmd struct {
@@ -50,13 +53,29 @@ func (c userAddCmd) Run(e *env) error {
 	return e.print(u, func(w io.Writer) { fmt.Fprintf(w, "%s lives on store %s\n", u.Address, u.Store) })
 }
 
-type userListCmd struct{}
+type userListCmd struct {
+	Deleted bool `help:"List the users who were deleted and can come back."`
+}
 
 // Run prints every user.
-func (userListCmd) Run(e *env) error {
+func (c userListCmd) Run(e *env) error {
 	cl, err := e.cluster()
 	if err != nil {
 		return err
+	}
+	if c.Deleted {
+		users, err := cl.DeletedUsers(e.ctx)
+		if err != nil {
+			return err
+		}
+		return e.print(users, func(w io.Writer) {
+			t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(t, "USER\tSTORE\tDELETED\tBY\tUNTIL\tACCOUNT")
+			for _, u := range users {
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", u.Address, u.Store, when(u.At), u.By, when(u.Until), u.Account)
+			}
+			t.Flush()
+		})
 	}
 	users, err := cl.Users(e.ctx)
 	if err != nil {
@@ -82,7 +101,7 @@ func (c userDeleteCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := cl.DeleteUser(e.ctx, c.Address); err != nil {
+	if err := cl.DeleteUser(e.ctx, c.Address, operator()); err != nil {
 		return err
 	}
 	return e.print(struct{}{}, func(w io.Writer) { fmt.Fprintf(w, "%s deleted\n", c.Address) })

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -117,7 +118,7 @@ func (c *Controller) pruneHistory(ctx context.Context, term coord.Term) {
 		case <-ctx.Done():
 			return
 		}
-		if err := c.pruneOnce(ctx, term); err != nil {
+		if err := errors.Join(c.pruneOnce(ctx, term), c.pruneDeleted(ctx, term)); err != nil {
 			c.cfg.Log.Debug("history was not pruned", "err", err)
 		}
 	}
@@ -135,4 +136,35 @@ func (c *Controller) pruneOnce(ctx context.Context, term coord.Term) error {
 		_, _, err = c.cfg.Coord.Txn(ctx, t)
 	}
 	return err
+}
+
+// pruneDeleted forgets users whose time to come back is over.
+func (c *Controller) pruneDeleted(ctx context.Context, term coord.Term) error {
+	kvs, _, err := c.cfg.Coord.List(ctx, coord.DeletedPrefix)
+	if err != nil || len(kvs) == 0 {
+		return err
+	}
+	b, rev, err := c.cfg.Coord.Get(ctx, coord.SettingsKey)
+	if err != nil {
+		return err
+	}
+	var s coord.Settings
+	if rev != 0 {
+		if s, err = coord.Decode[coord.Settings](coord.KV{Key: coord.SettingsKey, Value: b}); err != nil {
+			return err
+		}
+	}
+	for _, kv := range kvs {
+		u, err := coord.Decode[coord.DeletedUser](kv)
+		if err != nil || c.cfg.Now().Sub(u.At) < s.Keep() {
+			continue // what cannot be read is kept
+		}
+		if _, _, err := c.cfg.Coord.Txn(ctx, coord.Txn{
+			If:   []coord.Compare{term.Guard(), {Key: kv.Key, Rev: kv.Rev}},
+			Then: []coord.Op{coord.Delete(kv.Key)},
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -16,6 +16,7 @@ import (
 //	/tandemail/v1/live/<machine>           LiveRecord, leased: there while the machine is
 //	/tandemail/v1/users/<shard>/<user>     directory.User; shard is ShardOf(user)
 //	/tandemail/v1/aliases/<shard>/<addr>   directory.Alias; addr "@domain" is a catch-all
+//	/tandemail/v1/deleted/<account>        DeletedUser; who can come back
 //	/tandemail/v1/tokens/<hash>            TokenRecord; hash is that of the token's secret
 //	/tandemail/v1/struck/<key>             StruckRecord; key is that of a machine that was removed
 //	/tandemail/v1/settings                 Settings
@@ -32,6 +33,7 @@ const (
 	LivePrefix     = Root + "live/"
 	UsersPrefix    = Root + "users/"
 	AliasesPrefix  = Root + "aliases/"
+	DeletedPrefix  = Root + "deleted/"
 	TokensPrefix   = Root + "tokens/"
 	StruckPrefix   = Root + "struck/"
 	HistoryPrefix  = Root + "history/"
@@ -39,6 +41,9 @@ const (
 	ControllerKey  = Root + "controller"
 	RecoverKey     = Root + "recover"
 )
+
+// DeletedKey is the key of a deleted user, by the account's id.
+func DeletedKey(account string) string { return DeletedPrefix + account }
 
 // TokenKey is the key of a token, by the hash of its secret.
 func TokenKey(hash string) string { return TokensPrefix + hash }

@@ -91,8 +91,36 @@ type Settings struct {
 	ReturnAfter    time.Duration `json:"return_after,omitempty"`    // a machine must be up this long to get its masters back
 	ActionPeriod   time.Duration `json:"action_period,omitempty"`   // one unforced move a store in this time
 	MaxSwitchovers int           `json:"max_switchovers,omitempty"` // at once, in the cluster
+	// Retention is how long what was deleted can come back; 0 means DefaultRetention.
+	Retention time.Duration `json:"retention,omitempty"`
 	// Level of the cluster; rises only when an upgrade is finished.
 	Level cluster.Level `json:"level,omitempty"`
+}
+
+// Bounds of Settings.Retention. Nothing is kept for ever: that would be another feature,
+// and full disks.
+const (
+	DefaultRetention = 14 * 24 * time.Hour
+	MinRetention     = time.Hour
+	MaxRetention     = 400 * 24 * time.Hour
+)
+
+// Keep is how long what was deleted can come back. A setting out of bounds counts as
+// the nearest within.
+func (s Settings) Keep() time.Duration {
+	if s.Retention == 0 {
+		return DefaultRetention
+	}
+	return min(max(s.Retention, MinRetention), MaxRetention)
+}
+
+// DeletedUser is a user who was deleted and can come back: below DeletedPrefix, by the
+// account's id, since a name may be given away meanwhile.
+type DeletedUser struct {
+	// User is the directory's entry as it was.
+	User json.RawMessage `json:"entry"`
+	At   time.Time       `json:"at"`
+	By   string          `json:"by,omitempty"`
 }
 
 // HistoryEntry says who did what, why, and how it ended. Kept, the newest 1000,

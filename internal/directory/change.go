@@ -95,21 +95,23 @@ func (d *Directory) Update(ctx context.Context, name string, change func(*User) 
 	return User{}, fmt.Errorf("update user %s: %w", addr.Full, ErrConflict)
 }
 
-// Delete removes a user from the directory; the account's mail is not touched.
-func (d *Directory) Delete(ctx context.Context, name string) error {
+// Delete removes a user from the directory, in whose place Deleted lists them; the
+// account's mail is not touched. by says who asked for it.
+func (d *Directory) Delete(ctx context.Context, name, by string, at time.Time) error {
 	addr, err := d.cfg.Policy.Parse(name)
 	if err != nil {
 		return err
 	}
 	for range maxAttempts {
-		_, rev, err := d.read(ctx, addr.Full)
+		u, rev, err := d.read(ctx, addr.Full)
 		if err != nil {
 			return err
 		}
 		key := coord.UserKey(addr.Full)
+		gone := coord.DeletedUser{User: coord.Encode(u), At: at.UTC(), By: by}
 		ok, now, err := d.write(ctx, key, nil, coord.Txn{
 			If:   []coord.Compare{{Key: key, Rev: rev}},
-			Then: []coord.Op{coord.Delete(key)},
+			Then: []coord.Op{coord.Delete(key), coord.Put(coord.DeletedKey(u.Account.String()), coord.Encode(gone))},
 		})
 		if err != nil {
 			return fmt.Errorf("delete user %s: %w", addr.Full, err)

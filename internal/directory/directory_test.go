@@ -136,7 +136,7 @@ func TestNewUsersGoToTheEmptiestStore(t *testing.T) {
 	if s := d.Stats(); s.Users != 6 || s.PerStore["s01"] != 3 || s.PerStore["s02"] != 3 {
 		t.Fatalf("%+v", s)
 	}
-	if err := d.Delete(t.Context(), "U0@example.org"); err != nil {
+	if err := d.Delete(t.Context(), "U0@example.org", "o", time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	u, err := d.Add(t.Context(), directory.User{Name: "new@example.org"})
@@ -178,7 +178,7 @@ func TestAChangeIsSeenByItsMakerAtOnceAndByOthersThroughTheWatch(t *testing.T) {
 		if before.Store != "s01" || after.Store != "s02" || before.Account != after.Account {
 			t.Fatalf("%+v, %+v", before, after)
 		}
-		if err := here.Delete(ctx, "anna@example.org"); err != nil {
+		if err := here.Delete(ctx, "anna@example.org", "o", time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
@@ -260,7 +260,7 @@ func TestLostAnswerOfAChangeIsFoundOut(t *testing.T) {
 	if _, err := d.Add(t.Context(), directory.User{Name: "anna@example.org"}); err != nil {
 		t.Fatalf("happened, and the answer was lost: %v", err)
 	}
-	if err := d.Delete(t.Context(), "bob@example.org"); err != nil {
+	if err := d.Delete(t.Context(), "bob@example.org", "o", time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	c.SetFaults(memory.Faults{LoseRequest: always})

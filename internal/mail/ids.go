@@ -45,6 +45,20 @@ func (m MailboxID) IsZero() bool { return m == MailboxID{} }
 // String is the MAILBOXID of RFC 8474: "F" and lower-case base32.
 func (m MailboxID) String() string { return "F" + objectID.EncodeToString(m[:]) }
 
+// MarshalText implements encoding.TextMarshaler: the same.
+func (m MailboxID) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (m *MailboxID) UnmarshalText(b []byte) error {
+	if len(b) == 0 || b[0] != 'F' || len(b) != 1+objectID.EncodedLen(len(m)) {
+		return fmt.Errorf("mailbox id %q: want F and %d characters", b, objectID.EncodedLen(len(m)))
+	}
+	if _, err := objectID.Decode(m[:], b[1:]); err != nil {
+		return fmt.Errorf("mailbox id %q: %w", b, err)
+	}
+	return nil
+}
+
 // String is the EMAILID of RFC 8474: "M" and lower-case base32.
 func (e EmailID) String() string { return "M" + objectID.EncodeToString(e[:]) }
 

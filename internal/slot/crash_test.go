@@ -217,6 +217,7 @@ func passerby(ctx context.Context, t testing.TB, w *world) {
 		all := mail.UIDSet{{Lo: 1, Hi: inbox.UIDNext}}
 		_, _ = a.Do(ctx, mail.Request{Op: mail.Store{Mailbox: inbox.ID, UIDs: all, Mode: mail.AddFlags, Flags: mail.Deleted}})
 		_, _ = a.Do(ctx, mail.Request{Op: mail.Expunge{Mailbox: inbox.ID, UIDs: all}})
+		_, _ = s.PurgeNow(ctx, passerbyID.String(), "", "test")
 	}
 }
 

@@ -405,7 +405,7 @@ func TestDamagedBodyStaysInTheJournalAndOthersMove(t *testing.T) {
 	}
 }
 
-// expunge removes messages.
+// expunge removes messages for good.
 func expunge(t testing.TB, n *node, box mail.MailboxID, uids ...mail.UID) {
 	t.Helper()
 	var set mail.UIDSet
@@ -419,6 +419,9 @@ func expunge(t testing.TB, n *node, box mail.MailboxID, uids ...mail.UID) {
 		if _, err := n.Account(accountID).Do(t.Context(), mail.Request{Op: op}); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if more, err := n.PurgeNow(t.Context(), accountText, "", "test"); err != nil || more {
+		t.Fatalf("purge: %v, more %v", err, more)
 	}
 }
 

@@ -11,13 +11,13 @@ import (
 )
 
 // Every purgeEvery a serving master looks at some of its accounts and proposes to
-// remove what is due: what deleted accounts had, and what has expired in those that
-// nobody uses. Accounts that are used see to it themselves. The bounds keep it from
-// being felt: an account's turn comes within hours, its end within a few looks more.
+// remove what is due: what was deleted longer ago than the retention time, and what has
+// expired in accounts that nobody uses. The bounds keep it from being felt: an
+// account's turn comes within hours, its end within a few looks more.
 const (
 	purgeEvery = time.Minute
 	purgeLook  = 1000 // accounts
-	purgeMost  = 16   // operations, of mail.MaxTouched messages each
+	purgeMost  = 60   // operations, of mail.MaxTouched messages each
 )
 
 // purger proposes what is to be removed.
@@ -74,14 +74,17 @@ func (p *purger) due() (due []mail.AccountID, last mail.AccountID, err error) {
 		return nil, last, err
 	}
 	defer snap.release()
-	return state.Due(snap, p.after, purgeLook, mail.InstantOf(p.cfg.Now()))
+	return state.Due(snap, p.after, purgeLook, mail.InstantOf(p.cfg.Now()), p.deletedBefore())
 }
 
 // purge goes on until nothing is left, or no operation is.
 func (p *purger) purge(ctx context.Context, id mail.AccountID, left *int) (done bool, err error) {
+	before := p.deletedBefore()
 	for *left > 0 {
 		*left--
-		out, err := p.propose(ctx, nil, func(b *state.Builder) (*state.Proposal, error) { return b.Purge(id) })
+		out, err := p.propose(ctx, nil, func(b *state.Builder) (*state.Proposal, error) {
+			return b.Purge(mail.Actor{Command: "purge"}, id, state.Purge{Deleted: before, History: before})
+		})
 		if errors.Is(err, mail.ErrNoAccount) {
 			return true, nil // others were faster
 		}

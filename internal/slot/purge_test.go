@@ -15,6 +15,9 @@ import (
 // purgerOf is one that looks when the test says so.
 func purgerOf(n *node) *purger { return &purger{incarnation: n.current()} }
 
+// retention of worlds whose time the test sets.
+const retention = 7 * 24 * time.Hour
+
 // newDatedWorld is one whose wall clock the test sets, by a distance from now.
 func newDatedWorld(t *testing.T, slots int) (*world, *atomic.Int64) {
 	w := newWorld(t, slots)
@@ -22,6 +25,7 @@ func newDatedWorld(t *testing.T, slots int) (*world, *atomic.Int64) {
 	for _, n := range w.node {
 		n.cfg.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
 		n.start()
+		n.SetRetention(retention)
 	}
 	return w, later
 }
@@ -53,15 +57,14 @@ func TestDeletedAccountIsRemovedFromEveryCopyWhenItsTimeIsOver(t *testing.T) {
 		})
 		return err
 	}
-	const week = 7 * 24 * time.Hour
-	later.Store(int64(week - time.Hour))
+	later.Store(int64(retention - time.Hour))
 	if err := p.look(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := exists(); !errors.Is(err, mail.ErrExists) {
 		t.Fatalf("before its time: %v", err)
 	}
-	later.Store(int64(week + time.Hour))
+	later.Store(int64(retention + time.Hour))
 	if err := purgerOf(w.node[1]).look(t.Context()); err != nil { // a replica leaves it to the master
 		t.Fatal(err)
 	}

@@ -34,6 +34,8 @@ type Slot struct {
 	learned  chan struct{}      // buffer of one: skips has grown, or toCopy
 	source   atomic.Bool        // a copy is being made of this slot
 	level    atomic.Uint32      // the cluster's, as far as is known
+	// retention is how long what was deleted is kept; 0: nobody has told.
+	retention atomic.Int64
 
 	cleared bool // what an earlier process left in the spool is gone; Run's
 

@@ -9,7 +9,8 @@ import (
 // account is the record every operation of an account reads first.
 type account struct {
 	frozen  bool
-	deleted bool // hidden from everything but Purge
+	deleted bool // hidden from everything but Purge and UndeleteAccount
+	purging bool // deleted, and parts of it are gone
 
 	modseq      mail.ModSeq
 	uidvalidity mail.UIDValidity // the highest ever given
@@ -24,6 +25,7 @@ type account struct {
 	// nextExpiry is the earliest time of the expiry queue, noExpiry when it is
 	// empty: most operations need not look.
 	nextExpiry mail.Instant
+	history    uint64 // octets of kindHistory, by deedCost
 }
 
 const noExpiry = mail.Instant(1<<63 - 1)
@@ -31,16 +33,20 @@ const noExpiry = mail.Instant(1<<63 - 1)
 const (
 	accountFrozen = 1 << iota
 	accountDeleted
+	accountPurging
 )
 
 func (a *account) encode(w *writer) {
-	w.start()
+	w.startAs(secondVersion)
 	var flags byte
 	if a.frozen {
 		flags |= accountFrozen
 	}
 	if a.deleted {
 		flags |= accountDeleted
+	}
+	if a.purging {
+		flags |= accountPurging
 	}
 	w.octet(flags)
 	w.uint(uint64(a.modseq))
@@ -56,16 +62,17 @@ func (a *account) encode(w *writer) {
 	w.uint(a.subscriptions)
 	w.raw(a.inbox[:])
 	w.int(int64(a.nextExpiry))
+	w.uint(a.history)
 }
 
 func decodeAccount(b []byte) (a account, err error) {
 	var r reader
-	r.start(b)
+	version := r.startUpTo(b, secondVersion)
 	flags := r.octet()
-	if flags&^(accountFrozen|accountDeleted) != 0 {
+	if flags&^(accountFrozen|accountDeleted|accountPurging) != 0 {
 		r.fail()
 	}
-	a.frozen, a.deleted = flags&accountFrozen != 0, flags&accountDeleted != 0
+	a.frozen, a.deleted, a.purging = flags&accountFrozen != 0, flags&accountDeleted != 0, flags&accountPurging != 0
 	a.modseq = mail.ModSeq(r.uint())
 	a.uidvalidity = mail.UIDValidity(r.uint32())
 	a.fork = r.uint()
@@ -79,6 +86,9 @@ func decodeAccount(b []byte) (a account, err error) {
 	a.subscriptions = r.uint()
 	a.inbox = r.id()
 	a.nextExpiry = mail.Instant(r.int())
+	if version >= secondVersion {
+		a.history = r.uint()
+	}
 	return a, r.finish("account")
 }
 

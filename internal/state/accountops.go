@@ -37,6 +37,7 @@ func (s *store) createAccount(at cluster.LSN, op *operation.Operation, c *operat
 		}
 	}
 	out := Outcome{Result: mail.Result{ModSeq: t.drawAccount()}}
+	t.note(op, &out)
 	cmd, _ := t.recall(op.Id)
 	t.remember(cmd, out.Code, &out.Result)
 	out.Changed = []Changed{t.flush()}

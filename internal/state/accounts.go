@@ -24,33 +24,45 @@ func Accounts(r Reader) iter.Seq2[mail.AccountID, error] {
 
 // Due looks at the next accounts behind after, at most look of them, and returns
 // those in which a Purge would find something to do at now: what has expired, in one
-// that nobody uses, and all that an account has which was deleted Retention ago. A
-// frozen one is left as it is.
+// that nobody uses, what was deleted at or before a time, and all that an account has
+// which was deleted itself. A frozen one is left as it is.
 // last is where it stopped, zero at the end: begin anew.
-func Due(r Reader, after mail.AccountID, look int, now mail.Instant) (due []mail.AccountID, last mail.AccountID, err error) {
+func Due(r Reader, after mail.AccountID, look int, now, before mail.Instant) (due []mail.AccountID, last mail.AccountID, err error) {
 	looked := 0
+	var failed error
 	err = eachAccount(r, after, func(id mail.AccountID, acc account) bool {
-		if acc.due(now) {
+		is, err := acc.due(r, id, now, before)
+		if err != nil {
+			failed = err
+			return false
+		}
+		if is {
 			due = append(due, id)
 		}
 		looked++
 		last = id
 		return looked < look
 	})
+	if err == nil {
+		err = failed
+	}
 	if looked < look {
 		last = mail.AccountID{}
 	}
 	return due, last, err
 }
 
-func (a *account) due(now mail.Instant) bool {
-	if a.frozen { // a deleted one only if a Purge of it was given up
-		return false
+func (a *account) due(r Reader, id mail.AccountID, now, before mail.Instant) (bool, error) {
+	switch {
+	case a.frozen: // a deleted one only if a Purge of it was given up
+		return false, nil
+	case a.deleted:
+		return a.time <= before, nil
+	case a.nextExpiry <= now:
+		return true, nil
 	}
-	if a.deleted {
-		return a.time+Retention <= now
-	}
-	return a.nextExpiry <= now
+	at, ok, err := oldest(r, id)
+	return ok && at <= before, err
 }
 
 // deletedAccounts yields the accounts that are deleted and not yet purged.

@@ -34,7 +34,9 @@ func Apply(kv KV, at cluster.LSN, level cluster.Level, op *operation.Operation) 
 	case *operation.Operation_CreateAccount:
 		out = s.createAccount(at, op, k.CreateAccount)
 	case *operation.Operation_Purge:
-		out = s.purge(at, op)
+		out = s.purge(at, op, k.Purge)
+	case *operation.Operation_UndeleteAccount:
+		out = s.undeleteAccount(at, op)
 	default:
 		out = s.applyToAccount(at, op)
 	}
@@ -59,6 +61,7 @@ func (s *store) applyToAccount(at cluster.LSN, op *operation.Operation) Outcome 
 	}
 	var out Outcome
 	out.Code, out.Result = t.do(op)
+	t.note(op, &out)
 	t.remember(cmd, out.Code, &out.Result)
 	t.expire(expirePerOperation)
 	if c := t.flush(); len(c.Mailboxes) > 0 {
@@ -88,6 +91,10 @@ func (t *tx) do(op *operation.Operation) (Code, mail.Result) {
 		return t.copyMessages(k.Move, true)
 	case *operation.Operation_Expunge:
 		return t.expunge(k.Expunge)
+	case *operation.Operation_Undelete:
+		return t.undelete(k.Undelete)
+	case *operation.Operation_UndeleteMailbox:
+		return t.undeleteMailbox(k.UndeleteMailbox)
 	case *operation.Operation_Recent:
 		return t.recent(k.Recent)
 	case *operation.Operation_Create:

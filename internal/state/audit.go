@@ -86,7 +86,10 @@ func (a *auditor) account(id mail.AccountID) error {
 		a.wrong("account %v: %d subscriptions by its record, %d by counting", id, acc.subscriptions, n)
 	}
 	a.expiry(id, acc)
-	return scanErr(a.r)
+	if err := a.expunged(id); err != nil {
+		return err
+	}
+	return a.history(id, acc)
 }
 
 // expiry: the account knows the first time in its queue, or an earlier one.
@@ -98,6 +101,43 @@ func (a *auditor) expiry(id mail.AccountID, acc account) {
 		}
 		return
 	}
+}
+
+// expunged counts the references of what can come back: messages that are not there, of
+// a mailbox that is, perhaps hidden.
+func (a *auditor) expunged(id mail.AccountID) error {
+	var list []ExpungedMessage
+	for m, err := range Expunged(a.r, id, mail.MailboxID{}) {
+		if err != nil {
+			return err
+		}
+		for _, e := range m.Extents {
+			a.references[e.Body]++
+		}
+		list = append(list, m)
+	}
+	for _, m := range list {
+		there, err := a.r.Get(messageKey(nil, id, m.Mailbox, m.UID))
+		if err != nil {
+			return err
+		}
+		if box, _, err := readMailbox(a.r, id, m.Mailbox); err != nil || there != nil || m.UID >= box.uidnext {
+			a.wrong("mailbox %v: UID %d was expunged, yet it is there, or above UIDNEXT %d", m.Mailbox, m.UID, box.uidnext)
+		}
+	}
+	return nil
+}
+
+func (a *auditor) history(id mail.AccountID, acc account) error {
+	octets := uint64(0)
+	from := accountKey(nil, id, kindHistory)
+	for _, v := range a.r.Scan(from, prefixEnd(from)) {
+		octets += deedCost(v)
+	}
+	if octets != acc.history || octets > MaxHistory {
+		a.wrong("account %v: history of %d octets by its record, %d by counting", id, acc.history, octets)
+	}
+	return scanErr(a.r)
 }
 
 func (a *auditor) mailboxes(id mail.AccountID) (ids []mail.MailboxID) {

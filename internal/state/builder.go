@@ -40,14 +40,20 @@ type Proposal struct {
 func (b *Builder) Propose(account mail.AccountID, req mail.Request) (*Proposal, error) {
 	op := b.operation(req.Actor)
 	op.Account = account[:]
-	if req.ID != (mail.OpID{}) {
-		op.Id = &operation.CommandID{Session: req.ID.Session[:], Number: req.ID.Number, Chunk: req.ID.Chunk}
-	}
+	op.Id = commandID(req.ID)
 	p := &proposing{Builder: b, op: op}
 	if err := p.kind(req.Op); err != nil {
 		return nil, err
 	}
 	return p.finish()
+}
+
+// commandID is nil for none: the operation is not to be remembered.
+func commandID(id mail.OpID) *operation.CommandID {
+	if id == (mail.OpID{}) {
+		return nil
+	}
+	return &operation.CommandID{Session: id.Session[:], Number: id.Number, Chunk: id.Chunk}
 }
 
 func (b *Builder) operation(a mail.Actor) *operation.Operation {

@@ -13,7 +13,7 @@ import (
 func Check(r Reader, op *operation.Operation) error {
 	switch op.Kind.(type) {
 	case *operation.Operation_Deliver, *operation.Operation_SettleDeliveries, *operation.Operation_Fork,
-		*operation.Operation_CreateAccount, *operation.Operation_Purge:
+		*operation.Operation_CreateAccount, *operation.Operation_UndeleteAccount, *operation.Operation_Purge:
 		return nil
 	}
 	id := mail.AccountID(op.Account)
@@ -66,6 +66,8 @@ func checkKind(r Reader, a mail.AccountID, acc account, op *operation.Operation)
 		return checkMailboxes(r, a, k.Expunge.Mailbox)
 	case *operation.Operation_Copy:
 		return checkMailboxes(r, a, k.Copy.From, k.Copy.To)
+	case *operation.Operation_Undelete:
+		return checkMailboxes(r, a, k.Undelete.To)
 	case *operation.Operation_Move:
 		return checkMailboxes(r, a, k.Move.From, k.Move.To)
 	}

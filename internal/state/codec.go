@@ -9,13 +9,18 @@ import (
 )
 
 // Every stored record begins with a version octet. Integers are varints, octet
-// strings carry their length, ids are 16 octets (docs/format/state.md).
-const recordVersion = 1
+// strings carry their length, ids are 16 octets (docs/format/state.md). Records of
+// accounts and of hidden mailboxes have a second version, with more fields.
+const (
+	recordVersion = 1
+	secondVersion = 2
+)
 
 // writer appends the parts of a record.
 type writer []byte
 
-func (w *writer) start()          { *w = append((*w)[:0], recordVersion) }
+func (w *writer) start()          { w.startAs(recordVersion) }
+func (w *writer) startAs(v byte)  { *w = append((*w)[:0], v) }
 func (w *writer) uint(v uint64)   { *w = binary.AppendUvarint(*w, v) }
 func (w *writer) int(v int64)     { *w = binary.AppendVarint(*w, v) }
 func (w *writer) fixed(v uint64)  { *w = binary.BigEndian.AppendUint64(*w, v) }
@@ -42,14 +47,18 @@ type reader struct {
 	newer bool
 }
 
-func (r *reader) start(b []byte) {
+func (r *reader) start(b []byte) { r.startUpTo(b, recordVersion) }
+
+// startUpTo is start for a record of which there are several versions.
+func (r *reader) startUpTo(b []byte, newest byte) (version byte) {
 	r.b = b
-	switch v := r.octet(); {
-	case v > recordVersion:
+	switch version = r.octet(); {
+	case version > newest:
 		r.newer = true
-	case v != recordVersion:
+	case version == 0:
 		r.bad = true
 	}
+	return version
 }
 
 // finish reports what was wrong with the record of that kind, trailing octets included.

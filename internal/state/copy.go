@@ -73,42 +73,53 @@ func (t *tx) transfer(from, to *box, uids []mail.UID, move bool) (Code, mail.Res
 // sources reads the flags of uids and translates their keywords into the table
 // of to, which is returned grown; false when it is full.
 func (t *tx) sources(from, to *box, uids []mail.UID) (list []source, table []string, ok bool) {
-	table = t.keywords(to)
-	names := t.keywords(from)
-	var translated [mail.MaxKeywords]int // place in table + 1
+	words := translator{table: t.keywords(to), names: t.keywords(from)}
 	list = make([]source, 0, len(uids))
 	for _, uid := range uids {
 		no, bit := pageOf(uid)
 		f, k := t.pageAt(from, no).flags(bit)
 		s := source{uid: uid, flags: f}
-		for word := range k {
-			for rest := k[word]; rest != 0; rest &= rest - 1 {
-				place := word*64 + bits.TrailingZeros64(rest)
-				if translated[place] == 0 {
-					if table, ok = translate(table, names, place, &translated[place]); !ok {
-						return nil, nil, false
-					}
-				}
-				s.words = s.words.With(translated[place] - 1)
-			}
+		if s.words, ok = words.translate(k); !ok {
+			return nil, nil, false
 		}
 		list = append(list, s)
 	}
-	return list, table, true
+	return list, words.table, true
 }
 
-// translate finds or adds a keyword of one table in another.
-func translate(table, names []string, place int, to *int) ([]string, bool) {
-	if place >= len(names) {
-		return table, false
-	}
-	k, grown, ok := places(table, names[place:place+1])
+// translator finds the keywords of one table in another, which grows by those it lacks.
+type translator struct {
+	names, table []string
+	known        [mail.MaxKeywords]int // place in table + 1
+}
+
+// translate gives the places in table of those at places k of names; false when it
+// is full.
+func (w *translator) translate(k mail.Keywords) (out mail.Keywords, ok bool) {
 	for word := range k {
-		if k[word] != 0 {
-			*to = word*64 + bits.TrailingZeros64(k[word]) + 1
+		for rest := k[word]; rest != 0; rest &= rest - 1 {
+			place := word*64 + bits.TrailingZeros64(rest)
+			if w.known[place] == 0 && !w.find(place) {
+				return out, false
+			}
+			out = out.With(w.known[place] - 1)
 		}
 	}
-	return grown, ok
+	return out, true
+}
+
+func (w *translator) find(place int) bool {
+	if place >= len(w.names) {
+		return false
+	}
+	k, grown, ok := places(w.table, w.names[place:place+1])
+	for word := range k {
+		if k[word] != 0 {
+			w.known[place] = word*64 + bits.TrailingZeros64(k[word]) + 1
+		}
+	}
+	w.table = grown
+	return ok
 }
 
 // octetsOf adds sizes up, if there is a limit to hold them against.

@@ -118,7 +118,7 @@ func TestDeliveryResultsExpire(t *testing.T) {
 	h.now = h.now.Add(24 * time.Hour)
 	h.do(h.a, mail.Create{Name: "x"})
 	equal(t, "results after one operation", h.keys(h.a, kindDelivery), 20-expirePerOperation)
-	h.apply(h.build.Purge(h.a))
+	h.purge(h.a, 0)
 	equal(t, "results after a purge", h.keys(h.a, kindDelivery), 0)
 	equal(t, "queue", h.keys(h.a, kindExpiry), 0)
 	h.audit()

@@ -29,7 +29,7 @@ func Digest(r Reader, id mail.AccountID) (Sum, error) {
 	}
 	d := newDigester(r)
 	d.account(id, acc)
-	for _, kind := range []byte{kindName, kindUse, kindMailbox, kindKeywords, kindMessage, kindFlags, kindTombstone, kindSubscribe, kindThread} {
+	for _, kind := range []byte{kindName, kindUse, kindMailbox, kindKeywords, kindMessage, kindExpunged, kindFlags, kindTombstone, kindSubscribe, kindThread} {
 		from := accountKey(nil, id, kind)
 		if err := d.kind(kind, from, prefixEnd(from)); err != nil {
 			return Sum{}, fmt.Errorf("digest of account %v: %w", id, err)
@@ -52,7 +52,7 @@ func StoreDigest(r Reader) (Sum, error) {
 		}
 		d.w.raw(id[:])
 		d.w.raw(sum[:])
-		for _, kind := range []byte{kindCommand, kindDelivery, kindContent, kindRecent, kindExpiry} {
+		for _, kind := range []byte{kindCommand, kindDelivery, kindContent, kindRecent, kindExpiry, kindRetained, kindHistory} {
 			from := accountKey(nil, id, kind)
 			d.pairs(from, prefixEnd(from))
 		}
@@ -150,7 +150,13 @@ func (d *digester) record(kind byte, v []byte) error {
 		}
 		return err
 	case kindMessage:
-		return d.message(v)
+		m, err := decodeMessage(v)
+		if err != nil {
+			return err
+		}
+		return d.message(m)
+	case kindExpunged:
+		return d.expunged(v)
 	case kindFlags:
 		return d.flags(v)
 	case kindTombstone:
@@ -178,6 +184,8 @@ func (d *digester) mailbox(v []byte) error {
 	}
 	if m.hidden {
 		d.w.octet(1)
+		d.w.int(int64(m.hiddenAt))
+		d.w.uint(uint64(m.hiddenBy))
 	}
 	d.w.string(string(m.use))
 	d.w.string(m.name)
@@ -185,11 +193,7 @@ func (d *digester) mailbox(v []byte) error {
 }
 
 // message adds the hash of the octets in place of the id that this store gave them.
-func (d *digester) message(v []byte) error {
-	m, err := decodeMessage(v)
-	if err != nil {
-		return err
-	}
+func (d *digester) message(m mail.Message) error {
 	d.w.int(m.Size)
 	d.w.int(int64(m.InternalDate))
 	d.w.int(int64(m.SaveDate))
@@ -211,6 +215,21 @@ func (d *digester) message(v []byte) error {
 		d.w.int(e.Length)
 	}
 	return nil
+}
+
+// expunged adds a message that can come back.
+func (d *digester) expunged(v []byte) error {
+	r, m, err := decodeRemoved(v)
+	if err != nil {
+		return err
+	}
+	d.w.int(int64(r.at))
+	d.w.uint(uint64(r.by))
+	d.w.octet(byte(r.flags))
+	for _, word := range r.words {
+		d.w.fixed(word)
+	}
+	return d.message(m)
 }
 
 // flags adds each message's; the page's own figures follow from them.

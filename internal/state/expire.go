@@ -7,7 +7,6 @@ import (
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/mail"
-	"github.com/tandemail/tandemail/internal/state/operation"
 )
 
 // Whatever is kept for a time has an entry in its account's expiry queue. Every
@@ -16,14 +15,13 @@ import (
 const (
 	expirePerOperation = 4
 	purgeUnits         = mail.MaxTouched // keys or messages of one Purge
-	mailboxUnits       = 64              // messages of a hidden mailbox that one entry removes
+	purgeEntries       = 1_000           // of either queue
 )
 
 // What an entry of the queue is about.
 const (
 	expireCommand  = 'C' // session
 	expireDelivery = 'D' // transaction, number
-	expireMailbox  = 'M' // mailbox
 )
 
 // enqueue has something looked at again when its time has come.
@@ -77,8 +75,6 @@ func (t *tx) expireOne(what byte, id []byte) {
 		t.forgetCommand(id)
 	case expireDelivery:
 		t.forgetDelivery(deliveryID{mail.TransactionID(id[:16]), be32(id[16:])})
-	case expireMailbox:
-		t.dropMailbox(mail.MailboxID(id), mailboxUnits)
 	default:
 		t.fail(fmt.Errorf("expiry entry of kind %q: %w", what, cluster.ErrNewer))
 	}
@@ -106,91 +102,4 @@ func (t *tx) forgetDelivery(id deliveryID) {
 		t.settleMark(content, id, false)
 	}
 	t.delete(deliveryKey(t.key, t.id, id))
-}
-
-// dropMailbox removes up to limit messages of a hidden mailbox, and with the last
-// of them the mailbox.
-func (t *tx) dropMailbox(id mail.MailboxID, limit int) {
-	from := mailboxKey(nil, t.id, kindMessage, id)
-	if n := t.dropMessages(from, prefixEnd(from), limit); n == limit {
-		t.enqueue(t.now, expireMailbox, id[:])
-		return
-	}
-	for _, kind := range []byte{kindFlags, kindTombstone, kindRecent} {
-		from := mailboxKey(nil, t.id, kind, id)
-		if t.dropKeys(from, prefixEnd(from), limit) == limit {
-			t.enqueue(t.now, expireMailbox, id[:])
-			return
-		}
-	}
-	t.delete(mailboxKey(t.key, t.id, kindKeywords, id))
-	t.delete(mailboxKey(t.key, t.id, kindMailbox, id))
-}
-
-// dropMessages removes up to limit message records and lets their octets go.
-func (t *tx) dropMessages(lo, hi []byte, limit int) int {
-	var keys [][]byte
-	var extents []mail.Extent
-	t.scan(lo, hi, func(k, v []byte) bool {
-		m, err := decodeMessage(v)
-		if err != nil {
-			t.fail(err)
-			return false
-		}
-		keys = append(keys, slices.Clone(k))
-		extents = append(extents, m.Extents...)
-		return len(keys) < limit
-	})
-	t.release(extents)
-	t.deleteAll(keys)
-	return len(keys)
-}
-
-// dropKeys removes up to limit keys that refer to nothing.
-func (t *tx) dropKeys(lo, hi []byte, limit int) int {
-	var keys [][]byte
-	t.scan(lo, hi, func(k, _ []byte) bool {
-		keys = append(keys, slices.Clone(k))
-		return len(keys) < limit
-	})
-	t.deleteAll(keys)
-	return len(keys)
-}
-
-func (t *tx) deleteAll(keys [][]byte) {
-	for _, k := range keys {
-		t.delete(append(t.key[:0], k...))
-	}
-}
-
-// purge does a bounded part of what is due in an account; of a deleted one, of
-// everything. Result.More: there is more to do.
-func (s *store) purge(at cluster.LSN, op *operation.Operation) (out Outcome) {
-	t, ok := s.begin(mail.AccountID(op.Account), at, mail.Instant(op.Time))
-	switch {
-	case ok:
-		out.Result.More = t.expire(purgeUnits / mailboxUnits)
-		t.flush()
-	case t.acc.deleted:
-		out.Result.More = t.purgeAccount()
-	default:
-		out.Code = NoAccount
-	}
-	return out
-}
-
-// purgeAccount removes a part of a deleted account; its own record goes last.
-func (t *tx) purgeAccount() (more bool) {
-	from := accountKey(nil, t.id, kindMessage)
-	n := t.dropMessages(from, prefixEnd(from), purgeUnits)
-	if n < purgeUnits {
-		_, hi := AccountRange(t.id)
-		n += t.dropKeys(accountKey(nil, t.id, kindAccount).octets(0), hi, purgeUnits-n)
-	}
-	if n >= purgeUnits {
-		return true
-	}
-	t.delete(accountKey(t.key, t.id, kindAccount))
-	t.delete(purgeKey(t.key, t.id))
-	return false
 }

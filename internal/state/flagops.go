@@ -1,8 +1,6 @@
 package state
 
 import (
-	"slices"
-
 	"github.com/tandemail/tandemail/internal/mail"
 	"github.com/tandemail/tandemail/internal/state/operation"
 )
@@ -105,25 +103,24 @@ func (t *tx) expunge(op *operation.Expunge) (Code, mail.Result) {
 	return Done, res
 }
 
-// remove takes messages out of b and leaves a tombstone. free: their octets are
-// let go; a move keeps them.
-func (t *tx) remove(b *box, uids []mail.UID, free bool) (set mail.UIDSet, at mail.ModSeq) {
+// remove takes messages out of b and leaves a tombstone. expunged: they may come
+// back until they are purged; a move takes them elsewhere.
+func (t *tx) remove(b *box, uids []mail.UID, expunged bool) (set mail.UIDSet, at mail.ModSeq) {
 	at = t.touch(b)
 	for _, uid := range uids {
-		k := messageKey(t.key, t.id, b.id, uid)
-		m, err := decodeMessage(t.get(k))
+		no, bit := pageOf(uid)
+		p := t.pageAt(b, no)
+		f, words := p.flags(bit)
+		octets := t.get(messageKey(t.key, t.id, b.id, uid))
+		m, err := decodeMessage(octets)
 		if err != nil {
 			t.fail(storeErr(err, "message in", b.id))
 			return set, at
 		}
-		if free {
-			extents := slices.Clone(m.Extents)
-			t.release(extents)
+		if expunged {
+			t.keepMessage(b, uid, &removed{at: t.now, by: at, flags: f, words: words}, octets)
 		}
 		t.delete(messageKey(t.key, t.id, b.id, uid))
-		no, bit := pageOf(uid)
-		p := t.pageAt(b, no)
-		f, _ := p.flags(bit)
 		p.clear(bit)
 		b.pageDirty = true
 		b.count(f, -1)
@@ -133,6 +130,9 @@ func (t *tx) remove(b *box, uids []mail.UID, free bool) (set mail.UIDSet, at mai
 		set = set.Add(uid)
 	}
 	t.tombstone(b, at, set)
+	if expunged {
+		t.keepUntilPurged(b, at, set)
+	}
 	return set, at
 }
 

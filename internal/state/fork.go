@@ -64,7 +64,7 @@ func (t *tx) fork(slot slotRecord) {
 	t.acc.fork += missed
 	t.acc.slotFork = slot.forks
 	for _, id := range t.mailboxIDs() {
-		if b := t.loadBox(id); b != nil && !b.hidden {
+		if b := t.loadBox(id); b != nil { // hidden ones may come back
 			t.forkMailbox(b, missed, slot.forkTime)
 		}
 	}

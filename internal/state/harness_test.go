@@ -128,6 +128,17 @@ func (h *harness) add(a mail.AccountID, box string, flags ...mail.Flags) mail.Re
 	return h.do(a, op)
 }
 
+// purge lets what was deleted up to a time go.
+func (h *harness) purge(a mail.AccountID, before mail.Instant) Outcome {
+	h.t.Helper()
+	return h.apply(h.build.Purge(mail.Actor{Command: "purge"}, a, Purge{Deleted: before}))
+}
+
+func (h *harness) undelete(a mail.AccountID, u Undelete) Outcome {
+	h.t.Helper()
+	return h.apply(h.build.Undelete(mail.Actor{By: "operator"}, mail.OpID{}, a, u))
+}
+
 func (h *harness) audit() {
 	h.t.Helper()
 	if err := Audit(h.kv); err != nil {

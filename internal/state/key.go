@@ -21,6 +21,7 @@ const (
 	kindAccount   = 'A'
 	kindCommand   = 'C' // session, and chunk from the second on
 	kindDelivery  = 'D' // transaction, number
+	kindExpunged  = 'E' // mailbox, UID: a message that can come back
 	kindFlags     = 'F' // mailbox, page
 	kindMessage   = 'G' // mailbox, UID
 	kindThread    = 'H' // hash of a message id
@@ -28,6 +29,8 @@ const (
 	kindKeywords  = 'K' // mailbox
 	kindMailbox   = 'M' // mailbox
 	kindName      = 'N' // name as nameKey orders it
+	kindHistory   = 'O' // MODSEQ of a change
+	kindRetained  = 'Q' // when it was deleted, what
 	kindRecent    = 'R' // mailbox, user
 	kindSubscribe = 'S' // name as nameKey orders it
 	kindTombstone = 'T' // mailbox, MODSEQ

@@ -66,26 +66,30 @@ func TestOldTombstonesGoAndTheFloorRises(t *testing.T) {
 	}
 }
 
-func TestDeletedMailboxIsDroppedAfterItsTimeInBoundedSteps(t *testing.T) {
+func TestDeletedMailboxIsPurgedInBoundedSteps(t *testing.T) {
 	h := newHarness(t)
 	a := h.account(mail.AccountID{1})
 	h.do(a, mail.Create{Name: "x"})
-	h.add(a, "x", make([]mail.Flags, 300)...)
+	const n = purgeUnits + 300
+	for range n / 100 {
+		h.add(a, "x", make([]mail.Flags, 100)...)
+	}
+	gone := h.box(a, "x").ID
 	h.do(a, mail.Copy{From: h.box(a, "x").ID, UIDs: mail.UIDSet{{Lo: 1, Hi: 10}}, To: h.box(a, "INBOX").ID})
 	h.do(a, mail.Delete{Name: "x"})
-	h.now = h.now.Add(7*24*time.Hour - time.Second)
-	h.do(a, mail.Create{Name: "y"})
-	equal(t, "bodies before", h.bodies(), 300)
-	h.now = h.now.Add(time.Second)
-	h.do(a, mail.Create{Name: "z"})
-	equal(t, "bodies after one operation", h.bodies(), 300-mailboxUnits+10)
+	at := mail.InstantOf(h.now)
+	h.now = h.now.Add(365 * 24 * time.Hour)
+	h.do(a, mail.Create{Name: "y"}) // no operation but Purge removes it
+	h.purge(a, at-1)
+	equal(t, "bodies before", h.bodies(), n)
+	equal(t, "more", h.purge(a, at).Result.More, true)
+	equal(t, "bodies after one operation", h.bodies(), n-purgeUnits+10)
+	equal(t, "half of it comes back", h.undelete(a, Undelete{Mailbox: gone, Name: "x"}).Code, NoMailbox)
 	h.audit()
-	for range 20 {
-		h.apply(h.build.Purge(a))
-	}
+	equal(t, "more", h.purge(a, at).Result.More, false)
 	equal(t, "bodies at the end", h.bodies(), 10)
-	equal(t, "mailboxes", h.keys(a, kindMailbox), 8)
-	equal(t, "queue", h.keys(a, kindExpiry), 0)
+	equal(t, "mailboxes", h.keys(a, kindMailbox), 7)
+	equal(t, "queue", h.keys(a, kindRetained), 0)
 	h.audit()
 }
 
@@ -101,7 +105,7 @@ func TestDeletedAccountIsPurgedWhole(t *testing.T) {
 	}
 	equal(t, "append", h.try(a, mail.Create{Name: "x"}).Code, NoAccount)
 	equal(t, "create again", h.apply(h.build.CreateAccount(mail.Actor{}, a, NewAccount{})).Code, Exists)
-	equal(t, "more", h.apply(h.build.Purge(a)).Result.More, false)
+	equal(t, "more", h.purge(a, mail.InstantOf(h.now)).Result.More, false)
 	lo, hi := AccountRange(a)
 	for k := range h.kv.Scan(lo, hi) {
 		t.Errorf("left: %q", k)
@@ -201,28 +205,33 @@ func TestSlotLearnsWhatToPurge(t *testing.T) {
 		ids = append(ids, id)
 	}
 	equal(t, "accounts", fmt.Sprint(ids), fmt.Sprint([]mail.AccountID{b, c}))
+	for _, id := range []mail.AccountID{b, c} { // that they were created is not kept for ever either
+		h.apply(h.build.Purge(mail.Actor{}, id, Purge{History: mail.InstantOf(h.now)}))
+		equal(t, "history", h.keys(id, kindHistory), 0)
+	}
 	const week = 7 * 24 * time.Hour
 	for after, want := range map[time.Duration][]mail.AccountID{
 		time.Hour - 1000: nil, time.Hour: {b}, week - 1000: {b}, week: {a, b},
 	} {
-		due, last, err := Due(h.kv, mail.AccountID{}, 10, mail.InstantOf(h.now.Add(after)))
+		now := mail.InstantOf(h.now.Add(after))
+		due, last, err := Due(h.kv, mail.AccountID{}, 10, now, now-mail.Instant(week/time.Microsecond))
 		if err != nil || fmt.Sprint(due) != fmt.Sprint(want) || !last.IsZero() {
 			t.Errorf("due after %v: %v up to %v, %v; want %v", after, due, last, err, want)
 		}
 	}
-	later := mail.InstantOf(h.now.Add(week))
-	due, last, err := Due(h.kv, mail.AccountID{}, 1, later)
+	later, before := mail.InstantOf(h.now.Add(week)), mail.InstantOf(h.now)
+	due, last, err := Due(h.kv, mail.AccountID{}, 1, later, before)
 	equal(t, "a look at one", fmt.Sprint(due, last, err), fmt.Sprint([]mail.AccountID{a}, a, nil))
-	due, last, err = Due(h.kv, last, 2, later)
+	due, last, err = Due(h.kv, last, 2, later, before)
 	equal(t, "a look at two more", fmt.Sprint(due, last, err), fmt.Sprint([]mail.AccountID{b}, c, nil))
-	due, last, err = Due(h.kv, last, 2, later)
+	due, last, err = Due(h.kv, last, 2, later, before)
 	equal(t, "behind the last", fmt.Sprint(due, last, err), fmt.Sprint([]mail.AccountID(nil), mail.AccountID{}, nil))
 	h.apply(h.build.Freeze(mail.Actor{}, b, true, "move"))
-	due, _, err = Due(h.kv, mail.AccountID{}, 10, later)
+	due, _, err = Due(h.kv, mail.AccountID{}, 10, later, before)
 	equal(t, "while one is frozen", fmt.Sprint(due, err), fmt.Sprint([]mail.AccountID{a}, nil))
 	h.apply(h.build.Freeze(mail.Actor{}, b, false, ""))
-	h.apply(h.build.Purge(a))
-	due, _, err = Due(h.kv, mail.AccountID{}, 10, later)
+	h.purge(a, before)
+	due, _, err = Due(h.kv, mail.AccountID{}, 10, later, before)
 	equal(t, "after the purge", fmt.Sprint(due, err), fmt.Sprint([]mail.AccountID{b}, nil))
 }
 

@@ -52,7 +52,9 @@ func TestBodyIsRelocatedOnlyWhileItIsReferredToAndWhereExpected(t *testing.T) {
 	h.do(a, mail.Expunge{Mailbox: inbox, UIDs: everyUID})
 	h.do(a, mail.Store{Mailbox: inbox, UIDs: everyUID, Mode: mail.AddFlags, Flags: mail.Deleted})
 	h.do(a, mail.Expunge{Mailbox: inbox, UIDs: everyUID})
-	equal(t, "after the expunge", len(located(t, h.kv, 0, 0)), 0)
+	equal(t, "after the expunge", len(located(t, h.kv, 0, 0)), 2)
+	h.purge(a, Everything)
+	equal(t, "after the purge", len(located(t, h.kv, 0, 0)), 0)
 	equal(t, "a dead one", relocate(first, true), false)
 }
 

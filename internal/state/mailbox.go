@@ -9,7 +9,10 @@ import (
 // mailbox is a mailbox's record, rewritten by every change in it; the keyword
 // table, which hardly ever changes, is a record of its own.
 type mailbox struct {
-	hidden bool // deleted, kept for the retention time
+	hidden   bool         // deleted, kept for the retention time
+	hiddenAt mail.Instant // when; 0 if it was under an older release
+	hiddenBy mail.ModSeq  // the operation's
+	purging  bool         // hidden, and parts of it are gone
 
 	uidvalidity    mail.UIDValidity
 	uidnext        mail.UID
@@ -24,7 +27,10 @@ type mailbox struct {
 	name           string
 }
 
-const mailboxHidden = 1
+const (
+	mailboxHidden = 1 << iota
+	mailboxPurging
+)
 
 // specialUses: a use is stored as its place here. Append only.
 var specialUses = []mail.SpecialUse{
@@ -37,12 +43,19 @@ func useCode(u mail.SpecialUse) (byte, bool) {
 }
 
 func (m *mailbox) encode(w *writer) {
-	w.start()
-	var flags byte
 	if m.hidden {
-		flags = mailboxHidden
+		w.startAs(secondVersion)
+		flags := byte(mailboxHidden)
+		if m.purging {
+			flags |= mailboxPurging
+		}
+		w.octet(flags)
+		w.int(int64(m.hiddenAt))
+		w.uint(uint64(m.hiddenBy))
+	} else {
+		w.start()
+		w.octet(0)
 	}
-	w.octet(flags)
 	w.uint(uint64(m.uidvalidity))
 	w.uint(uint64(m.uidnext))
 	w.uint(uint64(m.highest))
@@ -59,9 +72,12 @@ func (m *mailbox) encode(w *writer) {
 
 func decodeMailbox(b []byte) (m mailbox, err error) {
 	var r reader
-	r.start(b)
+	version := r.startUpTo(b, secondVersion)
 	flags := r.octet()
-	m.hidden = flags == mailboxHidden
+	m.hidden, m.purging = flags&mailboxHidden != 0, flags&mailboxPurging != 0
+	if m.hidden && version >= secondVersion {
+		m.hiddenAt, m.hiddenBy = mail.Instant(r.int()), mail.ModSeq(r.uint())
+	}
 	m.uidvalidity = mail.UIDValidity(r.uint32())
 	m.uidnext = mail.UID(r.uint32())
 	m.highest = mail.ModSeq(r.uint())
@@ -72,7 +88,7 @@ func decodeMailbox(b []byte) (m mailbox, err error) {
 	m.deleted = r.uint32()
 	m.size = r.int()
 	use := int(r.octet())
-	if flags > mailboxHidden || use >= len(specialUses) {
+	if flags > mailboxHidden|mailboxPurging || m.purging && !m.hidden || use >= len(specialUses) {
 		r.fail()
 		use = 0
 	}

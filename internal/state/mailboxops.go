@@ -7,9 +7,6 @@ import (
 	"github.com/tandemail/tandemail/internal/state/operation"
 )
 
-// Retention is how long a deleted mailbox or account is kept, hidden (7 days).
-const Retention = mail.Instant(7 * 24 * 3600 * 1e6)
-
 func (t *tx) create(op *operation.Create) (Code, mail.Result) {
 	name := canonicalName(op.Name)
 	if code := t.mayCreate(name, mail.SpecialUse(op.Use)); code != Done {
@@ -110,15 +107,13 @@ func (t *tx) deleteMailbox(op *operation.Delete) (Code, mail.Result) {
 	}
 	t.delete(nameKey(t.key, t.id, kindName, name))
 	if b.use != "" {
-		t.delete(t.useKey(b.use))
-		b.use = ""
+		t.delete(t.useKey(b.use)) // b keeps it for the case that it comes back
 	}
-	b.hidden = true
-	t.touch(b)
+	b.hidden, b.hiddenAt, b.hiddenBy = true, t.now, t.touch(b)
 	t.acc.mailboxes--
 	t.acc.quota.UsedMessages -= int64(b.messages)
 	t.acc.quota.UsedOctets -= b.size
-	t.enqueue(t.now+Retention, expireMailbox, b.id[:])
+	t.keepMailbox(b)
 	return Done, mail.Result{ModSeq: t.drawAccount()}
 }
 

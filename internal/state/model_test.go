@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ type model struct {
 	boxes  map[string]*modelBox
 	subs   map[string]bool
 	limit  int64 // of messages
+	hidden []*modelBox
 }
 
 type modelBox struct {
@@ -28,6 +30,7 @@ type modelBox struct {
 	highest  mail.ModSeq
 	messages []modelMessage
 	tombs    []string
+	gone     []modelMessage // expunged, by UID
 }
 
 type modelMessage struct {
@@ -133,8 +136,8 @@ func (w *walk) flags() mail.Flags {
 func (w *walk) step() {
 	w.h.now = w.h.now.Add(time.Duration(rapid.IntRange(0, 100_000).Draw(w.T, "seconds")) * time.Second)
 	steps := []func(){
-		w.append, w.append, w.append, w.store, w.store, w.copyOrMove, w.copyOrMove, w.expunge,
-		w.create, w.delete, w.rename, w.subscribe, w.quota,
+		w.append, w.append, w.append, w.store, w.store, w.copyOrMove, w.copyOrMove, w.expunge, w.undelete,
+		w.create, w.undeleteMailbox, w.delete, w.rename, w.subscribe, w.quota,
 	}
 	steps[rapid.IntRange(0, len(steps)-1).Draw(w.T, "operation")]()
 }
@@ -280,11 +283,12 @@ func (w *walk) copyOrMove() {
 func (w *walk) expunge() {
 	_, b := w.some()
 	uids := w.uids(b)
-	var left []modelMessage
+	var left, removed []modelMessage
 	var gone mail.UIDSet
 	for _, m := range b.messages {
 		if uids.Contains(m.uid) && m.flags&mail.Deleted != 0 {
 			gone = gone.Add(m.uid)
+			removed = append(removed, m)
 		} else {
 			left = append(left, m)
 		}
@@ -294,6 +298,8 @@ func (w *walk) expunge() {
 	if len(gone) > 0 {
 		b.messages, b.highest = left, w.m.modseq
 		b.tombs = append(b.tombs, fmt.Sprint(w.m.modseq, gone))
+		b.gone = append(b.gone, removed...)
+		slices.SortFunc(b.gone, func(a, b modelMessage) int { return cmp.Compare(a.uid, b.uid) })
 	}
 }
 
@@ -328,6 +334,7 @@ func (w *walk) delete() {
 		w.effect(mail.Delete{Name: n}, Cannot, false)
 	case w.m.boxes[n] != nil:
 		w.effect(mail.Delete{Name: n}, Done, true)
+		w.m.hidden = append(w.m.hidden, w.m.boxes[n])
 		delete(w.m.boxes, n)
 	case len(w.inferiors(n)) > 0:
 		w.effect(mail.Delete{Name: n}, HasChildren, false)

@@ -2,6 +2,7 @@ package state
 
 import (
 	"iter"
+	"slices"
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/mail"
@@ -34,7 +35,8 @@ func Brought(at cluster.LSN, op *operation.Operation) iter.Seq2[mail.BodyID, mai
 }
 
 // Inserted yields the messages of an account that were inserted at or after a time,
-// of hidden mailboxes and deleted accounts too. A message that refers to a body was
+// of hidden mailboxes and deleted accounts too, and those expunged since that can come
+// back. A message that refers to a body was
 // inserted no earlier than the time of the operation that brought the body. Its cost
 // goes by the messages it yields and the mailboxes there are.
 func Inserted(r Reader, a mail.AccountID, since mail.Instant) iter.Seq2[mail.Message, error] {
@@ -50,12 +52,14 @@ func Inserted(r Reader, a mail.AccountID, since mail.Instant) iter.Seq2[mail.Mes
 				yield(mail.Message{}, err)
 				return
 			}
-			for m, err := range messagesFrom(r, a, b.id, lo) {
-				if err == nil && m.SaveDate < since {
-					continue
-				}
-				if !yield(m, err) || err != nil {
-					return
+			for _, kind := range referring {
+				for m, err := range messagesFrom(r, a, kind, b.id, lo) {
+					if err == nil && m.SaveDate < since {
+						continue
+					}
+					if !yield(m, err) || err != nil {
+						return
+					}
 				}
 			}
 		}
@@ -83,14 +87,16 @@ func allMailboxes(r Reader, a mail.AccountID) (boxes []box, err error) {
 func insertedFrom(r Reader, a mail.AccountID, b box, since mail.Instant) (mail.UID, error) {
 	for back := mail.UID(16); back < b.uidnext-1; back *= 8 {
 		lo := b.uidnext - back
-		for m, err := range messagesFrom(r, a, b.id, lo) {
-			if err != nil {
-				return 0, err
+		for _, kind := range referring {
+			for m, err := range messagesFrom(r, a, kind, b.id, lo) {
+				if err != nil {
+					return 0, err
+				}
+				if m.SaveDate < since {
+					return lo, nil
+				}
+				break
 			}
-			if m.SaveDate < since {
-				return lo, nil
-			}
-			break
 		}
 		if back > maxUID/8 {
 			break
@@ -99,10 +105,22 @@ func insertedFrom(r Reader, a mail.AccountID, b box, since mail.Instant) (mail.U
 	return 1, nil
 }
 
-func messagesFrom(r Reader, a mail.AccountID, b mail.MailboxID, lo mail.UID) iter.Seq2[mail.Message, error] {
+// referring are the kinds of records that refer to bodies.
+var referring = [...]byte{kindMessage, kindExpunged}
+
+func messagesFrom(r Reader, a mail.AccountID, kind byte, b mail.MailboxID, lo mail.UID) iter.Seq2[mail.Message, error] {
 	return func(yield func(mail.Message, error) bool) {
-		for k, v := range r.Scan(messageKey(nil, a, b, lo), prefixEnd(mailboxKey(nil, a, kindMessage, b))) {
-			m, err := ownMessage(v, b, mail.UID(be32(k[tailUID:])))
+		from := mailboxKey(nil, a, kind, b)
+		end := prefixEnd(from)
+		for k, v := range r.Scan(from.uint32(uint32(lo)), end) {
+			var m mail.Message
+			var err error
+			if kind == kindExpunged {
+				_, m, err = decodeRemoved(v)
+			} else {
+				m, err = decodeMessage(v)
+			}
+			m.Mailbox, m.UID, m.Prefix = b, mail.UID(be32(k[tailUID:])), slices.Clone(m.Prefix)
 			if !yield(m, storeErr(err, "message in", b)) || err != nil {
 				return
 			}
@@ -121,33 +139,27 @@ type Standing struct {
 	Keywords []string
 }
 
-// Stands looks a message up, in hidden mailboxes and deleted accounts too; false when
-// it is not there.
+// Stands looks a message up, in hidden mailboxes and deleted accounts too, and among
+// those that can come back; false when it is not there.
 func Stands(r Reader, a mail.AccountID, box mail.MailboxID, uid mail.UID) (s Standing, ok bool, err error) {
 	b, err := r.Get(messageKey(nil, a, box, uid))
-	if err != nil || b == nil {
+	if err != nil {
 		return s, false, storeErr(err, "read message in", box)
 	}
-	if s.Message, err = ownMessage(b, box, uid); err != nil {
+	var words mail.Keywords
+	if b == nil {
+		words, ok, err = s.expunged(r, a, box, uid)
+	} else if s.Message, err = ownMessage(b, box, uid); err == nil {
+		ok = true
+		words, err = s.flags(r, a)
+	}
+	if err != nil || !ok {
 		return s, false, storeErr(err, "message in", box)
 	}
 	m, _, err := readMailbox(r, a, box)
-	if err != nil {
-		return s, false, err
-	}
 	s.Name = m.name
-	no, bit := pageOf(uid)
-	if b, err = r.Get(pageKey(nil, a, box, no)); err != nil || b == nil {
-		return s, err == nil, storeErr(err, "read flags of", box)
-	}
-	var p page
-	if err := p.decode(b); err != nil {
-		return s, false, storeErr(err, "flags of", box)
-	}
-	var words mail.Keywords
-	s.Flags, words = p.flags(bit)
-	if words == (mail.Keywords{}) {
-		return s, true, nil
+	if err != nil || words == (mail.Keywords{}) {
+		return s, err == nil, err
 	}
 	table, err := readKeywords(r, a, box)
 	for i, k := range table {
@@ -156,4 +168,31 @@ func Stands(r Reader, a mail.AccountID, box mail.MailboxID, uid mail.UID) (s Sta
 		}
 	}
 	return s, err == nil, err
+}
+
+// expunged fills s with a message that can come back, and returns its keywords.
+func (s *Standing) expunged(r Reader, a mail.AccountID, box mail.MailboxID, uid mail.UID) (words mail.Keywords, ok bool, err error) {
+	b, err := r.Get(expungedKey(nil, a, box, uid))
+	if err != nil || b == nil {
+		return words, false, err
+	}
+	d, m, err := decodeRemoved(b)
+	m.Mailbox, m.UID, m.Prefix = box, uid, slices.Clone(m.Prefix)
+	s.Message, s.Flags = m, d.flags
+	return d.words, err == nil, err
+}
+
+// flags fills s with its message's flags, and returns its keywords.
+func (s *Standing) flags(r Reader, a mail.AccountID) (words mail.Keywords, err error) {
+	no, bit := pageOf(s.UID)
+	b, err := r.Get(pageKey(nil, a, s.Mailbox, no))
+	if err != nil || b == nil {
+		return words, err
+	}
+	var p page
+	if err := p.decode(b); err != nil {
+		return words, err
+	}
+	s.Flags, words = p.flags(bit)
+	return words, nil
 }

@@ -49,18 +49,71 @@ func (b *Builder) CreateAccount(actor mail.Actor, account mail.AccountID, n NewA
 }
 
 // DeleteAccount proposes that an account and all it has be removed: hidden at
-// once, removed by Purge when Retention is over.
+// once, removed by Purge. Until that begins, UndeleteAccount brings it back.
 func (b *Builder) DeleteAccount(actor mail.Actor, account mail.AccountID) (*Proposal, error) {
 	p := b.forAccount(actor, account)
 	p.op.Kind = &operation.Operation_DeleteAccount{DeleteAccount: &operation.DeleteAccount{}}
 	return p.finish()
 }
 
+// UndeleteAccount proposes that a deleted account be there again, with all it had.
+// Refusal: mail.ErrNoAccount, a purge of it has begun.
+func (b *Builder) UndeleteAccount(actor mail.Actor, account mail.AccountID) (*Proposal, error) {
+	p := b.forAccount(actor, account)
+	p.op.Kind = &operation.Operation_UndeleteAccount{UndeleteAccount: &operation.UndeleteAccount{}}
+	return p.finish()
+}
+
+// Undelete is what to bring back of a mailbox.
+type Undelete struct {
+	Mailbox   mail.MailboxID
+	UIDs      mail.UIDSet // expunged messages, at most mail.MaxTouched; none: the mailbox itself, which is hidden
+	To        mail.MailboxID
+	Name      string // of the mailbox
+	OverQuota bool   // even so
+}
+
+// Undelete proposes that expunged messages of u.Mailbox be inserted in u.To, or that
+// the mailbox be there again under u.Name. Result of the first: as of mail.Copy;
+// messages that are not there are passed over. Refusals: mail.ErrNoMailbox,
+// ErrOverQuota, ErrLimit, ErrBadName; ErrExists: the name, or the mailbox.
+func (b *Builder) Undelete(actor mail.Actor, id mail.OpID, account mail.AccountID, u Undelete) (*Proposal, error) {
+	p := b.forAccount(actor, account)
+	p.op.Id = commandID(id)
+	if len(u.UIDs) > 0 {
+		p.op.Kind = &operation.Operation_Undelete{Undelete: &operation.Undelete{
+			Mailbox: u.Mailbox[:], Uids: protoUIDs(u.UIDs), To: u.To[:], OverQuota: u.OverQuota,
+		}}
+		return p.finish()
+	}
+	if err := checkName(u.Name); err != nil {
+		return nil, err
+	}
+	p.op.Kind = &operation.Operation_UndeleteMailbox{UndeleteMailbox: &operation.UndeleteMailbox{
+		Mailbox: u.Mailbox[:], Name: u.Name, OverQuota: u.OverQuota,
+	}}
+	return p.finish()
+}
+
+// Purge is what is to go for good: what was deleted at or before a time, and the
+// history up to another; or all that was deleted in one mailbox.
+type Purge struct {
+	Deleted, History mail.Instant
+	Mailbox          mail.MailboxID // zero: the whole account
+}
+
+// Everything is a time that everything was deleted before.
+const Everything = mail.Instant(1<<63 - 1)
+
 // Purge proposes a part of what is due for removal in an account, which may be a
 // deleted one; Result.More asks for another.
-func (b *Builder) Purge(account mail.AccountID) (*Proposal, error) {
-	p := b.forAccount(mail.Actor{Command: "purge"}, account)
-	p.op.Kind = &operation.Operation_Purge{Purge: &operation.Purge{}}
+func (b *Builder) Purge(actor mail.Actor, account mail.AccountID, what Purge) (*Proposal, error) {
+	p := b.forAccount(actor, account)
+	k := &operation.Purge{DeletedBefore: int64(what.Deleted), HistoryBefore: int64(what.History)}
+	if !what.Mailbox.IsZero() {
+		k.Mailbox = what.Mailbox[:]
+	}
+	p.op.Kind = &operation.Operation_Purge{Purge: k}
 	return p.finish()
 }
 

@@ -45,12 +45,13 @@ func codecs() []codec {
 		recode("account", account{
 			frozen: true, deleted: true, modseq: 1 << 62, uidvalidity: 1_700_000_000, fork: 2, slotFork: 1, time: 1_700_000_000_000_000,
 			quota:     mail.Quota{LimitMessages: 1, LimitOctets: 2, UsedMessages: 3, UsedOctets: 4},
-			mailboxes: 6, subscriptions: 5, inbox: mail.MailboxID{9}, nextExpiry: noExpiry,
+			mailboxes: 6, subscriptions: 5, inbox: mail.MailboxID{9}, nextExpiry: noExpiry, purging: true, history: 300,
 		}, (*account).encode, decodeAccount),
 		recode("mailbox", mailbox{
-			hidden: true, uidvalidity: 1, uidnext: 1<<32 - 1, highest: 3, modseqFloor: 2, tombstoneFloor: 1,
+			hidden: true, hiddenAt: 1_700_000_000_000_000, hiddenBy: 3, purging: true, uidvalidity: 1, uidnext: 1<<32 - 1, highest: 3, modseqFloor: 2, tombstoneFloor: 1,
 			messages: 4, unseen: 3, deleted: 2, size: 1 << 40, use: mail.UseJunk, name: "Müll/x",
 		}, (*mailbox).encode, decodeMailbox),
+		recode("mailbox", mailbox{uidvalidity: 1, uidnext: 2, highest: 3, name: "INBOX"}, (*mailbox).encode, decodeMailbox),
 		recode("keywords", []string{"$Forwarded", "Work"}, func(v *[]string, w *writer) { encodeKeywords(w, *v) }, decodeKeywords),
 		recode("message", mail.Message{
 			Size: 120, InternalDate: -5, SaveDate: 1_700_000_000_000_000, EmailID: mail.EmailID{1}, ThreadID: mail.ThreadID{2},
@@ -63,8 +64,33 @@ func codecs() []codec {
 			time: 5, contentKey: make([]byte, 32), code: OverQuota, result: result,
 		}, (*delivery).encode, decodeDelivery),
 		recode("slot", slotRecord{forks: 3, forkTime: 9}, func(v *slotRecord, w *writer) { v.encode(w) }, decodeSlotRecord),
+		recode("history", Deed{
+			Kind: DeedMove, At: 5, Mailbox: mail.MailboxID{1}, UIDs: uids, To: mail.MailboxID{2}, ToUIDs: uids[:1], Cut: true, Name: "a", NewName: "b",
+			Actor: mail.Actor{User: "u", By: "v", Session: mail.SessionID{3}, Remote: "192.0.2.1", Command: "MOVE", QueueID: "Q"},
+		}, (*Deed).encode, decodeDeed),
+		recode("expunged message", expungedPair{
+			removed{at: 5, by: 7, flags: mail.Seen | mail.Deleted, words: mail.Keywords{}.With(127)},
+			mail.Message{Size: 4, Created: 3, Prefix: []byte("a"), Extents: []mail.Extent{{Body: 2, Length: 3}}},
+		}, (*expungedPair).encode, decodePair),
 		recode("location", Location{Pack: Packed{ID: 1<<63 | 5, Offset: 1 << 27, Size: 300}}, (*Location).encode, decodeLocation),
 	}
+}
+
+// expungedPair is what one record of an expunged message has.
+type expungedPair struct {
+	r removed
+	m mail.Message
+}
+
+func (p *expungedPair) encode(w *writer) {
+	var m writer
+	encodeMessage(&m, &p.m)
+	p.r.encode(w, m)
+}
+
+func decodePair(b []byte) (p expungedPair, err error) {
+	p.r, p.m, err = decodeRemoved(b)
+	return p, err
 }
 
 // TestRecordsAreGolden: an index and a snapshot hold these octets across releases.
@@ -105,12 +131,14 @@ func TestStoreIsGolden(t *testing.T) {
 	h := newHarness(t)
 	a := h.account(mail.AccountID{1})
 	h.add(a, "INBOX", mail.Deleted, mail.Seen, 0)
-	inbox := h.box(a, "INBOX").ID
+	inbox, junk := h.box(a, "INBOX").ID, h.box(a, "Junk").ID
 	h.command(a, 1, mail.Store{Mailbox: inbox, UIDs: everyUID, Mode: mail.AddFlags, Keywords: []string{"k"}})
 	h.do(a, mail.Expunge{Mailbox: inbox, UIDs: everyUID})
 	h.do(a, mail.Copy{From: inbox, UIDs: everyUID, To: h.box(a, "Sent").ID})
 	h.do(a, mail.Create{Name: "INBOX/x/y"})
 	h.do(a, mail.Delete{Name: "Trash"})
+	h.do(a, mail.Delete{Name: "Junk"})
+	h.undelete(a, Undelete{Mailbox: junk, Name: "Junk 2"})
 	h.apply(h.build.Recent(a, inbox, "u", 2))
 	h.apply(h.build.Deliver(Delivery{
 		Transaction: mail.TransactionID{1}, Body: h.body("Message-ID: <a@b>\r\n\r\n"),
@@ -165,7 +193,7 @@ func FuzzRecords(f *testing.F) {
 		var w writer
 		var again, v any
 		var err error
-		switch kind % 9 {
+		switch kind % 11 {
 		case 0:
 			v, err = reencode(b, &w, decodeAccount, (*account).encode, &again)
 		case 1:
@@ -183,12 +211,16 @@ func FuzzRecords(f *testing.F) {
 		case 7:
 			v, err = reencode(b, &w, decodeDelivery, (*delivery).encode, &again)
 		case 8:
+			v, err = reencode(b, &w, decodeDeed, (*Deed).encode, &again)
+		case 9:
+			v, err = reencode(b, &w, decodePair, (*expungedPair).encode, &again)
+		case 10:
 			_, _ = decodeMarks(b)
 			_, _, _ = decodeTombstone(b)
 			return
 		}
 		if err == nil && !reflect.DeepEqual(v, again) {
-			t.Errorf("kind %d: %+v became %+v", kind%9, v, again)
+			t.Errorf("kind %d: %+v became %+v", kind%11, v, again)
 		}
 	})
 }

@@ -77,9 +77,9 @@ func TestSkippedPurgeIsNotProposedAgain(t *testing.T) {
 	ann := h.account(mail.AccountID{1})
 	h.apply(h.build.Freeze(mail.Actor{}, ann, true, "moving"))
 	h.apply(h.build.DeleteAccount(mail.Actor{}, ann))
-	h.now = h.now.Add(time.Duration(Retention)*time.Microsecond + time.Hour)
+	h.now = h.now.Add(time.Hour)
 	due := func() int {
-		list, _, err := Due(h.kv, mail.AccountID{}, 10, mail.InstantOf(h.now))
+		list, _, err := Due(h.kv, mail.AccountID{}, 10, mail.InstantOf(h.now), mail.InstantOf(h.now))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,7 +88,7 @@ func TestSkippedPurgeIsNotProposedAgain(t *testing.T) {
 	if due() != 1 {
 		t.Error("a frozen account that was deleted is never purged")
 	}
-	p, err := h.build.Purge(ann)
+	p, err := h.build.Purge(mail.Actor{}, ann, Purge{Deleted: mail.InstantOf(h.now)})
 	if err != nil {
 		t.Fatal(err)
 	}

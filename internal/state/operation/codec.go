@@ -86,6 +86,12 @@ func (op *Operation) hasUnknown() bool {
 		return unknown(k.Move) || k.Move.Uids.hasUnknown()
 	case *Operation_Expunge:
 		return unknown(k.Expunge) || k.Expunge.Uids.hasUnknown()
+	case *Operation_Undelete:
+		return unknown(k.Undelete) || k.Undelete.Uids.hasUnknown()
+	case *Operation_UndeleteMailbox:
+		return unknown(k.UndeleteMailbox)
+	case *Operation_UndeleteAccount:
+		return unknown(k.UndeleteAccount)
 	case *Operation_Recent:
 		return unknown(k.Recent)
 	case *Operation_Create:

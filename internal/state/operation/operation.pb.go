@@ -42,16 +42,19 @@ type Operation struct {
 	//	*Operation_Freeze
 	//	*Operation_Fork
 	//	*Operation_SetQuota
+	//	*Operation_UndeleteAccount
 	//	*Operation_Append
 	//	*Operation_Store
 	//	*Operation_Copy
 	//	*Operation_Move
 	//	*Operation_Expunge
 	//	*Operation_Recent
+	//	*Operation_Undelete
 	//	*Operation_Create
 	//	*Operation_Delete
 	//	*Operation_Rename
 	//	*Operation_Subscribe
+	//	*Operation_UndeleteMailbox
 	//	*Operation_Deliver
 	//	*Operation_SettleDeliveries
 	Kind          isOperation_Kind `protobuf_oneof:"kind"`
@@ -185,6 +188,15 @@ func (x *Operation) GetSetQuota() *SetQuota {
 	return nil
 }
 
+func (x *Operation) GetUndeleteAccount() *UndeleteAccount {
+	if x != nil {
+		if x, ok := x.Kind.(*Operation_UndeleteAccount); ok {
+			return x.UndeleteAccount
+		}
+	}
+	return nil
+}
+
 func (x *Operation) GetAppend() *Append {
 	if x != nil {
 		if x, ok := x.Kind.(*Operation_Append); ok {
@@ -239,6 +251,15 @@ func (x *Operation) GetRecent() *Recent {
 	return nil
 }
 
+func (x *Operation) GetUndelete() *Undelete {
+	if x != nil {
+		if x, ok := x.Kind.(*Operation_Undelete); ok {
+			return x.Undelete
+		}
+	}
+	return nil
+}
+
 func (x *Operation) GetCreate() *Create {
 	if x != nil {
 		if x, ok := x.Kind.(*Operation_Create); ok {
@@ -270,6 +291,15 @@ func (x *Operation) GetSubscribe() *Subscribe {
 	if x != nil {
 		if x, ok := x.Kind.(*Operation_Subscribe); ok {
 			return x.Subscribe
+		}
+	}
+	return nil
+}
+
+func (x *Operation) GetUndeleteMailbox() *UndeleteMailbox {
+	if x != nil {
+		if x, ok := x.Kind.(*Operation_UndeleteMailbox); ok {
+			return x.UndeleteMailbox
 		}
 	}
 	return nil
@@ -321,6 +351,10 @@ type Operation_SetQuota struct {
 	SetQuota *SetQuota `protobuf:"bytes,21,opt,name=set_quota,json=setQuota,proto3,oneof"`
 }
 
+type Operation_UndeleteAccount struct {
+	UndeleteAccount *UndeleteAccount `protobuf:"bytes,22,opt,name=undelete_account,json=undeleteAccount,proto3,oneof"`
+}
+
 type Operation_Append struct {
 	Append *Append `protobuf:"bytes,32,opt,name=append,proto3,oneof"`
 }
@@ -345,6 +379,10 @@ type Operation_Recent struct {
 	Recent *Recent `protobuf:"bytes,37,opt,name=recent,proto3,oneof"`
 }
 
+type Operation_Undelete struct {
+	Undelete *Undelete `protobuf:"bytes,38,opt,name=undelete,proto3,oneof"`
+}
+
 type Operation_Create struct {
 	Create *Create `protobuf:"bytes,48,opt,name=create,proto3,oneof"`
 }
@@ -359,6 +397,10 @@ type Operation_Rename struct {
 
 type Operation_Subscribe struct {
 	Subscribe *Subscribe `protobuf:"bytes,51,opt,name=subscribe,proto3,oneof"`
+}
+
+type Operation_UndeleteMailbox struct {
+	UndeleteMailbox *UndeleteMailbox `protobuf:"bytes,52,opt,name=undelete_mailbox,json=undeleteMailbox,proto3,oneof"`
 }
 
 type Operation_Deliver struct {
@@ -381,6 +423,8 @@ func (*Operation_Fork) isOperation_Kind() {}
 
 func (*Operation_SetQuota) isOperation_Kind() {}
 
+func (*Operation_UndeleteAccount) isOperation_Kind() {}
+
 func (*Operation_Append) isOperation_Kind() {}
 
 func (*Operation_Store) isOperation_Kind() {}
@@ -393,6 +437,8 @@ func (*Operation_Expunge) isOperation_Kind() {}
 
 func (*Operation_Recent) isOperation_Kind() {}
 
+func (*Operation_Undelete) isOperation_Kind() {}
+
 func (*Operation_Create) isOperation_Kind() {}
 
 func (*Operation_Delete) isOperation_Kind() {}
@@ -400,6 +446,8 @@ func (*Operation_Delete) isOperation_Kind() {}
 func (*Operation_Rename) isOperation_Kind() {}
 
 func (*Operation_Subscribe) isOperation_Kind() {}
+
+func (*Operation_UndeleteMailbox) isOperation_Kind() {}
 
 func (*Operation_Deliver) isOperation_Kind() {}
 
@@ -718,6 +766,9 @@ func (*DeleteAccount) Descriptor() ([]byte, []int) {
 // Purge does a bounded part of what is due for removal in an account.
 type Purge struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	DeletedBefore int64                  `protobuf:"varint,1,opt,name=deleted_before,json=deletedBefore,proto3" json:"deleted_before,omitempty"` // what was deleted at or before this time goes for good
+	HistoryBefore int64                  `protobuf:"varint,2,opt,name=history_before,json=historyBefore,proto3" json:"history_before,omitempty"` // what is known of changes at or before it, too
+	Mailbox       []byte                 `protobuf:"bytes,3,opt,name=mailbox,proto3" json:"mailbox,omitempty"`                                   // 16 octets or absent: only what was deleted in this one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -752,6 +803,64 @@ func (*Purge) Descriptor() ([]byte, []int) {
 	return file_operation_proto_rawDescGZIP(), []int{6}
 }
 
+func (x *Purge) GetDeletedBefore() int64 {
+	if x != nil {
+		return x.DeletedBefore
+	}
+	return 0
+}
+
+func (x *Purge) GetHistoryBefore() int64 {
+	if x != nil {
+		return x.HistoryBefore
+	}
+	return 0
+}
+
+func (x *Purge) GetMailbox() []byte {
+	if x != nil {
+		return x.Mailbox
+	}
+	return nil
+}
+
+// UndeleteAccount brings back an account of which nothing was purged.
+type UndeleteAccount struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndeleteAccount) Reset() {
+	*x = UndeleteAccount{}
+	mi := &file_operation_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndeleteAccount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndeleteAccount) ProtoMessage() {}
+
+func (x *UndeleteAccount) ProtoReflect() protoreflect.Message {
+	mi := &file_operation_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndeleteAccount.ProtoReflect.Descriptor instead.
+func (*UndeleteAccount) Descriptor() ([]byte, []int) {
+	return file_operation_proto_rawDescGZIP(), []int{7}
+}
+
 type Freeze struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	On            bool                   `protobuf:"varint,1,opt,name=on,proto3" json:"on,omitempty"`
@@ -762,7 +871,7 @@ type Freeze struct {
 
 func (x *Freeze) Reset() {
 	*x = Freeze{}
-	mi := &file_operation_proto_msgTypes[7]
+	mi := &file_operation_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -774,7 +883,7 @@ func (x *Freeze) String() string {
 func (*Freeze) ProtoMessage() {}
 
 func (x *Freeze) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[7]
+	mi := &file_operation_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -787,7 +896,7 @@ func (x *Freeze) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Freeze.ProtoReflect.Descriptor instead.
 func (*Freeze) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{7}
+	return file_operation_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Freeze) GetOn() bool {
@@ -813,7 +922,7 @@ type Fork struct {
 
 func (x *Fork) Reset() {
 	*x = Fork{}
-	mi := &file_operation_proto_msgTypes[8]
+	mi := &file_operation_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -825,7 +934,7 @@ func (x *Fork) String() string {
 func (*Fork) ProtoMessage() {}
 
 func (x *Fork) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[8]
+	mi := &file_operation_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -838,7 +947,7 @@ func (x *Fork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fork.ProtoReflect.Descriptor instead.
 func (*Fork) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{8}
+	return file_operation_proto_rawDescGZIP(), []int{9}
 }
 
 type SetQuota struct {
@@ -851,7 +960,7 @@ type SetQuota struct {
 
 func (x *SetQuota) Reset() {
 	*x = SetQuota{}
-	mi := &file_operation_proto_msgTypes[9]
+	mi := &file_operation_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -863,7 +972,7 @@ func (x *SetQuota) String() string {
 func (*SetQuota) ProtoMessage() {}
 
 func (x *SetQuota) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[9]
+	mi := &file_operation_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -876,7 +985,7 @@ func (x *SetQuota) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetQuota.ProtoReflect.Descriptor instead.
 func (*SetQuota) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{9}
+	return file_operation_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SetQuota) GetLimitMessages() int64 {
@@ -903,7 +1012,7 @@ type Append struct {
 
 func (x *Append) Reset() {
 	*x = Append{}
-	mi := &file_operation_proto_msgTypes[10]
+	mi := &file_operation_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -915,7 +1024,7 @@ func (x *Append) String() string {
 func (*Append) ProtoMessage() {}
 
 func (x *Append) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[10]
+	mi := &file_operation_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -928,7 +1037,7 @@ func (x *Append) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Append.ProtoReflect.Descriptor instead.
 func (*Append) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{10}
+	return file_operation_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Append) GetMailbox() []byte {
@@ -960,7 +1069,7 @@ type NewMessage struct {
 
 func (x *NewMessage) Reset() {
 	*x = NewMessage{}
-	mi := &file_operation_proto_msgTypes[11]
+	mi := &file_operation_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -972,7 +1081,7 @@ func (x *NewMessage) String() string {
 func (*NewMessage) ProtoMessage() {}
 
 func (x *NewMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[11]
+	mi := &file_operation_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -985,7 +1094,7 @@ func (x *NewMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewMessage.ProtoReflect.Descriptor instead.
 func (*NewMessage) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{11}
+	return file_operation_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *NewMessage) GetBody() *Body {
@@ -1049,7 +1158,7 @@ type Body struct {
 
 func (x *Body) Reset() {
 	*x = Body{}
-	mi := &file_operation_proto_msgTypes[12]
+	mi := &file_operation_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1061,7 +1170,7 @@ func (x *Body) String() string {
 func (*Body) ProtoMessage() {}
 
 func (x *Body) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[12]
+	mi := &file_operation_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1074,7 +1183,7 @@ func (x *Body) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Body.ProtoReflect.Descriptor instead.
 func (*Body) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{12}
+	return file_operation_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Body) GetChunks() []*Chunk {
@@ -1110,7 +1219,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_operation_proto_msgTypes[13]
+	mi := &file_operation_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +1231,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[13]
+	mi := &file_operation_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +1244,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{13}
+	return file_operation_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Chunk) GetBack() uint64 {
@@ -1168,7 +1277,7 @@ type UIDSet struct {
 
 func (x *UIDSet) Reset() {
 	*x = UIDSet{}
-	mi := &file_operation_proto_msgTypes[14]
+	mi := &file_operation_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1180,7 +1289,7 @@ func (x *UIDSet) String() string {
 func (*UIDSet) ProtoMessage() {}
 
 func (x *UIDSet) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[14]
+	mi := &file_operation_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1193,7 +1302,7 @@ func (x *UIDSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UIDSet.ProtoReflect.Descriptor instead.
 func (*UIDSet) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{14}
+	return file_operation_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *UIDSet) GetBounds() []uint32 {
@@ -1217,7 +1326,7 @@ type Store struct {
 
 func (x *Store) Reset() {
 	*x = Store{}
-	mi := &file_operation_proto_msgTypes[15]
+	mi := &file_operation_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +1338,7 @@ func (x *Store) String() string {
 func (*Store) ProtoMessage() {}
 
 func (x *Store) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[15]
+	mi := &file_operation_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +1351,7 @@ func (x *Store) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Store.ProtoReflect.Descriptor instead.
 func (*Store) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{15}
+	return file_operation_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Store) GetMailbox() []byte {
@@ -1298,7 +1407,7 @@ type Copy struct {
 
 func (x *Copy) Reset() {
 	*x = Copy{}
-	mi := &file_operation_proto_msgTypes[16]
+	mi := &file_operation_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1310,7 +1419,7 @@ func (x *Copy) String() string {
 func (*Copy) ProtoMessage() {}
 
 func (x *Copy) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[16]
+	mi := &file_operation_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1323,7 +1432,7 @@ func (x *Copy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Copy.ProtoReflect.Descriptor instead.
 func (*Copy) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{16}
+	return file_operation_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Copy) GetFrom() []byte {
@@ -1358,7 +1467,7 @@ type Expunge struct {
 
 func (x *Expunge) Reset() {
 	*x = Expunge{}
-	mi := &file_operation_proto_msgTypes[17]
+	mi := &file_operation_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1370,7 +1479,7 @@ func (x *Expunge) String() string {
 func (*Expunge) ProtoMessage() {}
 
 func (x *Expunge) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[17]
+	mi := &file_operation_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1383,7 +1492,7 @@ func (x *Expunge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expunge.ProtoReflect.Descriptor instead.
 func (*Expunge) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{17}
+	return file_operation_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Expunge) GetMailbox() []byte {
@@ -1407,6 +1516,75 @@ func (x *Expunge) GetUnmarked() bool {
 	return false
 }
 
+// Undelete inserts expunged messages again, with new UIDs.
+type Undelete struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Mailbox       []byte                 `protobuf:"bytes,1,opt,name=mailbox,proto3" json:"mailbox,omitempty"` // where they were
+	Uids          *UIDSet                `protobuf:"bytes,2,opt,name=uids,proto3" json:"uids,omitempty"`       // that they had
+	To            []byte                 `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+	OverQuota     bool                   `protobuf:"varint,4,opt,name=over_quota,json=overQuota,proto3" json:"over_quota,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Undelete) Reset() {
+	*x = Undelete{}
+	mi := &file_operation_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Undelete) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Undelete) ProtoMessage() {}
+
+func (x *Undelete) ProtoReflect() protoreflect.Message {
+	mi := &file_operation_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Undelete.ProtoReflect.Descriptor instead.
+func (*Undelete) Descriptor() ([]byte, []int) {
+	return file_operation_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Undelete) GetMailbox() []byte {
+	if x != nil {
+		return x.Mailbox
+	}
+	return nil
+}
+
+func (x *Undelete) GetUids() *UIDSet {
+	if x != nil {
+		return x.Uids
+	}
+	return nil
+}
+
+func (x *Undelete) GetTo() []byte {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *Undelete) GetOverQuota() bool {
+	if x != nil {
+		return x.OverQuota
+	}
+	return false
+}
+
 // Recent raises the \Recent watermark of a user in a mailbox.
 type Recent struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1419,7 +1597,7 @@ type Recent struct {
 
 func (x *Recent) Reset() {
 	*x = Recent{}
-	mi := &file_operation_proto_msgTypes[18]
+	mi := &file_operation_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1431,7 +1609,7 @@ func (x *Recent) String() string {
 func (*Recent) ProtoMessage() {}
 
 func (x *Recent) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[18]
+	mi := &file_operation_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1444,7 +1622,7 @@ func (x *Recent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recent.ProtoReflect.Descriptor instead.
 func (*Recent) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{18}
+	return file_operation_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Recent) GetMailbox() []byte {
@@ -1479,7 +1657,7 @@ type Create struct {
 
 func (x *Create) Reset() {
 	*x = Create{}
-	mi := &file_operation_proto_msgTypes[19]
+	mi := &file_operation_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1491,7 +1669,7 @@ func (x *Create) String() string {
 func (*Create) ProtoMessage() {}
 
 func (x *Create) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[19]
+	mi := &file_operation_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1504,7 +1682,7 @@ func (x *Create) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Create.ProtoReflect.Descriptor instead.
 func (*Create) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{19}
+	return file_operation_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Create) GetId() []byte {
@@ -1537,7 +1715,7 @@ type Delete struct {
 
 func (x *Delete) Reset() {
 	*x = Delete{}
-	mi := &file_operation_proto_msgTypes[20]
+	mi := &file_operation_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1549,7 +1727,7 @@ func (x *Delete) String() string {
 func (*Delete) ProtoMessage() {}
 
 func (x *Delete) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[20]
+	mi := &file_operation_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1562,7 +1740,7 @@ func (x *Delete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delete.ProtoReflect.Descriptor instead.
 func (*Delete) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{20}
+	return file_operation_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Delete) GetName() string {
@@ -1583,7 +1761,7 @@ type Rename struct {
 
 func (x *Rename) Reset() {
 	*x = Rename{}
-	mi := &file_operation_proto_msgTypes[21]
+	mi := &file_operation_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +1773,7 @@ func (x *Rename) String() string {
 func (*Rename) ProtoMessage() {}
 
 func (x *Rename) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[21]
+	mi := &file_operation_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +1786,7 @@ func (x *Rename) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rename.ProtoReflect.Descriptor instead.
 func (*Rename) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{21}
+	return file_operation_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Rename) GetFrom() string {
@@ -1642,7 +1820,7 @@ type Subscribe struct {
 
 func (x *Subscribe) Reset() {
 	*x = Subscribe{}
-	mi := &file_operation_proto_msgTypes[22]
+	mi := &file_operation_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1654,7 +1832,7 @@ func (x *Subscribe) String() string {
 func (*Subscribe) ProtoMessage() {}
 
 func (x *Subscribe) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[22]
+	mi := &file_operation_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1667,7 +1845,7 @@ func (x *Subscribe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscribe.ProtoReflect.Descriptor instead.
 func (*Subscribe) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{22}
+	return file_operation_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Subscribe) GetName() string {
@@ -1684,6 +1862,67 @@ func (x *Subscribe) GetOn() bool {
 	return false
 }
 
+// UndeleteMailbox brings back a hidden mailbox.
+type UndeleteMailbox struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Mailbox       []byte                 `protobuf:"bytes,1,opt,name=mailbox,proto3" json:"mailbox,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	OverQuota     bool                   `protobuf:"varint,3,opt,name=over_quota,json=overQuota,proto3" json:"over_quota,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndeleteMailbox) Reset() {
+	*x = UndeleteMailbox{}
+	mi := &file_operation_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndeleteMailbox) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndeleteMailbox) ProtoMessage() {}
+
+func (x *UndeleteMailbox) ProtoReflect() protoreflect.Message {
+	mi := &file_operation_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndeleteMailbox.ProtoReflect.Descriptor instead.
+func (*UndeleteMailbox) Descriptor() ([]byte, []int) {
+	return file_operation_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *UndeleteMailbox) GetMailbox() []byte {
+	if x != nil {
+		return x.Mailbox
+	}
+	return nil
+}
+
+func (x *UndeleteMailbox) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UndeleteMailbox) GetOverQuota() bool {
+	if x != nil {
+		return x.OverQuota
+	}
+	return false
+}
+
 type Deliver struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Transaction   []byte                 `protobuf:"bytes,1,opt,name=transaction,proto3" json:"transaction,omitempty"` // 16 octets
@@ -1696,7 +1935,7 @@ type Deliver struct {
 
 func (x *Deliver) Reset() {
 	*x = Deliver{}
-	mi := &file_operation_proto_msgTypes[23]
+	mi := &file_operation_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1708,7 +1947,7 @@ func (x *Deliver) String() string {
 func (*Deliver) ProtoMessage() {}
 
 func (x *Deliver) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[23]
+	mi := &file_operation_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1721,7 +1960,7 @@ func (x *Deliver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deliver.ProtoReflect.Descriptor instead.
 func (*Deliver) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{23}
+	return file_operation_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Deliver) GetTransaction() []byte {
@@ -1771,7 +2010,7 @@ type Recipient struct {
 
 func (x *Recipient) Reset() {
 	*x = Recipient{}
-	mi := &file_operation_proto_msgTypes[24]
+	mi := &file_operation_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1783,7 +2022,7 @@ func (x *Recipient) String() string {
 func (*Recipient) ProtoMessage() {}
 
 func (x *Recipient) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[24]
+	mi := &file_operation_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1796,7 +2035,7 @@ func (x *Recipient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recipient.ProtoReflect.Descriptor instead.
 func (*Recipient) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{24}
+	return file_operation_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Recipient) GetNumber() uint32 {
@@ -1887,7 +2126,7 @@ type SettleDeliveries struct {
 
 func (x *SettleDeliveries) Reset() {
 	*x = SettleDeliveries{}
-	mi := &file_operation_proto_msgTypes[25]
+	mi := &file_operation_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1899,7 +2138,7 @@ func (x *SettleDeliveries) String() string {
 func (*SettleDeliveries) ProtoMessage() {}
 
 func (x *SettleDeliveries) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[25]
+	mi := &file_operation_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1912,7 +2151,7 @@ func (x *SettleDeliveries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleDeliveries.ProtoReflect.Descriptor instead.
 func (*SettleDeliveries) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{25}
+	return file_operation_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SettleDeliveries) GetConfirmed() []*DeliveryRef {
@@ -1940,7 +2179,7 @@ type DeliveryRef struct {
 
 func (x *DeliveryRef) Reset() {
 	*x = DeliveryRef{}
-	mi := &file_operation_proto_msgTypes[26]
+	mi := &file_operation_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1952,7 +2191,7 @@ func (x *DeliveryRef) String() string {
 func (*DeliveryRef) ProtoMessage() {}
 
 func (x *DeliveryRef) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[26]
+	mi := &file_operation_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1965,7 +2204,7 @@ func (x *DeliveryRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveryRef.ProtoReflect.Descriptor instead.
 func (*DeliveryRef) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{26}
+	return file_operation_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DeliveryRef) GetAccount() []byte {
@@ -1993,7 +2232,8 @@ var File_operation_proto protoreflect.FileDescriptor
 
 const file_operation_proto_rawDesc = "" +
 	"\n" +
-	"\x0foperation.proto\x12\x0ftandemail.state\"\x90\t\n" +
+	"\x0foperation.proto\x12\x0ftandemail.state\"\xe7\n" +
+	"\n" +
 	"\tOperation\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\rR\x05level\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12,\n" +
@@ -2005,17 +2245,20 @@ const file_operation_proto_rawDesc = "" +
 	"\x05purge\x18\x12 \x01(\v2\x16.tandemail.state.PurgeH\x00R\x05purge\x121\n" +
 	"\x06freeze\x18\x13 \x01(\v2\x17.tandemail.state.FreezeH\x00R\x06freeze\x12+\n" +
 	"\x04fork\x18\x14 \x01(\v2\x15.tandemail.state.ForkH\x00R\x04fork\x128\n" +
-	"\tset_quota\x18\x15 \x01(\v2\x19.tandemail.state.SetQuotaH\x00R\bsetQuota\x121\n" +
+	"\tset_quota\x18\x15 \x01(\v2\x19.tandemail.state.SetQuotaH\x00R\bsetQuota\x12M\n" +
+	"\x10undelete_account\x18\x16 \x01(\v2 .tandemail.state.UndeleteAccountH\x00R\x0fundeleteAccount\x121\n" +
 	"\x06append\x18  \x01(\v2\x17.tandemail.state.AppendH\x00R\x06append\x12.\n" +
 	"\x05store\x18! \x01(\v2\x16.tandemail.state.StoreH\x00R\x05store\x12+\n" +
 	"\x04copy\x18\" \x01(\v2\x15.tandemail.state.CopyH\x00R\x04copy\x12+\n" +
 	"\x04move\x18# \x01(\v2\x15.tandemail.state.CopyH\x00R\x04move\x124\n" +
 	"\aexpunge\x18$ \x01(\v2\x18.tandemail.state.ExpungeH\x00R\aexpunge\x121\n" +
-	"\x06recent\x18% \x01(\v2\x17.tandemail.state.RecentH\x00R\x06recent\x121\n" +
+	"\x06recent\x18% \x01(\v2\x17.tandemail.state.RecentH\x00R\x06recent\x127\n" +
+	"\bundelete\x18& \x01(\v2\x19.tandemail.state.UndeleteH\x00R\bundelete\x121\n" +
 	"\x06create\x180 \x01(\v2\x17.tandemail.state.CreateH\x00R\x06create\x121\n" +
 	"\x06delete\x181 \x01(\v2\x17.tandemail.state.DeleteH\x00R\x06delete\x121\n" +
 	"\x06rename\x182 \x01(\v2\x17.tandemail.state.RenameH\x00R\x06rename\x12:\n" +
-	"\tsubscribe\x183 \x01(\v2\x1a.tandemail.state.SubscribeH\x00R\tsubscribe\x124\n" +
+	"\tsubscribe\x183 \x01(\v2\x1a.tandemail.state.SubscribeH\x00R\tsubscribe\x12M\n" +
+	"\x10undelete_mailbox\x184 \x01(\v2 .tandemail.state.UndeleteMailboxH\x00R\x0fundeleteMailbox\x124\n" +
 	"\adeliver\x18@ \x01(\v2\x18.tandemail.state.DeliverH\x00R\adeliver\x12P\n" +
 	"\x11settle_deliveries\x18A \x01(\v2!.tandemail.state.SettleDeliveriesH\x00R\x10settleDeliveriesB\x06\n" +
 	"\x04kind\"\x92\x01\n" +
@@ -2042,8 +2285,12 @@ const file_operation_proto_rawDesc = "" +
 	"\n" +
 	"subscribed\x18\x04 \x01(\bR\n" +
 	"subscribed\"\x0f\n" +
-	"\rDeleteAccount\"\a\n" +
-	"\x05Purge\"0\n" +
+	"\rDeleteAccount\"o\n" +
+	"\x05Purge\x12%\n" +
+	"\x0edeleted_before\x18\x01 \x01(\x03R\rdeletedBefore\x12%\n" +
+	"\x0ehistory_before\x18\x02 \x01(\x03R\rhistoryBefore\x12\x18\n" +
+	"\amailbox\x18\x03 \x01(\fR\amailbox\"\x11\n" +
+	"\x0fUndeleteAccount\"0\n" +
 	"\x06Freeze\x12\x0e\n" +
 	"\x02on\x18\x01 \x01(\bR\x02on\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x06\n" +
@@ -2090,7 +2337,13 @@ const file_operation_proto_rawDesc = "" +
 	"\aExpunge\x12\x18\n" +
 	"\amailbox\x18\x01 \x01(\fR\amailbox\x12+\n" +
 	"\x04uids\x18\x02 \x01(\v2\x17.tandemail.state.UIDSetR\x04uids\x12\x1a\n" +
-	"\bunmarked\x18\x03 \x01(\bR\bunmarked\"H\n" +
+	"\bunmarked\x18\x03 \x01(\bR\bunmarked\"\x80\x01\n" +
+	"\bUndelete\x12\x18\n" +
+	"\amailbox\x18\x01 \x01(\fR\amailbox\x12+\n" +
+	"\x04uids\x18\x02 \x01(\v2\x17.tandemail.state.UIDSetR\x04uids\x12\x0e\n" +
+	"\x02to\x18\x03 \x01(\fR\x02to\x12\x1d\n" +
+	"\n" +
+	"over_quota\x18\x04 \x01(\bR\toverQuota\"H\n" +
 	"\x06Recent\x12\x18\n" +
 	"\amailbox\x18\x01 \x01(\fR\amailbox\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x10\n" +
@@ -2107,7 +2360,12 @@ const file_operation_proto_rawDesc = "" +
 	"\x02id\x18\x03 \x01(\fR\x02id\"/\n" +
 	"\tSubscribe\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
-	"\x02on\x18\x02 \x01(\bR\x02on\"\xb2\x01\n" +
+	"\x02on\x18\x02 \x01(\bR\x02on\"^\n" +
+	"\x0fUndeleteMailbox\x12\x18\n" +
+	"\amailbox\x18\x01 \x01(\fR\amailbox\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"over_quota\x18\x03 \x01(\bR\toverQuota\"\xb2\x01\n" +
 	"\aDeliver\x12 \n" +
 	"\vtransaction\x18\x01 \x01(\fR\vtransaction\x12)\n" +
 	"\x04body\x18\x02 \x01(\v2\x15.tandemail.state.BodyR\x04body\x12\x1e\n" +
@@ -2151,7 +2409,7 @@ func file_operation_proto_rawDescGZIP() []byte {
 	return file_operation_proto_rawDescData
 }
 
-var file_operation_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_operation_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_operation_proto_goTypes = []any{
 	(*Operation)(nil),        // 0: tandemail.state.Operation
 	(*Actor)(nil),            // 1: tandemail.state.Actor
@@ -2160,26 +2418,29 @@ var file_operation_proto_goTypes = []any{
 	(*NewMailbox)(nil),       // 4: tandemail.state.NewMailbox
 	(*DeleteAccount)(nil),    // 5: tandemail.state.DeleteAccount
 	(*Purge)(nil),            // 6: tandemail.state.Purge
-	(*Freeze)(nil),           // 7: tandemail.state.Freeze
-	(*Fork)(nil),             // 8: tandemail.state.Fork
-	(*SetQuota)(nil),         // 9: tandemail.state.SetQuota
-	(*Append)(nil),           // 10: tandemail.state.Append
-	(*NewMessage)(nil),       // 11: tandemail.state.NewMessage
-	(*Body)(nil),             // 12: tandemail.state.Body
-	(*Chunk)(nil),            // 13: tandemail.state.Chunk
-	(*UIDSet)(nil),           // 14: tandemail.state.UIDSet
-	(*Store)(nil),            // 15: tandemail.state.Store
-	(*Copy)(nil),             // 16: tandemail.state.Copy
-	(*Expunge)(nil),          // 17: tandemail.state.Expunge
-	(*Recent)(nil),           // 18: tandemail.state.Recent
-	(*Create)(nil),           // 19: tandemail.state.Create
-	(*Delete)(nil),           // 20: tandemail.state.Delete
-	(*Rename)(nil),           // 21: tandemail.state.Rename
-	(*Subscribe)(nil),        // 22: tandemail.state.Subscribe
-	(*Deliver)(nil),          // 23: tandemail.state.Deliver
-	(*Recipient)(nil),        // 24: tandemail.state.Recipient
-	(*SettleDeliveries)(nil), // 25: tandemail.state.SettleDeliveries
-	(*DeliveryRef)(nil),      // 26: tandemail.state.DeliveryRef
+	(*UndeleteAccount)(nil),  // 7: tandemail.state.UndeleteAccount
+	(*Freeze)(nil),           // 8: tandemail.state.Freeze
+	(*Fork)(nil),             // 9: tandemail.state.Fork
+	(*SetQuota)(nil),         // 10: tandemail.state.SetQuota
+	(*Append)(nil),           // 11: tandemail.state.Append
+	(*NewMessage)(nil),       // 12: tandemail.state.NewMessage
+	(*Body)(nil),             // 13: tandemail.state.Body
+	(*Chunk)(nil),            // 14: tandemail.state.Chunk
+	(*UIDSet)(nil),           // 15: tandemail.state.UIDSet
+	(*Store)(nil),            // 16: tandemail.state.Store
+	(*Copy)(nil),             // 17: tandemail.state.Copy
+	(*Expunge)(nil),          // 18: tandemail.state.Expunge
+	(*Undelete)(nil),         // 19: tandemail.state.Undelete
+	(*Recent)(nil),           // 20: tandemail.state.Recent
+	(*Create)(nil),           // 21: tandemail.state.Create
+	(*Delete)(nil),           // 22: tandemail.state.Delete
+	(*Rename)(nil),           // 23: tandemail.state.Rename
+	(*Subscribe)(nil),        // 24: tandemail.state.Subscribe
+	(*UndeleteMailbox)(nil),  // 25: tandemail.state.UndeleteMailbox
+	(*Deliver)(nil),          // 26: tandemail.state.Deliver
+	(*Recipient)(nil),        // 27: tandemail.state.Recipient
+	(*SettleDeliveries)(nil), // 28: tandemail.state.SettleDeliveries
+	(*DeliveryRef)(nil),      // 29: tandemail.state.DeliveryRef
 }
 var file_operation_proto_depIdxs = []int32{
 	1,  // 0: tandemail.state.Operation.actor:type_name -> tandemail.state.Actor
@@ -2187,37 +2448,41 @@ var file_operation_proto_depIdxs = []int32{
 	3,  // 2: tandemail.state.Operation.create_account:type_name -> tandemail.state.CreateAccount
 	5,  // 3: tandemail.state.Operation.delete_account:type_name -> tandemail.state.DeleteAccount
 	6,  // 4: tandemail.state.Operation.purge:type_name -> tandemail.state.Purge
-	7,  // 5: tandemail.state.Operation.freeze:type_name -> tandemail.state.Freeze
-	8,  // 6: tandemail.state.Operation.fork:type_name -> tandemail.state.Fork
-	9,  // 7: tandemail.state.Operation.set_quota:type_name -> tandemail.state.SetQuota
-	10, // 8: tandemail.state.Operation.append:type_name -> tandemail.state.Append
-	15, // 9: tandemail.state.Operation.store:type_name -> tandemail.state.Store
-	16, // 10: tandemail.state.Operation.copy:type_name -> tandemail.state.Copy
-	16, // 11: tandemail.state.Operation.move:type_name -> tandemail.state.Copy
-	17, // 12: tandemail.state.Operation.expunge:type_name -> tandemail.state.Expunge
-	18, // 13: tandemail.state.Operation.recent:type_name -> tandemail.state.Recent
-	19, // 14: tandemail.state.Operation.create:type_name -> tandemail.state.Create
-	20, // 15: tandemail.state.Operation.delete:type_name -> tandemail.state.Delete
-	21, // 16: tandemail.state.Operation.rename:type_name -> tandemail.state.Rename
-	22, // 17: tandemail.state.Operation.subscribe:type_name -> tandemail.state.Subscribe
-	23, // 18: tandemail.state.Operation.deliver:type_name -> tandemail.state.Deliver
-	25, // 19: tandemail.state.Operation.settle_deliveries:type_name -> tandemail.state.SettleDeliveries
-	4,  // 20: tandemail.state.CreateAccount.mailboxes:type_name -> tandemail.state.NewMailbox
-	11, // 21: tandemail.state.Append.messages:type_name -> tandemail.state.NewMessage
-	12, // 22: tandemail.state.NewMessage.body:type_name -> tandemail.state.Body
-	13, // 23: tandemail.state.Body.chunks:type_name -> tandemail.state.Chunk
-	14, // 24: tandemail.state.Store.uids:type_name -> tandemail.state.UIDSet
-	14, // 25: tandemail.state.Copy.uids:type_name -> tandemail.state.UIDSet
-	14, // 26: tandemail.state.Expunge.uids:type_name -> tandemail.state.UIDSet
-	12, // 27: tandemail.state.Deliver.body:type_name -> tandemail.state.Body
-	24, // 28: tandemail.state.Deliver.recipients:type_name -> tandemail.state.Recipient
-	26, // 29: tandemail.state.SettleDeliveries.confirmed:type_name -> tandemail.state.DeliveryRef
-	26, // 30: tandemail.state.SettleDeliveries.in_doubt:type_name -> tandemail.state.DeliveryRef
-	31, // [31:31] is the sub-list for method output_type
-	31, // [31:31] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	8,  // 5: tandemail.state.Operation.freeze:type_name -> tandemail.state.Freeze
+	9,  // 6: tandemail.state.Operation.fork:type_name -> tandemail.state.Fork
+	10, // 7: tandemail.state.Operation.set_quota:type_name -> tandemail.state.SetQuota
+	7,  // 8: tandemail.state.Operation.undelete_account:type_name -> tandemail.state.UndeleteAccount
+	11, // 9: tandemail.state.Operation.append:type_name -> tandemail.state.Append
+	16, // 10: tandemail.state.Operation.store:type_name -> tandemail.state.Store
+	17, // 11: tandemail.state.Operation.copy:type_name -> tandemail.state.Copy
+	17, // 12: tandemail.state.Operation.move:type_name -> tandemail.state.Copy
+	18, // 13: tandemail.state.Operation.expunge:type_name -> tandemail.state.Expunge
+	20, // 14: tandemail.state.Operation.recent:type_name -> tandemail.state.Recent
+	19, // 15: tandemail.state.Operation.undelete:type_name -> tandemail.state.Undelete
+	21, // 16: tandemail.state.Operation.create:type_name -> tandemail.state.Create
+	22, // 17: tandemail.state.Operation.delete:type_name -> tandemail.state.Delete
+	23, // 18: tandemail.state.Operation.rename:type_name -> tandemail.state.Rename
+	24, // 19: tandemail.state.Operation.subscribe:type_name -> tandemail.state.Subscribe
+	25, // 20: tandemail.state.Operation.undelete_mailbox:type_name -> tandemail.state.UndeleteMailbox
+	26, // 21: tandemail.state.Operation.deliver:type_name -> tandemail.state.Deliver
+	28, // 22: tandemail.state.Operation.settle_deliveries:type_name -> tandemail.state.SettleDeliveries
+	4,  // 23: tandemail.state.CreateAccount.mailboxes:type_name -> tandemail.state.NewMailbox
+	12, // 24: tandemail.state.Append.messages:type_name -> tandemail.state.NewMessage
+	13, // 25: tandemail.state.NewMessage.body:type_name -> tandemail.state.Body
+	14, // 26: tandemail.state.Body.chunks:type_name -> tandemail.state.Chunk
+	15, // 27: tandemail.state.Store.uids:type_name -> tandemail.state.UIDSet
+	15, // 28: tandemail.state.Copy.uids:type_name -> tandemail.state.UIDSet
+	15, // 29: tandemail.state.Expunge.uids:type_name -> tandemail.state.UIDSet
+	15, // 30: tandemail.state.Undelete.uids:type_name -> tandemail.state.UIDSet
+	13, // 31: tandemail.state.Deliver.body:type_name -> tandemail.state.Body
+	27, // 32: tandemail.state.Deliver.recipients:type_name -> tandemail.state.Recipient
+	29, // 33: tandemail.state.SettleDeliveries.confirmed:type_name -> tandemail.state.DeliveryRef
+	29, // 34: tandemail.state.SettleDeliveries.in_doubt:type_name -> tandemail.state.DeliveryRef
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_operation_proto_init() }
@@ -2232,27 +2497,30 @@ func file_operation_proto_init() {
 		(*Operation_Freeze)(nil),
 		(*Operation_Fork)(nil),
 		(*Operation_SetQuota)(nil),
+		(*Operation_UndeleteAccount)(nil),
 		(*Operation_Append)(nil),
 		(*Operation_Store)(nil),
 		(*Operation_Copy)(nil),
 		(*Operation_Move)(nil),
 		(*Operation_Expunge)(nil),
 		(*Operation_Recent)(nil),
+		(*Operation_Undelete)(nil),
 		(*Operation_Create)(nil),
 		(*Operation_Delete)(nil),
 		(*Operation_Rename)(nil),
 		(*Operation_Subscribe)(nil),
+		(*Operation_UndeleteMailbox)(nil),
 		(*Operation_Deliver)(nil),
 		(*Operation_SettleDeliveries)(nil),
 	}
-	file_operation_proto_msgTypes[15].OneofWrappers = []any{}
+	file_operation_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_operation_proto_rawDesc), len(file_operation_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

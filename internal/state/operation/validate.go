@@ -65,6 +65,14 @@ func (op *Operation) validateAccountKind() error {
 		return k.Move.validate()
 	case *Operation_Expunge:
 		return shapes(ids("mailbox", k.Expunge.Mailbox), k.Expunge.Uids.validate())
+	case *Operation_Undelete:
+		return shapes(ids("mailbox", k.Undelete.Mailbox, k.Undelete.To), k.Undelete.Uids.validate())
+	case *Operation_UndeleteMailbox:
+		return ids("mailbox", k.UndeleteMailbox.Mailbox)
+	case *Operation_Purge:
+		if len(k.Purge.Mailbox) != 0 {
+			return ids("mailbox", k.Purge.Mailbox)
+		}
 	case *Operation_Recent:
 		return ids("mailbox", k.Recent.Mailbox)
 	case *Operation_Create:
