@@ -2,7 +2,6 @@ package imapd
 
 import (
 	"context"
-	"strconv"
 
 	"github.com/tandemail/tandemail/internal/imapwire"
 	"github.com/tandemail/tandemail/internal/session"
@@ -10,6 +9,8 @@ import (
 
 var features = map[string]session.Features{
 	"CONDSTORE":   session.CondStore,
+	"QRESYNC":     session.CondStore | session.QResync,
+	"UIDONLY":     session.UIDOnly,
 	"UTF8=ACCEPT": session.UTF8,
 }
 
@@ -18,11 +19,11 @@ func (s *Session) enable(_ context.Context, _ *imapwire.Command, e *imapwire.Ena
 	line := "ENABLED"
 	for _, name := range e.Names {
 		f, known := features[name]
-		if !known || s.enabled&f != 0 {
+		if !known || s.enabled&f == f {
 			continue
 		}
 		line += " " + name
-		if f == session.CondStore {
+		if f&session.CondStore != 0 {
 			s.enableCondStore()
 		}
 		s.enableFeatures(f)
@@ -39,7 +40,6 @@ func (s *Session) enableCondStore() {
 	}
 	s.enableFeatures(session.CondStore)
 	if s.box != nil {
-		highest := strconv.FormatUint(uint64(s.box.told.Flags), 10)
-		s.out.status("HIGHESTMODSEQ "+highest, "Highest")
+		s.out.status(highestCode(s.box.told.Flags), "Highest")
 	}
 }

@@ -32,6 +32,7 @@ var refusals = []struct {
 	answer answer
 }{
 	{errNumber, bad("No such message number")},
+	{errUIDRequired, uidRequired},
 	{errNoTarget, no(imapwire.CodeTryCreate, "No such mailbox")},
 	{mail.ErrNoMailbox, no(imapwire.CodeNonExistent, "No such mailbox")},
 	{mail.ErrNoMessage, no(imapwire.CodeExpungeIssued, "Some of the messages no longer exist")},
@@ -48,6 +49,8 @@ var refusals = []struct {
 	{errUnknownCTE, no(imapwire.CodeUnknownCTE, "Transfer encoding is not supported")},
 	{mail.ErrCorrupt, no(imapwire.CodeCorruption, "A stored message is damaged")},
 }
+
+var uidRequired = answer{status: imapwire.BAD, code: imapwire.CodeUIDRequired, text: "Message numbers are not in use"}
 
 var temporary = no(imapwire.CodeUnavailable, "Temporary failure, try again later")
 

@@ -23,6 +23,7 @@ type Select struct {
 	Mailbox   string
 	ReadOnly  bool
 	CondStore bool
+	QResync   *QResync
 }
 
 // Create is CREATE. Use is "" or the attribute asked for, without backslash.
@@ -176,14 +177,7 @@ func (l *lexer) selectMailbox(readOnly bool) (any, error) {
 	if !l.accept(' ') || l.atEnd() {
 		return s, nil
 	}
-	return s, l.list(maxItems, false, func() error {
-		w, err := l.word()
-		if err == nil && w != "CONDSTORE" {
-			err = syntax("No such parameter of SELECT")
-		}
-		s.CondStore = true
-		return err
-	})
+	return s, l.list(maxItems, false, func() error { return l.selectParameter(s) })
 }
 
 func (l *lexer) deleteMailbox() (any, error) {
@@ -237,6 +231,13 @@ func (l *lexer) enable() (any, error) {
 			return e, nil
 		}
 	}
+}
+
+// ByNumber reports whether a command without UID names messages by their numbers:
+// there is another with UID.
+func (c *Command) ByNumber() bool {
+	_, both := uidSyntaxOf[c.Name]
+	return both && !c.UID && c.Name != "EXPUNGE"
 }
 
 // Commands are the names of all commands that Parse knows, those behind UID

@@ -56,6 +56,7 @@ type Fetch struct {
 	Set          SeqSet
 	Items        []FetchItem // each once, in the order asked for
 	ChangedSince *uint64     // RFC 7162 3.1.4.1
+	Vanished     bool        // RFC 7162 3.2.6; ChangedSince is set
 }
 
 // Has reports whether an item of that kind is asked for.
@@ -196,17 +197,24 @@ func (l *lexer) partial() (*Partial, error) {
 }
 
 func (l *lexer) fetchModifiers(f *Fetch) error {
-	return l.list(maxItems, false, func() error {
+	err := l.list(maxItems, false, func() error {
 		name, err := l.word()
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if name != "CHANGEDSINCE" || f.ChangedSince != nil {
+		case name == "VANISHED" && !f.Vanished:
+			f.Vanished = true
+			return nil
+		case name != "CHANGEDSINCE" || f.ChangedSince != nil:
 			return syntax("No such FETCH modifier")
 		}
 		f.ChangedSince, err = l.modseqArg()
 		return err
 	})
+	if err == nil && f.Vanished && f.ChangedSince == nil {
+		err = syntax("VANISHED needs CHANGEDSINCE")
+	}
+	return err
 }
 
 // modseqArg takes a space and a MODSEQ.

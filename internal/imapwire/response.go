@@ -1,6 +1,6 @@
 package imapwire
 
-// Response codes (RFC 5530, 9051 7.1, 4315, 7162, 8474), without brackets.
+// Response codes (RFC 5530, 9051 7.1, 4315, 7162, 8474, 9586), without brackets.
 const (
 	CodeAlert         = "ALERT"
 	CodeAlreadyExists = "ALREADYEXISTS"
@@ -18,6 +18,7 @@ const (
 	CodeServerBug     = "SERVERBUG"
 	CodeTooBig        = "TOOBIG"
 	CodeTryCreate     = "TRYCREATE"
+	CodeUIDRequired   = "UIDREQUIRED"
 	CodeUnavailable   = "UNAVAILABLE"
 	CodeUnknownCTE    = "UNKNOWN-CTE"
 	CodeUseAttr       = "USEATTR"
