@@ -2,12 +2,15 @@ package imapd
 
 import (
 	"context"
+	"strings"
 
 	"github.com/tandemail/tandemail/internal/imapwire"
 	"github.com/tandemail/tandemail/internal/session"
 )
 
+// features are what a client may enable, by upper-case name.
 var features = map[string]session.Features{
+	"IMAP4REV2":   session.Rev2,
 	"CONDSTORE":   session.CondStore,
 	"QRESYNC":     session.CondStore | session.QResync,
 	"UIDONLY":     session.UIDOnly,
@@ -22,7 +25,10 @@ func (s *Session) enable(_ context.Context, _ *imapwire.Command, e *imapwire.Ena
 		if !known || s.enabled&f == f {
 			continue
 		}
-		line += " " + name
+		if line += " " + name; f == session.Rev2 {
+			line = strings.TrimSuffix(line, name) + "IMAP4rev2"
+			s.enableRev2()
+		}
 		if f&session.CondStore != 0 {
 			s.enableCondStore()
 		}

@@ -39,6 +39,9 @@ func (s *Session) selectMailbox(ctx context.Context, c *imapwire.Command, a *ima
 		s.enableFeatures(session.CondStore)
 	}
 	s.describe(&info, unseen)
+	if err := s.selectedName(v, &info, a.Given); err != nil {
+		return answer{}, err
+	}
 	if a.QResync != nil {
 		if err := s.resync(v, &info, a.QResync); err != nil {
 			return answer{}, err
@@ -81,7 +84,7 @@ func (s *Session) describe(info *mail.MailboxInfo, unseen uint32) {
 	s.flagLines(info)
 	s.exists()
 	s.recent()
-	if unseen != 0 && !s.uidOnly() {
+	if unseen != 0 && !s.uidOnly() && !s.rev2() {
 		s.out.status(fmt.Sprintf("UNSEEN %d", unseen), "First unseen")
 	}
 	s.out.status(fmt.Sprintf("UIDVALIDITY %d", info.UIDValidity), "UIDs valid")

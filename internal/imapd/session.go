@@ -78,7 +78,7 @@ func (s *Session) Execute(ctx context.Context, c Command) error {
 		s.closeView()
 		s.out.buf = s.out.reuse()
 	}()
-	cmd, err := imapwire.Parse(c.Raw, s.enabled&session.UTF8 != 0)
+	cmd, err := imapwire.Parse(c.Raw, s.utf8Names())
 	if err != nil {
 		return s.tagged(ctx, &cmd, syntaxAnswer(err))
 	}

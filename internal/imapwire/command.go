@@ -24,12 +24,15 @@ type Select struct {
 	ReadOnly  bool
 	CondStore bool
 	QResync   *QResync
+	Given     string // the name as it was written, if that is not its normal form; else ""
 }
 
-// Create is CREATE. Use is "" or the attribute asked for, without backslash.
+// Create is CREATE. Use is "" or the attribute asked for, without backslash. Given is
+// as of Select.
 type Create struct {
 	Mailbox string
 	Use     mail.SpecialUse
+	Given   string
 }
 
 // Delete is DELETE.
@@ -104,7 +107,7 @@ var uidSyntaxOf = map[string]func(*lexer) (any, error){
 	"EXPUNGE": (*lexer).expunge,
 }
 
-// Parse reads a command. utf8 says that the session enabled UTF8=ACCEPT. The
+// Parse reads a command. utf8 says that mailbox names are UTF-8. The
 // error is a *SyntaxError with the command's tag, if it has one; the Command then
 // holds what could be read.
 func Parse(raw Raw, utf8 bool) (Command, error) {
@@ -173,7 +176,7 @@ func (l *lexer) selectMailbox(readOnly bool) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Select{Mailbox: name, ReadOnly: readOnly}
+	s := &Select{Mailbox: name, ReadOnly: readOnly, Given: l.given}
 	if !l.accept(' ') || l.atEnd() {
 		return s, nil
 	}

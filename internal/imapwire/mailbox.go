@@ -41,7 +41,11 @@ func (l *lexer) name(s string) (string, error) {
 	if n := len(inbox); len(s) >= n && strings.EqualFold(s[:n], inbox) && (len(s) == n || s[n] == '/') {
 		s = inbox + s[n:]
 	}
-	return norm.NFC.String(s), nil
+	normal := norm.NFC.String(s)
+	if l.given = ""; normal != s {
+		l.given = s
+	}
+	return normal, nil
 }
 
 // AppendMailbox appends a mailbox name, in modified UTF-7 or, if utf8 is set, as it is.

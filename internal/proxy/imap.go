@@ -42,7 +42,7 @@ func (d *imap) say(c *client, tag, status, code, text string) {
 
 // capability is what a client may use before it is logged in.
 func (d *imap) capability(c *client) string {
-	list := "CAPABILITY IMAP4rev1 LITERAL- SASL-IR ID ENABLE IDLE"
+	list := "CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL- SASL-IR ID ENABLE IDLE"
 	if c.tls() == nil && c.cfg.TLS != nil {
 		list += " STARTTLS"
 	}

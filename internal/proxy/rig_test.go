@@ -216,7 +216,7 @@ func (b *tampered) Read() (byte, []byte, error) {
 func (r *rig) client() *imaptest.Client {
 	r.t.Helper()
 	c := imaptest.NewClient(r.t, r.conns.dial())
-	if got := c.Line(); !strings.HasPrefix(got, "* OK [CAPABILITY IMAP4rev1 LITERAL- ") {
+	if got := c.Line(); !strings.HasPrefix(got, "* OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL- ") {
 		r.t.Fatalf("greeting: %q", got)
 	}
 	r.t.Cleanup(func() { _ = c.Close() })
