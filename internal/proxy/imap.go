@@ -30,9 +30,12 @@ const (
 
 // greet implements dialect.
 func (d *imap) greet(c *client) {
-	d.collector = imapwire.NewCollector(limitsBefore, nil)
+	d.reset()
 	d.say(c, "*", imapwire.OK, d.capability(c), "Tandemail ready")
 }
+
+// reset readies the dialect for a client that is not logged in.
+func (d *imap) reset() { d.collector = imapwire.NewCollector(limitsBefore, nil) }
 
 // say gathers a status response. A write error stays in the connection, and comes
 // out of the next read.
@@ -77,6 +80,8 @@ func (d *imap) next(_ context.Context, c *client) (*flight, error) {
 			err = d.bad(c, "*", "A command begins with a tag and a space")
 		case name == "LOGOUT":
 			return nil, d.logout(c, tag)
+		case name == "UNAUTHENTICATE":
+			err = d.unauthenticate(c, tag, raw)
 		case name == "LOGIN", name == "AUTHENTICATE", name == "STARTTLS":
 			err = d.bad(c, tag, "Already logged in")
 		default:
@@ -93,6 +98,19 @@ func (d *imap) logout(c *client, tag string) error {
 	d.say(c, "*", "BYE", "", "Logging out")
 	d.say(c, tag, imapwire.OK, "", "LOGOUT completed")
 	return errLogout
+}
+
+// unauthenticate is UNAUTHENTICATE (RFC 8437): the client is what it was before the
+// log-in, under the same TLS.
+func (d *imap) unauthenticate(c *client, tag string, raw imapwire.Raw) error {
+	if len(raw.Literals) > 0 || len(strings.Fields(string(raw.Text))) != 2 {
+		return d.bad(c, tag, "UNAUTHENTICATE takes no arguments")
+	}
+	c.logOut()
+	d.reset()
+	c.lc.SetIdleTimeout(c.cfg.LoginTimeout)
+	d.say(c, tag, imapwire.OK, d.capability(c), "Unauthenticated")
+	return errUnauthenticated
 }
 
 // bad answers what is no command; too many in a row end the session.
