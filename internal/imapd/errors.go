@@ -64,6 +64,9 @@ func (s *Session) errorAnswer(err error) (answer, error) {
 	if _, lost := errors.AsType[*lostError](err); lost {
 		return answer{}, err
 	}
+	if url, bad := errors.AsType[*urlError](err); bad {
+		return url.answer(), nil
+	}
 	for _, r := range refusals {
 		if errors.Is(err, r.err) {
 			return r.answer, nil

@@ -88,6 +88,7 @@ var syntaxOf = map[string]func(*lexer) (any, error){
 	"LSUB":         (*lexer).lsub,
 	"STATUS":       (*lexer).status,
 	"APPEND":       (*lexer).appendCommand,
+	"REPLACE":      (*lexer).replace,
 	"SEARCH":       (*lexer).search,
 	"FETCH":        (*lexer).fetch,
 	"STORE":        (*lexer).store,
@@ -99,6 +100,7 @@ var syntaxOf = map[string]func(*lexer) (any, error){
 
 // uidSyntaxOf is the same for what may stand behind "UID".
 var uidSyntaxOf = map[string]func(*lexer) (any, error){
+	"REPLACE": (*lexer).replace,
 	"SEARCH":  (*lexer).search,
 	"FETCH":   (*lexer).fetch,
 	"STORE":   (*lexer).store,

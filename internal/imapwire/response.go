@@ -3,6 +3,7 @@ package imapwire
 // Response codes (RFC 5530, 9051 7.1, 4315, 7162, 8474, 9586), without brackets.
 const (
 	CodeAlert         = "ALERT"
+	CodeBadURL        = "BADURL"
 	CodeAlreadyExists = "ALREADYEXISTS"
 	CodeBadCharset    = "BADCHARSET (UTF-8 US-ASCII)"
 	CodeCannot        = "CANNOT"
