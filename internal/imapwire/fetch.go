@@ -27,6 +27,7 @@ const (
 	ItemRFC822Text    // BODY[TEXT]
 	ItemBinary        // BINARY[...], BINARY.PEEK[...]
 	ItemBinarySize    // BINARY.SIZE[...]
+	ItemPreview       // PREVIEW, PREVIEW (LAZY)
 )
 
 // FetchItem is one item of FETCH.
@@ -34,6 +35,7 @@ type FetchItem struct {
 	Kind    ItemKind
 	Section Section  // of ItemSection, ItemBinary and ItemBinarySize
 	Peek    bool     // leaves \Seen alone
+	Lazy    bool     // of ItemPreview: only if it is there already
 	Partial *Partial // of ItemSection and ItemBinary; nil: all of it
 }
 
@@ -75,6 +77,7 @@ var simpleItems = map[string]ItemKind{
 	"SAVEDATE":      ItemSaveDate,
 	"ENVELOPE":      ItemEnvelope,
 	"BODYSTRUCTURE": ItemBodyStructure,
+	"PREVIEW":       ItemPreview,
 	"RFC822":        ItemRFC822,
 	"RFC822.HEADER": ItemRFC822Header,
 	"RFC822.TEXT":   ItemRFC822Text,
@@ -147,7 +150,7 @@ func (l *lexer) fetchItem() (FetchItem, error) {
 			return FetchItem{Kind: ItemBody}, nil
 		}
 		if kind, ok := simpleItems[name]; ok {
-			return FetchItem{Kind: kind}, nil
+			return FetchItem{Kind: kind, Lazy: kind == ItemPreview && l.lazy()}, nil
 		}
 		return FetchItem{}, syntax("No such FETCH item at octet %d", at+1)
 	}
@@ -173,6 +176,17 @@ func (l *lexer) fetchItem() (FetchItem, error) {
 		item.Partial, err = l.partial()
 	}
 	return item, err
+}
+
+// lazy takes PREVIEW's modifier, if it comes next; a list of FETCH's own is none.
+func (l *lexer) lazy() bool {
+	const modifier = " (LAZY)"
+	end := l.pos + len(modifier)
+	if end > len(l.text) || !strings.EqualFold(string(l.text[l.pos:end]), modifier) {
+		return false
+	}
+	l.pos = end
+	return true
 }
 
 func (l *lexer) partial() (*Partial, error) {
