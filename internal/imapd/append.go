@@ -11,14 +11,24 @@ import (
 	"github.com/tandemail/tandemail/internal/message"
 )
 
-// appendMessages is APPEND, with several messages (RFC 3502) all or none.
+// appendMessages is APPEND, with several messages (RFC 3502) all or none, each a
+// literal or put together by CATENATE (RFC 4469).
 func (s *Session) appendMessages(ctx context.Context, _ *imapwire.Command, a *imapwire.Append) (answer, error) {
-	target, err := s.target(ctx, a.Mailbox)
+	res, err := s.add(ctx, a, nil)
 	if err != nil {
 		return answer{}, err
 	}
+	return okCode(appendUID(&res), "APPEND completed"), nil
+}
+
+// add adds messages, in the place of an old one if there is any.
+func (s *Session) add(ctx context.Context, a *imapwire.Append, old *mail.Replaced) (mail.Result, error) {
+	target, err := s.target(ctx, a.Mailbox)
+	if err != nil {
+		return mail.Result{}, err
+	}
 	s.closeView() // staging takes its time
-	op := mail.Append{Mailbox: target.ID}
+	op := mail.Append{Mailbox: target.ID, Replaces: old}
 	defer func() {
 		for _, m := range op.Messages {
 			_ = m.Body.Close() // what was committed is the account's
@@ -26,27 +36,29 @@ func (s *Session) appendMessages(ctx context.Context, _ *imapwire.Command, a *im
 	}()
 	for i := range a.Messages {
 		m, err := s.stage(ctx, &a.Messages[i])
+		s.closeView()
 		if err != nil {
-			return answer{}, err
+			return s.outcome(ctx, target.ID, err)
 		}
 		op.Messages = append(op.Messages, m)
 	}
-	res, err := s.do(ctx, 0, op)
-	if err != nil {
-		return answer{}, err
-	}
-	return okCode(fmt.Sprintf("APPENDUID %d %s", res.UIDValidity, res.UIDs), "APPEND completed"), nil
+	return s.do(ctx, 0, op)
 }
 
 func (s *Session) stage(ctx context.Context, m *imapwire.AppendMessage) (mail.NewMessage, error) {
-	r, err := m.Literal.Open()
+	parts := m.Parts
+	if parts == nil {
+		parts = []imapwire.CatPart{{Literal: m.Literal}}
+	}
+	var whole assembly
+	defer whole.Close()
+	err := s.assemble(ctx, &whole, parts)
 	if err != nil {
 		return mail.NewMessage{}, err
 	}
-	defer r.Close()
-	var octets io.Reader = r
-	if m.Literal.Binary {
-		if octets, err = s.binaryLiteral(r, m.Literal.Size); err != nil {
+	var octets io.Reader = io.NewSectionReader(&whole, 0, whole.size)
+	if whole.binary {
+		if octets, err = s.binaryLiteral(&whole, whole.size); err != nil {
 			return mail.NewMessage{}, err
 		}
 	}
@@ -66,7 +78,7 @@ func (s *Session) stage(ctx context.Context, m *imapwire.AppendMessage) (mail.Ne
 // binaryLiteral reads a literal8. Stored messages have no NUL, and one that is part of
 // binary content must not become something else: such content is kept in base64
 // (RFC 3516 4.4). Where that is not possible staging replaces it, as everywhere.
-func (s *Session) binaryLiteral(r imapwire.LiteralReader, size int64) (io.Reader, error) {
+func (s *Session) binaryLiteral(r io.ReaderAt, size int64) (io.Reader, error) {
 	octets, left, err := message.WithoutNUL(r, size)
 	if err != nil {
 		return nil, fmt.Errorf("read literal of %d octets: %w", size, err)

@@ -53,6 +53,9 @@ func (s *Session) selected(v mail.View) (mail.MailboxInfo, error) {
 // are passed over; a message number that is not there is errNumber (RFC 9051 9).
 func (s *Session) resolve(set imapwire.SeqSet, uid bool) (mail.UIDSet, error) {
 	m := &s.box.uids
+	if !uid && s.uidOnly() && !set.Saved {
+		return nil, errUIDRequired
+	}
 	if set.Saved {
 		return m.among(s.saved), nil
 	}

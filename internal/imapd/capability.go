@@ -13,9 +13,10 @@ import (
 // composes its greeting from them and its own (STARTTLS, AUTH=, COMPRESS ...).
 func Capabilities() []string {
 	return []string{
-		"IMAP4rev1", "LITERAL+", "ID", "ENABLE", "IDLE", "NAMESPACE", "CHILDREN", "UNSELECT", "UIDPLUS", "MOVE",
+		"IMAP4rev1", "IMAP4rev2", "LITERAL+", "ID", "ENABLE", "IDLE", "NAMESPACE", "CHILDREN", "UNSELECT", "UIDPLUS", "MOVE",
 		"MULTIAPPEND", "BINARY", "ESEARCH", "SEARCHRES", "WITHIN", "CONDSTORE", "OBJECTID", "SAVEDATE",
 		"LIST-EXTENDED", "LIST-STATUS", "SPECIAL-USE", "CREATE-SPECIAL-USE", "STATUS=SIZE", "UTF8=ACCEPT",
+		"CATENATE", "PREVIEW", "QRESYNC", "REPLACE", "UIDONLY", "UNAUTHENTICATE",
 		"APPENDLIMIT=" + strconv.Itoa(mail.MaxMessageSize),
 	}
 }

@@ -32,6 +32,7 @@ func (s *Session) moveMessages(ctx context.Context, c *imapwire.Command, a *imap
 	if err != nil {
 		return answer{}, err
 	}
+	ans := ok("MOVE completed")
 	for i, part := range split(uids, mail.MaxTouched) {
 		res, err := s.do(ctx, i, mail.Move{From: s.box.id, UIDs: part, To: target})
 		if err != nil {
@@ -39,9 +40,10 @@ func (s *Session) moveMessages(ctx context.Context, c *imapwire.Command, a *imap
 		}
 		if code := copyUID(&res); code != "" {
 			s.out.status(code, "Moved")
+			ans.highest = true
 		}
 	}
-	return ok("MOVE completed"), nil
+	return ans, nil
 }
 
 // transfer finds out what COPY or MOVE names.

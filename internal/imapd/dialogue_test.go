@@ -180,7 +180,24 @@ type clientView struct{ messages int }
 var (
 	existsLine  = regexp.MustCompile(`^\* (\d+) EXISTS$`)
 	expungeLine = regexp.MustCompile(`^\* (\d+) EXPUNGE$`)
+
+	vanishedLine = regexp.MustCompile(`^\* VANISHED ([0-9:,]+)$`)
 )
+
+// parseUIDs reads a set as servers write it.
+func parseUIDs(text string) mail.UIDSet {
+	var parts []mail.UIDRange
+	for part := range strings.SplitSeq(text, ",") {
+		lo, hi, pair := strings.Cut(part, ":")
+		if !pair {
+			hi = lo
+		}
+		first, _ := strconv.Atoi(lo)
+		last, _ := strconv.Atoi(hi)
+		parts = append(parts, mail.UIDRange{Lo: mail.UID(first), Hi: mail.UID(last)})
+	}
+	return mail.NewUIDSet(parts...)
+}
 
 func (v *clientView) read(octets []byte) {
 	for line := range bytes.SplitSeq(octets, []byte("\r\n")) {
@@ -189,6 +206,9 @@ func (v *clientView) read(octets []byte) {
 		}
 		if expungeLine.Match(line) {
 			v.messages--
+		}
+		if m := vanishedLine.FindSubmatch(line); m != nil {
+			v.messages -= parseUIDs(string(m[1])).Len()
 		}
 	}
 }

@@ -2,14 +2,18 @@ package imapd
 
 import (
 	"context"
-	"strconv"
+	"strings"
 
 	"github.com/tandemail/tandemail/internal/imapwire"
 	"github.com/tandemail/tandemail/internal/session"
 )
 
+// features are what a client may enable, by upper-case name.
 var features = map[string]session.Features{
+	"IMAP4REV2":   session.Rev2,
 	"CONDSTORE":   session.CondStore,
+	"QRESYNC":     session.CondStore | session.QResync,
+	"UIDONLY":     session.UIDOnly,
 	"UTF8=ACCEPT": session.UTF8,
 }
 
@@ -18,11 +22,14 @@ func (s *Session) enable(_ context.Context, _ *imapwire.Command, e *imapwire.Ena
 	line := "ENABLED"
 	for _, name := range e.Names {
 		f, known := features[name]
-		if !known || s.enabled&f != 0 {
+		if !known || s.enabled&f == f {
 			continue
 		}
-		line += " " + name
-		if f == session.CondStore {
+		if line += " " + name; f == session.Rev2 {
+			line = strings.TrimSuffix(line, name) + "IMAP4rev2"
+			s.enableRev2()
+		}
+		if f&session.CondStore != 0 {
 			s.enableCondStore()
 		}
 		s.enableFeatures(f)
@@ -39,7 +46,6 @@ func (s *Session) enableCondStore() {
 	}
 	s.enableFeatures(session.CondStore)
 	if s.box != nil {
-		highest := strconv.FormatUint(uint64(s.box.told.Flags), 10)
-		s.out.status("HIGHESTMODSEQ "+highest, "Highest")
+		s.out.status(highestCode(s.box.told.Flags), "Highest")
 	}
 }

@@ -32,6 +32,7 @@ var refusals = []struct {
 	answer answer
 }{
 	{errNumber, bad("No such message number")},
+	{errUIDRequired, uidRequired},
 	{errNoTarget, no(imapwire.CodeTryCreate, "No such mailbox")},
 	{mail.ErrNoMailbox, no(imapwire.CodeNonExistent, "No such mailbox")},
 	{mail.ErrNoMessage, no(imapwire.CodeExpungeIssued, "Some of the messages no longer exist")},
@@ -49,6 +50,8 @@ var refusals = []struct {
 	{mail.ErrCorrupt, no(imapwire.CodeCorruption, "A stored message is damaged")},
 }
 
+var uidRequired = answer{status: imapwire.BAD, code: imapwire.CodeUIDRequired, text: "Message numbers are not in use"}
+
 var temporary = no(imapwire.CodeUnavailable, "Temporary failure, try again later")
 
 // errorAnswer is the answer to a command that failed with err, or err itself if
@@ -60,6 +63,9 @@ func (s *Session) errorAnswer(err error) (answer, error) {
 	}
 	if _, lost := errors.AsType[*lostError](err); lost {
 		return answer{}, err
+	}
+	if url, bad := errors.AsType[*urlError](err); bad {
+		return url.answer(), nil
 	}
 	for _, r := range refusals {
 		if errors.Is(err, r.err) {

@@ -19,20 +19,29 @@ func (s *Session) expunge(ctx context.Context, c *imapwire.Command) (answer, err
 			return answer{}, err
 		}
 	}
-	if err := s.removeDeleted(ctx, uids); err != nil {
+	removed, err := s.removeDeleted(ctx, uids)
+	if err != nil {
 		return answer{}, err
 	}
-	return ok("EXPUNGE completed"), nil
+	ans := ok("EXPUNGE completed")
+	ans.highest = len(removed) > 0
+	return ans, nil
 }
 
 // removeDeleted removes those of uids that are marked \Deleted, in as many
-// operations as it takes.
-func (s *Session) removeDeleted(ctx context.Context, uids mail.UIDSet) error {
+// operations as it takes. It returns their MODSEQs.
+func (s *Session) removeDeleted(ctx context.Context, uids mail.UIDSet) (removed []mail.ModSeq, err error) {
 	for chunk := 0; len(uids) > 0; chunk++ {
 		res, err := s.do(ctx, chunk, mail.Expunge{Mailbox: s.box.id, UIDs: uids})
-		if err != nil || !res.More {
-			return err
+		if err != nil {
+			return nil, err
+		}
+		if res.ModSeq != 0 {
+			removed = append(removed, res.ModSeq)
+		}
+		if !res.More {
+			break
 		}
 	}
-	return nil
+	return removed, nil
 }

@@ -33,6 +33,17 @@ func (s *Session) fetch(ctx context.Context, c *imapwire.Command, a *imapwire.Fe
 	if a.ChangedSince != nil || a.Has(imapwire.ItemModSeq) {
 		s.enableCondStore()
 	}
+	if a.Vanished {
+		switch {
+		case !c.UID:
+			return bad("VANISHED needs UID FETCH"), nil
+		case !s.qresync():
+			return bad("VANISHED needs ENABLE QRESYNC"), nil
+		}
+		if err := s.fetchVanished(ctx, a); err != nil {
+			return answer{}, err
+		}
+	}
 	run := &fetchRun{Session: s}
 	run.choose(a, c.UID)
 	if a.ChangedSince != nil {
@@ -56,7 +67,7 @@ func (s *Session) fetch(ctx context.Context, c *imapwire.Command, a *imapwire.Fe
 
 // choose sorts the items: those whose octets may be streamed come last.
 func (r *fetchRun) choose(a *imapwire.Fetch, uid bool) {
-	if uid && !a.Has(imapwire.ItemUID) {
+	if (uid || r.qresync()) && !r.uidOnly() && !a.Has(imapwire.ItemUID) {
 		r.items = append(r.items, imapwire.FetchItem{Kind: imapwire.ItemUID})
 	}
 	if a.ChangedSince != nil && !a.Has(imapwire.ItemModSeq) {

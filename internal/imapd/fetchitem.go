@@ -66,6 +66,8 @@ func (r *fetchRun) item(ctx context.Context, b []byte, item imapwire.FetchItem, 
 			return nil, err
 		}
 		return message.AppendEnvelope(append(b, "ENVELOPE "...), e), nil
+	case imapwire.ItemPreview:
+		return c.preview(ctx, b, item.Lazy)
 	case imapwire.ItemBinarySize:
 		return r.binarySize(ctx, b, item, c)
 	}

@@ -45,6 +45,7 @@ var handlers = map[string]handler{
 	"CLOSE":    {run: (*Session).closeMailbox, selected: true},
 	"UNSELECT": {run: (*Session).unselect, selected: true},
 	"EXPUNGE":  {run: (*Session).expunge, selected: true, writes: true},
+	"REPLACE":  {run: with((*Session).replace), selected: true, writes: true},
 	"SEARCH":   {run: with((*Session).search), selected: true, numbers: true},
 	"FETCH":    {run: with((*Session).fetch), selected: true, numbers: true},
 	"STORE":    {run: with((*Session).store), selected: true, writes: true, numbers: true},

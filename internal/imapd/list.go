@@ -169,7 +169,7 @@ func (s *Session) listLine(word string, e *entry, attrs []string) {
 
 // appendName appends a mailbox name in the encoding of the session.
 func (s *Session) appendName(b []byte, name string) []byte {
-	return imapwire.AppendMailbox(b, name, s.enabled&session.UTF8 != 0)
+	return imapwire.AppendMailbox(b, name, s.utf8Names())
 }
 
 func matchesAny(a *imapwire.List, name string) bool {

@@ -25,6 +25,11 @@ func (s *Session) create(ctx context.Context, _ *imapwire.Command, a *imapwire.C
 	if err != nil {
 		return answer{}, err
 	}
+	if a.Given != "" {
+		if err := s.newEntry(ctx, name, a.Given); err != nil {
+			return answer{}, err
+		}
+	}
 	return okCode("MAILBOXID ("+res.Mailbox.String()+")", "CREATE completed"), nil
 }
 
@@ -61,8 +66,13 @@ func (s *Session) rename(ctx context.Context, _ *imapwire.Command, a *imapwire.R
 	if err != nil {
 		return answer{}, err
 	}
-	_, err = s.do(ctx, 0, mail.Rename{From: from, To: to})
-	return ok("RENAME completed"), err
+	if _, err = s.do(ctx, 0, mail.Rename{From: from, To: to}); err != nil {
+		return answer{}, err
+	}
+	if from == mail.Inbox { // which keeps its name, and another mailbox has its messages
+		return ok("RENAME completed"), nil
+	}
+	return ok("RENAME completed"), s.newEntry(ctx, to, from)
 }
 
 // subscribe is SUBSCRIBE and UNSUBSCRIBE.

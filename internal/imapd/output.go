@@ -12,6 +12,7 @@ import (
 type answer struct {
 	status, code, text string
 	told               []told
+	highest            bool // with QRESYNC, it says HIGHESTMODSEQ of the selected mailbox
 }
 
 // told says that the command has announced the change of these flags itself.

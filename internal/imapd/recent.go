@@ -3,7 +3,6 @@ package imapd
 import (
 	"github.com/tandemail/tandemail/internal/imapwire"
 	"github.com/tandemail/tandemail/internal/mail"
-	"github.com/tandemail/tandemail/internal/session"
 )
 
 // \Recent belongs to the session that is told of a message first (RFC 3501 2.3.2).
@@ -16,7 +15,7 @@ import (
 // delta. Beyond it only the newest are recent.
 const maxRecent = 1000
 
-func (s *Session) hasRecent() bool { return s.enabled&session.Rev2 == 0 }
+func (s *Session) hasRecent() bool { return !s.rev2() }
 
 // meet makes those messages of the picture recent, from the UID given on, that no
 // session has been told of. It reports whether there are any.

@@ -131,7 +131,7 @@ func TestWhatCannotBeContinuedIsRefused(t *testing.T) {
 		"messages ahead":     {func(k *session.Token) { k.Selected.UIDNext++ }, ErrNotResumable},
 		"keywords ahead":     {func(k *session.Token) { k.Selected.Keywords++ }, ErrNotResumable},
 		"half an expunge":    {func(k *session.Token) { k.Selected.Expunged.UID = 1 }, ErrNotResumable},
-		"unknown feature":    {func(k *session.Token) { k.Enabled |= session.UIDOnly }, ErrNotResumable},
+		"unknown feature":    {func(k *session.Token) { k.Enabled |= 1 << 7 }, ErrNotResumable},
 		"a search under way": {func(k *session.Token) { k.Contexts = make([]session.Context, 1) }, ErrNotResumable},
 		"mailbox gone":       {func(k *session.Token) { k.Selected.Mailbox[0]++ }, errGone},
 	} {

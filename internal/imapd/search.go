@@ -20,6 +20,12 @@ type result struct {
 
 // search is SEARCH and UID SEARCH (RFC 3501, 4731, 5182, 7162).
 func (s *Session) search(ctx context.Context, c *imapwire.Command, a *imapwire.Search) (answer, error) {
+	if a.Charset && s.enabled&session.UTF8 != 0 {
+		return bad("CHARSET is not allowed after ENABLE UTF8=ACCEPT"), nil // RFC 6855 3
+	}
+	if s.rev2() && !a.Extended {
+		a.Extended, a.Return = true, imapwire.ReturnAll
+	}
 	if a.UsesModSeq() {
 		s.enableCondStore()
 	}

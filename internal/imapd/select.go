@@ -12,6 +12,11 @@ import (
 // selectMailbox is SELECT and EXAMINE. Whatever comes of it, the mailbox selected
 // before is so no more (RFC 9051 6.3.2).
 func (s *Session) selectMailbox(ctx context.Context, c *imapwire.Command, a *imapwire.Select) (answer, error) {
+	if q := a.QResync; q != nil && !s.qresync() {
+		return bad("QRESYNC needs ENABLE QRESYNC"), nil
+	} else if q != nil && s.uidOnly() && len(q.Match.Numbers) > 0 {
+		return uidRequired, nil
+	}
 	s.leave()
 	v, err := s.current(ctx)
 	if err != nil {
@@ -34,6 +39,14 @@ func (s *Session) selectMailbox(ctx context.Context, c *imapwire.Command, a *ima
 		s.enableFeatures(session.CondStore)
 	}
 	s.describe(&info, unseen)
+	if err := s.selectedName(v, &info, a.Given); err != nil {
+		return answer{}, err
+	}
+	if a.QResync != nil {
+		if err := s.resync(v, &info, a.QResync); err != nil {
+			return answer{}, err
+		}
+	}
 	s.out.delta.Selected = &session.Selected{
 		Mailbox: b.id, UIDValidity: b.uidValidity, ReadOnly: b.readOnly, Announced: *b.announced(),
 	}
@@ -42,6 +55,8 @@ func (s *Session) selectMailbox(ctx context.Context, c *imapwire.Command, a *ima
 	}
 	return okCode(imapwire.CodeReadWrite, "SELECT completed"), nil
 }
+
+func highestCode(m mail.ModSeq) string { return fmt.Sprintf("HIGHESTMODSEQ %d", m) }
 
 // picture is a new picture of a mailbox, in which everything is announced, and
 // the number of the first message that is not seen, or 0.
@@ -69,12 +84,12 @@ func (s *Session) describe(info *mail.MailboxInfo, unseen uint32) {
 	s.flagLines(info)
 	s.exists()
 	s.recent()
-	if unseen != 0 {
+	if unseen != 0 && !s.uidOnly() && !s.rev2() {
 		s.out.status(fmt.Sprintf("UNSEEN %d", unseen), "First unseen")
 	}
 	s.out.status(fmt.Sprintf("UIDVALIDITY %d", info.UIDValidity), "UIDs valid")
 	s.out.status(fmt.Sprintf("UIDNEXT %d", info.UIDNext), "Predicted next UID")
-	s.out.status(fmt.Sprintf("HIGHESTMODSEQ %d", info.HighestModSeq), "Highest")
+	s.out.status(highestCode(info.HighestModSeq), "Highest")
 	s.out.status(fmt.Sprintf("MAILBOXID (%s)", info.ID), "Object id")
 }
 

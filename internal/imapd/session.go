@@ -78,7 +78,7 @@ func (s *Session) Execute(ctx context.Context, c Command) error {
 		s.closeView()
 		s.out.buf = s.out.reuse()
 	}()
-	cmd, err := imapwire.Parse(c.Raw, s.enabled&session.UTF8 != 0)
+	cmd, err := imapwire.Parse(c.Raw, s.utf8Names())
 	if err != nil {
 		return s.tagged(ctx, &cmd, syntaxAnswer(err))
 	}
@@ -123,6 +123,8 @@ func (s *Session) run(ctx context.Context, cmd *imapwire.Command) (answer, error
 		return bad("No mailbox is selected"), nil
 	case h.writes && s.box.readOnly:
 		return no(imapwire.CodeReadOnly, "Mailbox is selected read-only"), nil
+	case s.uidOnly() && cmd.ByNumber():
+		return uidRequired, nil
 	}
 	ans, err := h.run(s, ctx, cmd)
 	if err != nil {
@@ -131,7 +133,13 @@ func (s *Session) run(ctx context.Context, cmd *imapwire.Command) (answer, error
 		}
 	}
 	news := update{expunges: cmd.UID || !h.numbers, uid: cmd.UID, told: ans.told}
-	return ans, s.sync(ctx, news)
+	if err := s.sync(ctx, news); err != nil {
+		return answer{}, err
+	}
+	if ans.highest && s.qresync() && ans.code == "" && s.box != nil {
+		ans.code = highestCode(s.box.told.Flags)
+	}
+	return ans, nil
 }
 
 // do proposes one change of the running command. Chunks tell its changes apart;

@@ -103,7 +103,7 @@ func (s *Session) echo(ctx context.Context, c *imapwire.Command, a *imapwire.Sto
 		case !a.Silent:
 			s.fetchFlags(f, info.Keywords, c.UID)
 		case u.hasTold(f):
-			b := s.fetchHead(s.box.uids.number(f.UID), f.UID, c.UID)
+			b := s.fetchHead(s.box.uids.number(f.UID), f.UID, c.UID || s.qresync())
 			s.out.buf = append(appendModSeq(b, f.ModSeq), ")\r\n"...)
 		}
 	})

@@ -60,6 +60,7 @@ func (s *Session) sync(ctx context.Context, u update) error {
 // from the highest UID down.
 func (s *Session) announceExpunges(v mail.View, info *mail.MailboxInfo) error {
 	b := s.box
+	var together mail.UIDSet
 	for t, err := range v.Expunged(b.id, b.told.Expunged.ModSeq) {
 		if errors.Is(err, mail.ErrBelowFloor) {
 			return s.announceMissing(v, info)
@@ -67,8 +68,13 @@ func (s *Session) announceExpunges(v mail.View, info *mail.MailboxInfo) error {
 		if err != nil {
 			return err
 		}
-		s.expunged(b.uids.among(t.UIDs))
+		if set := b.uids.among(t.UIDs); s.byUID() {
+			together = append(together, set...)
+		} else {
+			s.expunged(set)
+		}
 	}
+	s.expunged(mail.NewUIDSet(together...))
 	b.told.Expunged = session.Cut{ModSeq: info.HighestModSeq}
 	return nil
 }
@@ -98,6 +104,11 @@ func (s *Session) announceMissing(v mail.View, info *mail.MailboxInfo) error {
 // expunged tells that messages of the picture have gone. From the highest down,
 // so that each number is still right when it is told.
 func (s *Session) expunged(set mail.UIDSet) {
+	if s.byUID() {
+		s.vanished(set, false)
+		s.box.expunge(set)
+		return
+	}
 	for i := len(set) - 1; i >= 0; i-- {
 		n := s.box.uids.number(set[i].Lo)
 		for last := n + uint32(set[i].Len()) - 1; last >= n; last-- {
@@ -203,7 +214,7 @@ func (s *Session) fetchFlags(f *mail.MessageFlags, keywords []string, uid bool) 
 	if n == 0 {
 		return
 	}
-	b := s.fetchHead(n, f.UID, uid)
+	b := s.fetchHead(n, f.UID, uid || s.qresync())
 	b = append(b, "FLAGS "...)
 	b = s.appendFlags(b, f, keywords)
 	if s.condStore() {
@@ -212,9 +223,13 @@ func (s *Session) fetchFlags(f *mail.MessageFlags, keywords []string, uid bool) 
 	s.out.buf = append(b, ")\r\n"...)
 }
 
-// fetchHead begins a FETCH response.
+// fetchHead begins a FETCH response, or one of UIDFETCH (RFC 9586 3.3).
 func (s *Session) fetchHead(n uint32, u mail.UID, uid bool) []byte {
 	b := append(s.out.buf, "* "...)
+	if s.uidOnly() {
+		b = imapwire.AppendNumber(b, u)
+		return append(b, " UIDFETCH ("...)
+	}
 	b = imapwire.AppendNumber(b, n)
 	b = append(b, " FETCH ("...)
 	if uid {

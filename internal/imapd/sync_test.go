@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tandemail/tandemail/internal/mail"
 	"github.com/tandemail/tandemail/internal/session"
 )
 
@@ -22,7 +23,7 @@ type mirror struct {
 type belief struct{ uid, flags string }
 
 var (
-	anyLine   = regexp.MustCompile(`^\* (\d+) (EXISTS|EXPUNGE|FETCH)(?: \((.*))?$`)
+	anyLine   = regexp.MustCompile(`^\* (\d+) (EXISTS|EXPUNGE|FETCH|UIDFETCH)(?: \((.*))?$`)
 	uidItem   = regexp.MustCompile(`UID (\d+)`)
 	flagsItem = regexp.MustCompile(`FLAGS \(([^)]*)\)`)
 )
@@ -31,6 +32,9 @@ var (
 func (m *mirror) hear(t *testing.T, out string) {
 	t.Helper()
 	for _, line := range strings.Split(out, "\r\n") {
+		if v := vanishedLine.FindStringSubmatch(line); v != nil {
+			m.forget(t, parseUIDs(v[1]))
+		}
 		f := anyLine.FindStringSubmatch(line)
 		if f == nil {
 			continue
@@ -44,10 +48,38 @@ func (m *mirror) hear(t *testing.T, out string) {
 			m.messages = append(m.messages, make([]belief, n-len(m.messages))...)
 		case "EXPUNGE":
 			m.messages = slices.Delete(m.messages, n-1, n)
+		case "UIDFETCH":
+			m.learn(t, m.byUID(t, f[1]), "UID "+f[1]+" "+f[3])
 		case "FETCH":
 			m.learn(t, &m.messages[n-1], f[3])
 		}
 	}
+}
+
+// forget takes messages out. One whose UID the client never learned is the first of
+// those.
+func (m *mirror) forget(t *testing.T, uids mail.UIDSet) {
+	t.Helper()
+	for u := range uids.All() {
+		uid := strconv.FormatUint(uint64(u), 10)
+		i := slices.IndexFunc(m.messages, func(b belief) bool { return b.uid == uid || b.uid == "" })
+		if i < 0 {
+			t.Fatalf("VANISHED %d, which is not there: %v", u, m.messages)
+		}
+		m.messages = slices.Delete(m.messages, i, i+1)
+	}
+}
+
+// byUID is the message with that UID, or the first of which none is known.
+func (m *mirror) byUID(t *testing.T, uid string) *belief {
+	t.Helper()
+	for i := range m.messages {
+		if b := &m.messages[i]; b.uid == uid || b.uid == "" {
+			return b
+		}
+	}
+	t.Fatalf("UIDFETCH of %s, which is not there: %v", uid, m.messages)
+	return nil
 }
 
 func (m *mirror) learn(t *testing.T, b *belief, items string) {
@@ -115,14 +147,31 @@ func (m *mirror) act(t *testing.T, command string) {
 	}
 	m.hear(t, out)
 	m.assume(silent)
-	for i, b := range m.messages {
-		if b.uid == "" {
-			out, err := m.run(fmt.Sprintf("x FETCH %d (UID FLAGS)", i+1))
-			if err != nil {
-				t.Fatal(err)
-			}
-			m.hear(t, out)
+	m.ask(t)
+}
+
+// ask asks for what is not known of new messages.
+func (m *mirror) ask(t *testing.T) {
+	t.Helper()
+	for i := range m.messages {
+		if m.messages[i].uid != "" {
+			continue
 		}
+		command := fmt.Sprintf("x FETCH %d:%d (UID FLAGS)", i+1, len(m.messages))
+		if m.uidOnly() {
+			lo := 1
+			if i > 0 {
+				last, _ := strconv.Atoi(m.messages[i-1].uid)
+				lo = last + 1
+			}
+			command = fmt.Sprintf("x UID FETCH %d:* (FLAGS)", lo)
+		}
+		out, err := m.run(command)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.hear(t, out)
+		return
 	}
 }
 

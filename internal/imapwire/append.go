@@ -13,7 +13,8 @@ type AppendMessage struct {
 	Flags   FlagList
 	Date    time.Time // zero: none was given
 	Literal Literal
-	UTF8    bool // "UTF8 (~{n}": the header may have UTF-8 (RFC 6855 4)
+	UTF8    bool      // "UTF8 (~{n}": the header may have UTF-8 (RFC 6855 4)
+	Parts   []CatPart // CATENATE, instead of Literal
 }
 
 // maxMessages is how many messages one APPEND may have.
@@ -59,6 +60,10 @@ func (l *lexer) appendMessage() (m AppendMessage, err error) {
 		if err = l.space(); err != nil {
 			return m, err
 		}
+	}
+	if l.nextWord("CATENATE") {
+		m.Parts, err = l.catenate()
+		return m, err
 	}
 	if l.nextWord("UTF8") {
 		m.UTF8 = true

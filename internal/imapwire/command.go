@@ -23,12 +23,16 @@ type Select struct {
 	Mailbox   string
 	ReadOnly  bool
 	CondStore bool
+	QResync   *QResync
+	Given     string // the name as it was written, if that is not its normal form; else ""
 }
 
-// Create is CREATE. Use is "" or the attribute asked for, without backslash.
+// Create is CREATE. Use is "" or the attribute asked for, without backslash. Given is
+// as of Select.
 type Create struct {
 	Mailbox string
 	Use     mail.SpecialUse
+	Given   string
 }
 
 // Delete is DELETE.
@@ -84,6 +88,7 @@ var syntaxOf = map[string]func(*lexer) (any, error){
 	"LSUB":         (*lexer).lsub,
 	"STATUS":       (*lexer).status,
 	"APPEND":       (*lexer).appendCommand,
+	"REPLACE":      (*lexer).replace,
 	"SEARCH":       (*lexer).search,
 	"FETCH":        (*lexer).fetch,
 	"STORE":        (*lexer).store,
@@ -95,6 +100,7 @@ var syntaxOf = map[string]func(*lexer) (any, error){
 
 // uidSyntaxOf is the same for what may stand behind "UID".
 var uidSyntaxOf = map[string]func(*lexer) (any, error){
+	"REPLACE": (*lexer).replace,
 	"SEARCH":  (*lexer).search,
 	"FETCH":   (*lexer).fetch,
 	"STORE":   (*lexer).store,
@@ -103,7 +109,7 @@ var uidSyntaxOf = map[string]func(*lexer) (any, error){
 	"EXPUNGE": (*lexer).expunge,
 }
 
-// Parse reads a command. utf8 says that the session enabled UTF8=ACCEPT. The
+// Parse reads a command. utf8 says that mailbox names are UTF-8. The
 // error is a *SyntaxError with the command's tag, if it has one; the Command then
 // holds what could be read.
 func Parse(raw Raw, utf8 bool) (Command, error) {
@@ -172,18 +178,11 @@ func (l *lexer) selectMailbox(readOnly bool) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Select{Mailbox: name, ReadOnly: readOnly}
+	s := &Select{Mailbox: name, ReadOnly: readOnly, Given: l.given}
 	if !l.accept(' ') || l.atEnd() {
 		return s, nil
 	}
-	return s, l.list(maxItems, false, func() error {
-		w, err := l.word()
-		if err == nil && w != "CONDSTORE" {
-			err = syntax("No such parameter of SELECT")
-		}
-		s.CondStore = true
-		return err
-	})
+	return s, l.list(maxItems, false, func() error { return l.selectParameter(s) })
 }
 
 func (l *lexer) deleteMailbox() (any, error) {
@@ -237,6 +236,13 @@ func (l *lexer) enable() (any, error) {
 			return e, nil
 		}
 	}
+}
+
+// ByNumber reports whether a command without UID names messages by their numbers:
+// there is another with UID.
+func (c *Command) ByNumber() bool {
+	_, both := uidSyntaxOf[c.Name]
+	return both && !c.UID && c.Name != "EXPUNGE"
 }
 
 // Commands are the names of all commands that Parse knows, those behind UID

@@ -16,7 +16,7 @@ func (l *lexer) create() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Create{Mailbox: name}
+	c := &Create{Mailbox: name, Given: l.given}
 	if !l.accept(' ') || l.atEnd() {
 		return c, nil
 	}

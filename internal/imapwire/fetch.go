@@ -27,6 +27,7 @@ const (
 	ItemRFC822Text    // BODY[TEXT]
 	ItemBinary        // BINARY[...], BINARY.PEEK[...]
 	ItemBinarySize    // BINARY.SIZE[...]
+	ItemPreview       // PREVIEW, PREVIEW (LAZY)
 )
 
 // FetchItem is one item of FETCH.
@@ -34,6 +35,7 @@ type FetchItem struct {
 	Kind    ItemKind
 	Section Section  // of ItemSection, ItemBinary and ItemBinarySize
 	Peek    bool     // leaves \Seen alone
+	Lazy    bool     // of ItemPreview: only if it is there already
 	Partial *Partial // of ItemSection and ItemBinary; nil: all of it
 }
 
@@ -56,6 +58,7 @@ type Fetch struct {
 	Set          SeqSet
 	Items        []FetchItem // each once, in the order asked for
 	ChangedSince *uint64     // RFC 7162 3.1.4.1
+	Vanished     bool        // RFC 7162 3.2.6; ChangedSince is set
 }
 
 // Has reports whether an item of that kind is asked for.
@@ -74,6 +77,7 @@ var simpleItems = map[string]ItemKind{
 	"SAVEDATE":      ItemSaveDate,
 	"ENVELOPE":      ItemEnvelope,
 	"BODYSTRUCTURE": ItemBodyStructure,
+	"PREVIEW":       ItemPreview,
 	"RFC822":        ItemRFC822,
 	"RFC822.HEADER": ItemRFC822Header,
 	"RFC822.TEXT":   ItemRFC822Text,
@@ -146,7 +150,7 @@ func (l *lexer) fetchItem() (FetchItem, error) {
 			return FetchItem{Kind: ItemBody}, nil
 		}
 		if kind, ok := simpleItems[name]; ok {
-			return FetchItem{Kind: kind}, nil
+			return FetchItem{Kind: kind, Lazy: kind == ItemPreview && l.lazy()}, nil
 		}
 		return FetchItem{}, syntax("No such FETCH item at octet %d", at+1)
 	}
@@ -174,6 +178,17 @@ func (l *lexer) fetchItem() (FetchItem, error) {
 	return item, err
 }
 
+// lazy takes PREVIEW's modifier, if it comes next; a list of FETCH's own is none.
+func (l *lexer) lazy() bool {
+	const modifier = " (LAZY)"
+	end := l.pos + len(modifier)
+	if end > len(l.text) || !strings.EqualFold(string(l.text[l.pos:end]), modifier) {
+		return false
+	}
+	l.pos = end
+	return true
+}
+
 func (l *lexer) partial() (*Partial, error) {
 	if err := l.expect('<'); err != nil {
 		return nil, err
@@ -196,17 +211,24 @@ func (l *lexer) partial() (*Partial, error) {
 }
 
 func (l *lexer) fetchModifiers(f *Fetch) error {
-	return l.list(maxItems, false, func() error {
+	err := l.list(maxItems, false, func() error {
 		name, err := l.word()
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if name != "CHANGEDSINCE" || f.ChangedSince != nil {
+		case name == "VANISHED" && !f.Vanished:
+			f.Vanished = true
+			return nil
+		case name != "CHANGEDSINCE" || f.ChangedSince != nil:
 			return syntax("No such FETCH modifier")
 		}
 		f.ChangedSince, err = l.modseqArg()
 		return err
 	})
+	if err == nil && f.Vanished && f.ChangedSince == nil {
+		err = syntax("VANISHED needs CHANGEDSINCE")
+	}
+	return err
 }
 
 // modseqArg takes a space and a MODSEQ.

@@ -13,6 +13,7 @@ type lexer struct {
 	literals []Literal // not yet taken
 	utf8     bool      // mailbox names are UTF-8
 	depth    int
+	given    string // the last mailbox name as written, if not in normal form
 }
 
 func isAtomChar(c byte) bool {

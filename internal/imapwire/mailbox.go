@@ -37,11 +37,21 @@ func (l *lexer) name(s string) (string, error) {
 			return "", syntax("Mailbox name is %v", err)
 		}
 	}
+	s = upperInbox(s)
+	normal := norm.NFC.String(s)
+	if l.given = ""; normal != s {
+		l.given = s
+	}
+	return normal, nil
+}
+
+// upperInbox is a name whose first component, if that is INBOX, is in upper case.
+func upperInbox(s string) string {
 	const inbox = "INBOX"
 	if n := len(inbox); len(s) >= n && strings.EqualFold(s[:n], inbox) && (len(s) == n || s[n] == '/') {
-		s = inbox + s[n:]
+		return inbox + s[n:]
 	}
-	return norm.NFC.String(s), nil
+	return s
 }
 
 // AppendMailbox appends a mailbox name, in modified UTF-7 or, if utf8 is set, as it is.

@@ -75,6 +75,7 @@ func prune(s string) string {
 		`,"Keys":null`, "", `,"Set":{"Saved":false,"Ranges":null}`, "",
 		`,"Flag":0`, "", `,"Field":""`, "", `,"Text":""`, "", `,"Number":0`, "",
 		`,"Date":{"Year":0,"Month":0,"Day":0}`, "", `,"Of":0`, "",
+		`,"QResync":null`, "", `,"Vanished":false`, "", `"Charset":false,`, "", `,"Given":""`, "", `,"Parts":null`, "", `,"Lazy":false`, "",
 	).Replace(s)
 }
 

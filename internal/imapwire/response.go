@@ -1,8 +1,9 @@
 package imapwire
 
-// Response codes (RFC 5530, 9051 7.1, 4315, 7162, 8474), without brackets.
+// Response codes (RFC 5530, 9051 7.1, 4315, 7162, 8474, 9586), without brackets.
 const (
 	CodeAlert         = "ALERT"
+	CodeBadURL        = "BADURL"
 	CodeAlreadyExists = "ALREADYEXISTS"
 	CodeBadCharset    = "BADCHARSET (UTF-8 US-ASCII)"
 	CodeCannot        = "CANNOT"
@@ -18,6 +19,7 @@ const (
 	CodeServerBug     = "SERVERBUG"
 	CodeTooBig        = "TOOBIG"
 	CodeTryCreate     = "TRYCREATE"
+	CodeUIDRequired   = "UIDREQUIRED"
 	CodeUnavailable   = "UNAVAILABLE"
 	CodeUnknownCTE    = "UNKNOWN-CTE"
 	CodeUseAttr       = "USEATTR"

@@ -19,6 +19,7 @@ const (
 
 // Search is SEARCH and UID SEARCH.
 type Search struct {
+	Charset  bool         // CHARSET was given
 	Extended bool         // RETURN was given: the answer is ESEARCH
 	Return   SearchReturn // if Extended; RETURN () is ReturnAll
 	Program  SearchKey    // KeyAnd of what the client wrote
@@ -53,7 +54,8 @@ func (l *lexer) search() (any, error) {
 	if err := l.searchReturn(s); err != nil {
 		return nil, err
 	}
-	if err := l.charset(); err != nil {
+	var err error
+	if s.Charset, err = l.charset(); err != nil {
 		return nil, err
 	}
 	p := searchParser{lexer: l}
@@ -109,21 +111,19 @@ func (l *lexer) searchReturn(s *Search) error {
 	return l.space()
 }
 
-func (l *lexer) charset() error {
+// charset takes CHARSET, if it comes next.
+func (l *lexer) charset() (given bool, err error) {
 	if !l.nextWord("CHARSET") {
-		return nil
+		return false, nil
 	}
 	name, err := l.astring()
 	if err != nil {
-		return err
-	}
-	if l.utf8 {
-		return syntax("CHARSET is not allowed after ENABLE UTF8=ACCEPT")
+		return true, err
 	}
 	if !strings.EqualFold(name, "UTF-8") && !strings.EqualFold(name, "US-ASCII") {
-		return &SyntaxError{No: true, Code: CodeBadCharset, Text: "Charset is not supported"}
+		return true, &SyntaxError{No: true, Code: CodeBadCharset, Text: "Charset is not supported"}
 	}
-	return l.space()
+	return true, l.space()
 }
 
 // key takes one search key.

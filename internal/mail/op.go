@@ -6,10 +6,19 @@ type Op interface{ isOp() }
 
 // Append adds messages to a mailbox, all or none (APPEND, MULTIAPPEND).
 // Result: Mailbox, UIDValidity, UIDs in order, ModSeq.
-// Refusals: ErrNoMailbox, ErrOverQuota, ErrLimit.
+// With Replaces that message is removed in the same operation (REPLACE, RFC 8508); its
+// room is free for the new ones, and Result.Source names it.
+// Refusals: ErrNoMailbox, ErrNoMessage (the replaced one), ErrOverQuota, ErrLimit.
 type Append struct {
 	Mailbox  MailboxID
 	Messages []NewMessage
+	Replaces *Replaced
+}
+
+// Replaced is the message that an Append replaces.
+type Replaced struct {
+	Mailbox MailboxID
+	UID     UID
 }
 
 // NewMessage is a message to be added. Its Body was staged on the same Account.

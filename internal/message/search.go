@@ -137,11 +137,7 @@ func SearchText(r io.ReaderAt, p *Part, yield func([]byte) bool) error {
 	if !searchable(p) {
 		return nil
 	}
-	var body io.Reader = io.NewSectionReader(r, p.Body.Start, p.Body.Len())
-	if plain, ok := DecodeTransfer(body, p.Encoding); ok {
-		body = plain
-	}
-	text := decodeCharset(body, p.Param("charset"))
+	text := decodedText(r, p)
 	n := int(min(searchChunk, 2*p.Body.Len()+16))
 	buf := make([]byte, n)
 	out := make([]byte, 0, n)
@@ -164,6 +160,15 @@ func SearchText(r io.ReaderAt, p *Part, yield func([]byte) bool) error {
 			return fmt.Errorf("search body at %d: %w", p.Body.Start, err)
 		}
 	}
+}
+
+// decodedText reads p's own body with transfer encoding and charset undone.
+func decodedText(r io.ReaderAt, p *Part) io.Reader {
+	var body io.Reader = io.NewSectionReader(r, p.Body.Start, p.Body.Len())
+	if plain, ok := DecodeTransfer(body, p.Encoding); ok {
+		body = plain
+	}
+	return decodeCharset(body, p.Param("charset"))
 }
 
 // searchable reports whether p's own body is text.

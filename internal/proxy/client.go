@@ -21,6 +21,9 @@ import (
 	"github.com/tandemail/tandemail/internal/session"
 )
 
+// errUnauthenticated: the client gave up its identity and may log in again.
+var errUnauthenticated = errors.New("client unauthenticated")
+
 // errLogout is the orderly end of a session, after the client has been told.
 var errLogout = errors.New("client logged out")
 
@@ -29,6 +32,7 @@ type client struct {
 	srv      *Server
 	cfg      *Config
 	log      *slog.Logger
+	nobody   *slog.Logger // log, while nobody is logged in
 	lc       *line.Conn
 	remote   netip.Addr
 	protocol session.Protocol
@@ -59,7 +63,7 @@ func newClient(s *Server, nc net.Conn, ln Listener) *client {
 		log = log.With("remote", remote.String())
 	}
 	return &client{
-		srv: s, cfg: &s.cfg, remote: remote, protocol: ln.Protocol, implicit: ln.TLS, log: log,
+		srv: s, cfg: &s.cfg, remote: remote, protocol: ln.Protocol, implicit: ln.TLS, log: log, nobody: log,
 		dialect: dialectOf(ln.Protocol)(),
 		lc: line.New(nc, line.Config{
 			MaxLine: maxLine, ReadBuffer: readBuffer, WriteBuffer: writeBuffer, IdleTimeout: s.cfg.LoginTimeout,
@@ -92,12 +96,8 @@ func (c *client) end() {
 	if c.listening != nil {
 		<-c.listening
 	}
-	c.hangUp()
+	c.logOut()
 	c.dialect.end(c)
-	if c.user.User != "" {
-		c.srv.limits.userOut(c.user.User)
-		c.srv.counts.loggedIn.Add(-1)
-	}
 }
 
 func (c *client) run(ctx context.Context) error {
@@ -106,9 +106,19 @@ func (c *client) run(ctx context.Context) error {
 			return err
 		}
 	}
+	c.dialect.greet(c)
+	for {
+		err := c.stay(ctx)
+		if !errors.Is(err, errUnauthenticated) {
+			return err
+		}
+	}
+}
+
+// stay runs the session of one user.
+func (c *client) stay(ctx context.Context) error {
 	late := time.AfterFunc(c.cfg.LoginTotal, c.lc.Interrupt)
 	defer late.Stop()
-	c.dialect.greet(c)
 	if err := c.dialect.login(ctx, c); err != nil {
 		return err
 	}

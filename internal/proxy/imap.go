@@ -31,9 +31,12 @@ const (
 
 // greet implements dialect.
 func (d *imap) greet(c *client) {
-	d.collector = imapwire.NewCollector(limitsBefore, nil)
+	d.reset()
 	d.say(c, "*", imapwire.OK, d.capability(c), "Tandemail ready")
 }
+
+// reset readies the dialect for a client that is not logged in.
+func (d *imap) reset() { d.collector = imapwire.NewCollector(limitsBefore, nil) }
 
 // say gathers a status response. A write error stays in the connection, and comes
 // out of the next read.
@@ -43,7 +46,7 @@ func (d *imap) say(c *client, tag, status, code, text string) {
 
 // capability is what a client may use before it is logged in.
 func (d *imap) capability(c *client) string {
-	list := "CAPABILITY IMAP4rev1 LITERAL- SASL-IR ID ENABLE IDLE"
+	list := "CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL- SASL-IR ID ENABLE IDLE"
 	if c.tls() == nil && c.cfg.TLS != nil {
 		list += " STARTTLS"
 	}
@@ -88,6 +91,8 @@ func (d *imap) next(_ context.Context, c *client) (*flight, error) {
 			d.say(c, tag, imapwire.OK, "", "CAPABILITY completed")
 		case name == "COMPRESS":
 			err = d.compress(c, tag, raw)
+		case name == "UNAUTHENTICATE":
+			err = d.unauthenticate(c, tag, raw)
 		case name == "LOGIN", name == "AUTHENTICATE", name == "STARTTLS":
 			err = d.bad(c, tag, "Already logged in")
 		default:
@@ -122,6 +127,19 @@ func (d *imap) compress(c *client, tag string, raw imapwire.Raw) error {
 	d.compressed = true
 	d.say(c, tag, imapwire.OK, "", "DEFLATE active")
 	return c.lc.StartDeflate()
+}
+
+// unauthenticate is UNAUTHENTICATE (RFC 8437): the client is what it was before the
+// log-in, under the same TLS.
+func (d *imap) unauthenticate(c *client, tag string, raw imapwire.Raw) error {
+	if len(raw.Literals) > 0 || len(strings.Fields(string(raw.Text))) != 2 {
+		return d.bad(c, tag, "UNAUTHENTICATE takes no arguments")
+	}
+	c.logOut()
+	d.reset()
+	c.lc.SetIdleTimeout(c.cfg.LoginTimeout)
+	d.say(c, tag, imapwire.OK, d.capability(c), "Unauthenticated")
+	return errUnauthenticated
 }
 
 // bad answers what is no command; too many in a row end the session.

@@ -139,3 +139,16 @@ func TestGuessingIsLimitedAcrossConnections(t *testing.T) {
 		t.Errorf("after too many failures: %q", got)
 	}
 }
+
+func TestUnauthenticateGivesThePlaceOfAUserBack(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.MaxPerUser = 1 })
+	first, second := r.loggedIn(), r.client()
+	if _, tagged := second.Command("LOGIN ann secret"); !strings.HasPrefix(tagged, "NO [LIMIT]") {
+		t.Fatal(tagged)
+	}
+	first.OK("UNAUTHENTICATE")
+	second.OK("LOGIN ann secret")
+	if n := r.server.Stats().LoggedIn; n != 1 {
+		t.Errorf("%d are logged in", n)
+	}
+}

@@ -36,7 +36,6 @@ func (c *client) logIn(ctx context.Context, a auth.Attempt) error {
 	if !c.srv.limits.userIn(id.User) {
 		return errUserLimit
 	}
-	before := c.log
 	c.user = id
 	err = c.newSession()
 	if err == nil {
@@ -49,7 +48,7 @@ func (c *client) logIn(ctx context.Context, a auth.Attempt) error {
 	if err != nil {
 		c.srv.limits.userOut(id.User)
 		c.log.Info("log-in failed", "err", err)
-		c.user, c.log = auth.Identity{}, before
+		c.user, c.log = auth.Identity{}, c.nobody
 		bye, ours := errors.AsType[*byeError](err)
 		switch {
 		case ours && bye.why == byeInUse:
@@ -61,6 +60,18 @@ func (c *client) logIn(ctx context.Context, a auth.Attempt) error {
 	}
 	c.srv.counts.loggedIn.Add(1)
 	return nil
+}
+
+// logOut forgets the user, if there is one, and ends the session at the master.
+func (c *client) logOut() {
+	c.hangUp()
+	if c.user.User == "" {
+		return
+	}
+	c.srv.limits.userOut(c.user.User)
+	c.srv.counts.loggedIn.Add(-1)
+	c.upstream, c.user, c.token, c.log = nil, auth.Identity{}, session.Token{}, c.nobody
+	c.number, c.began, c.useless = 0, false, nil
 }
 
 // refused makes guessing slow, and ends a connection that does nothing else.

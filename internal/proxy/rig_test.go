@@ -251,7 +251,7 @@ func (r *rig) dialTCP(p session.Protocol) net.Conn {
 func (r *rig) client() *imaptest.Client {
 	r.t.Helper()
 	c := imaptest.NewClient(r.t, r.conns.dial())
-	if got := c.Line(); !strings.HasPrefix(got, "* OK [CAPABILITY IMAP4rev1 LITERAL- ") {
+	if got := c.Line(); !strings.HasPrefix(got, "* OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL- ") {
 		r.t.Fatalf("greeting: %q", got)
 	}
 	r.t.Cleanup(func() { _ = c.Close() })

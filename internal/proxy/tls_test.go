@@ -47,7 +47,7 @@ func TestPasswordsNeedTLS(t *testing.T) {
 	nc := r.conns.dialFrom(from("192.0.2.1:1"))
 	t.Cleanup(func() { _ = nc.Close() })
 	c := imaptest.NewClient(t, nc)
-	expect(t, c, "* OK [CAPABILITY IMAP4rev1 LITERAL- SASL-IR ID ENABLE IDLE STARTTLS LOGINDISABLED] Tandemail ready")
+	expect(t, c, "* OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL- SASL-IR ID ENABLE IDLE STARTTLS LOGINDISABLED] Tandemail ready")
 	for _, command := range []string{"LOGIN ann secret", "AUTHENTICATE PLAIN AGFubgBzZWNyZXQ="} {
 		if _, got := c.Command("%s", command); got != "NO [PRIVACYREQUIRED] Passwords are accepted under TLS only" {
 			t.Errorf("%s: %q", command, got)
@@ -56,7 +56,7 @@ func TestPasswordsNeedTLS(t *testing.T) {
 	c.OK("STARTTLS")
 	secure := tls.Client(nc, trust)
 	c = imaptest.NewClient(t, secure)
-	if got := c.OK("CAPABILITY"); got[0] != "* CAPABILITY IMAP4rev1 LITERAL- SASL-IR ID ENABLE IDLE AUTH=PLAIN AUTH=LOGIN" {
+	if got := c.OK("CAPABILITY"); got[0] != "* CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL- SASL-IR ID ENABLE IDLE AUTH=PLAIN AUTH=LOGIN" {
 		t.Errorf("under TLS: %q", got)
 	}
 	if _, got := c.Command("STARTTLS"); got != "BAD TLS is already active" {

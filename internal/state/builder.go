@@ -125,6 +125,9 @@ func (p *proposing) append(op mail.Append) error {
 	}
 	out := &operation.Append{Mailbox: op.Mailbox[:], Messages: make([]*operation.NewMessage, 0, len(op.Messages))}
 	p.op.Kind = &operation.Operation_Append{Append: out}
+	if r := op.Replaces; r != nil {
+		out.ReplacedIn, out.Replaced = r.Mailbox[:], uint32(r.UID)
+	}
 	for _, m := range op.Messages {
 		st, err := staged(m.Body)
 		if err != nil {

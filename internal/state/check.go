@@ -57,6 +57,9 @@ func checkKind(r Reader, a mail.AccountID, acc account, op *operation.Operation)
 		if err := checkMailboxes(r, a, k.Append.Mailbox); err != nil {
 			return err
 		}
+		if k.Append.Replaced != 0 {
+			return checkMailboxes(r, a, k.Append.ReplacedIn) // Apply knows what its room is
+		}
 		if !acc.fits(int64(len(k.Append.Messages)), octets) {
 			return mail.ErrOverQuota
 		}

@@ -10,13 +10,20 @@ import (
 
 const maxUID = 1<<32 - 1
 
-// append adds messages to a mailbox, all or none.
+// append adds messages to a mailbox, all or none, and removes the one they replace.
 func (t *tx) append(op *operation.Append) (Code, mail.Result) {
 	b := t.box(mail.MailboxID(op.Mailbox))
 	if b == nil {
 		return NoMailbox, mail.Result{}
 	}
-	var octets int64
+	old, size, code := t.replaced(op)
+	if code != Done {
+		return code, mail.Result{}
+	}
+	octets, count := -size, len(op.Messages)
+	if old != nil {
+		count--
+	}
 	table := t.keywords(b)
 	words := make([]mail.Keywords, len(op.Messages))
 	for i, m := range op.Messages {
@@ -26,8 +33,11 @@ func (t *tx) append(op *operation.Append) (Code, mail.Result) {
 			return Limit, mail.Result{}
 		}
 	}
-	if code := t.room(b, len(op.Messages), octets); code != Done {
-		return code, mail.Result{}
+	if uint64(b.uidnext)+uint64(len(op.Messages)) > maxUID {
+		return Limit, mail.Result{}
+	}
+	if grows := count > 0 || octets > 0; grows && !t.acc.fits(int64(count), octets) {
+		return OverQuota, mail.Result{}
 	}
 	res := mail.Result{Mailbox: b.id, UIDValidity: b.uidvalidity, ModSeq: t.touch(b)}
 	b.growKeywords(table)
@@ -42,7 +52,29 @@ func (t *tx) append(op *operation.Append) (Code, mail.Result) {
 		}, mail.Flags(m.Flags), words[i])
 		res.UIDs = res.UIDs.Add(uid)
 	}
+	if old != nil {
+		res.Source, _ = t.remove(old, []mail.UID{mail.UID(op.Replaced)}, true)
+	}
 	return Done, res
+}
+
+// replaced finds the message that op replaces, and its size; nil if there is none.
+func (t *tx) replaced(op *operation.Append) (old *box, size int64, code Code) {
+	if op.Replaced == 0 {
+		return nil, 0, Done
+	}
+	if old = t.box(mail.MailboxID(op.ReplacedIn)); old == nil {
+		return nil, 0, NoMailbox
+	}
+	octets := t.get(messageKey(t.key, t.id, old.id, mail.UID(op.Replaced)))
+	if octets == nil {
+		return nil, 0, NoMessage
+	}
+	m, err := decodeMessage(octets)
+	if err != nil {
+		t.fail(storeErr(err, "message in", old.id))
+	}
+	return old, m.Size, Done
 }
 
 // room refuses n more messages when the quota or the UIDs do not allow them.

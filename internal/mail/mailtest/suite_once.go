@@ -24,6 +24,7 @@ var onceProperties = []property{
 			mail.Append{Mailbox: inbox, Messages: []mail.NewMessage{{Body: f.stage("x")}}},
 			mail.Store{Mailbox: inbox, UIDs: set(1), Mode: mail.AddFlags, Flags: mail.Seen},
 			mail.Copy{From: inbox, UIDs: all, To: sent},
+			mail.Append{Mailbox: sent, Messages: []mail.NewMessage{{Body: f.stage("y")}}, Replaces: &mail.Replaced{Mailbox: inbox, UID: 3}},
 			mail.Move{From: inbox, UIDs: set(1), To: sent},
 			mail.Expunge{Mailbox: inbox, UIDs: all},
 			mail.Create{Name: "once"},

@@ -1006,6 +1006,8 @@ type Append struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Mailbox       []byte                 `protobuf:"bytes,1,opt,name=mailbox,proto3" json:"mailbox,omitempty"` // 16 octets
 	Messages      []*NewMessage          `protobuf:"bytes,2,rep,name=messages,proto3" json:"messages,omitempty"`
+	ReplacedIn    []byte                 `protobuf:"bytes,3,opt,name=replaced_in,json=replacedIn,proto3" json:"replaced_in,omitempty"` // 16 octets: the mailbox of a message that is removed; or absent
+	Replaced      uint32                 `protobuf:"varint,4,opt,name=replaced,proto3" json:"replaced,omitempty"`                      // its UID
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1052,6 +1054,20 @@ func (x *Append) GetMessages() []*NewMessage {
 		return x.Messages
 	}
 	return nil
+}
+
+func (x *Append) GetReplacedIn() []byte {
+	if x != nil {
+		return x.ReplacedIn
+	}
+	return nil
+}
+
+func (x *Append) GetReplaced() uint32 {
+	if x != nil {
+		return x.Replaced
+	}
+	return 0
 }
 
 type NewMessage struct {
@@ -2297,10 +2313,13 @@ const file_operation_proto_rawDesc = "" +
 	"\x04Fork\"T\n" +
 	"\bSetQuota\x12%\n" +
 	"\x0elimit_messages\x18\x01 \x01(\x03R\rlimitMessages\x12!\n" +
-	"\flimit_octets\x18\x02 \x01(\x03R\vlimitOctets\"[\n" +
+	"\flimit_octets\x18\x02 \x01(\x03R\vlimitOctets\"\x98\x01\n" +
 	"\x06Append\x12\x18\n" +
 	"\amailbox\x18\x01 \x01(\fR\amailbox\x127\n" +
-	"\bmessages\x18\x02 \x03(\v2\x1b.tandemail.state.NewMessageR\bmessages\"\xe6\x01\n" +
+	"\bmessages\x18\x02 \x03(\v2\x1b.tandemail.state.NewMessageR\bmessages\x12\x1f\n" +
+	"\vreplaced_in\x18\x03 \x01(\fR\n" +
+	"replacedIn\x12\x1a\n" +
+	"\breplaced\x18\x04 \x01(\rR\breplaced\"\xe6\x01\n" +
 	"\n" +
 	"NewMessage\x12)\n" +
 	"\x04body\x18\x01 \x01(\v2\x15.tandemail.state.BodyR\x04body\x12\x14\n" +

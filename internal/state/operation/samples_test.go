@@ -27,7 +27,7 @@ func samples() []*Operation {
 		&Operation_Fork{&Fork{}},
 		&Operation_SetQuota{&SetQuota{LimitMessages: 1, LimitOctets: 2}},
 		&Operation_UndeleteAccount{&UndeleteAccount{}},
-		&Operation_Append{&Append{Mailbox: id(2), Messages: []*NewMessage{message}}},
+		&Operation_Append{&Append{Mailbox: id(2), Messages: []*NewMessage{message}, ReplacedIn: id(7), Replaced: 9}},
 		&Operation_Store{&Store{Mailbox: id(2), Uids: uids, Mode: 2, Flags: 5, Keywords: words, UnchangedSince: &since}},
 		&Operation_Copy{&Copy{From: id(2), Uids: uids, To: id(3)}},
 		&Operation_Move{&Copy{From: id(2), Uids: uids, To: id(3)}},

@@ -104,6 +104,18 @@ func (a *Append) validate() error {
 			return err
 		}
 	}
+	switch len(a.ReplacedIn) {
+	case 0:
+		if a.Replaced != 0 {
+			return malformed("replaced message without a mailbox")
+		}
+	case idSize:
+		if a.Replaced == 0 {
+			return malformed("replaced message without a UID")
+		}
+	default:
+		return malformed("mailbox id has %d octets", len(a.ReplacedIn))
+	}
 	return ids("mailbox", a.Mailbox)
 }
 
