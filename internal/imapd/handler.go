@@ -46,6 +46,8 @@ var handlers = map[string]handler{
 	"UNSELECT": {run: (*Session).unselect, selected: true},
 	"EXPUNGE":  {run: (*Session).expunge, selected: true, writes: true},
 	"SEARCH":   {run: with((*Session).search), selected: true, numbers: true},
+	"SORT":     {run: with((*Session).sort), selected: true, numbers: true},
+	"THREAD":   {run: with((*Session).thread), selected: true, numbers: true},
 	"FETCH":    {run: with((*Session).fetch), selected: true, numbers: true},
 	"STORE":    {run: with((*Session).store), selected: true, writes: true, numbers: true},
 	"COPY":     {run: with((*Session).copyMessages), selected: true},

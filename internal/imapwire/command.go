@@ -85,6 +85,8 @@ var syntaxOf = map[string]func(*lexer) (any, error){
 	"STATUS":       (*lexer).status,
 	"APPEND":       (*lexer).appendCommand,
 	"SEARCH":       (*lexer).search,
+	"SORT":         (*lexer).sort,
+	"THREAD":       (*lexer).thread,
 	"FETCH":        (*lexer).fetch,
 	"STORE":        (*lexer).store,
 	"COPY":         (*lexer).copyMessages,
@@ -96,6 +98,8 @@ var syntaxOf = map[string]func(*lexer) (any, error){
 // uidSyntaxOf is the same for what may stand behind "UID".
 var uidSyntaxOf = map[string]func(*lexer) (any, error){
 	"SEARCH":  (*lexer).search,
+	"SORT":    (*lexer).sort,
+	"THREAD":  (*lexer).thread,
 	"FETCH":   (*lexer).fetch,
 	"STORE":   (*lexer).store,
 	"COPY":    (*lexer).copyMessages,

@@ -56,6 +56,7 @@ type Fetch struct {
 	Set          SeqSet
 	Items        []FetchItem // each once, in the order asked for
 	ChangedSince *uint64     // RFC 7162 3.1.4.1
+	Page         *Page       // RFC 9394 3.3: of the messages that are there and changed
 }
 
 // Has reports whether an item of that kind is asked for.
@@ -201,10 +202,14 @@ func (l *lexer) fetchModifiers(f *Fetch) error {
 		if err != nil {
 			return err
 		}
-		if name != "CHANGEDSINCE" || f.ChangedSince != nil {
-			return syntax("No such FETCH modifier")
+		switch {
+		case name == "CHANGEDSINCE" && f.ChangedSince == nil:
+			f.ChangedSince, err = l.modseqArg()
+		case name == "PARTIAL" && f.Page == nil:
+			f.Page, err = l.argPage()
+		default:
+			err = syntax("No such FETCH modifier")
 		}
-		f.ChangedSince, err = l.modseqArg()
 		return err
 	})
 }
