@@ -62,7 +62,7 @@ func (r *result) shown(a *imapwire.Search) mail.UIDSet {
 	}
 	if a.Return&imapwire.ReturnPartial != 0 {
 		from, to := a.Page.Of(n)
-		set = union(set, r.part(from, to))
+		set = set.Union(r.part(from, to))
 	}
 	return set
 }
@@ -79,11 +79,6 @@ func (r *result) part(from, to int) mail.UIDSet {
 		set = set.Add(u)
 	}
 	return set
-}
-
-// union is what is in a or in b.
-func union(a, b mail.UIDSet) mail.UIDSet {
-	return mail.NewUIDSet(append(slices.Clone(a), b...)...)
 }
 
 // appendPlain appends "* SEARCH" or "* SORT" with each result.

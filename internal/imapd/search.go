@@ -11,18 +11,21 @@ import (
 
 // search is SEARCH and UID SEARCH (RFC 3501, 4731, 5182, 5267, 7162, 9394).
 func (s *Session) search(ctx context.Context, c *imapwire.Command, a *imapwire.Search) (answer, error) {
-	return s.searching(ctx, c, a, func(*result) error { return nil })
+	return s.searching(ctx, c, a, nil)
 }
 
-// searching is SEARCH and SORT: it finds messages, has them arranged and tells them.
-func (s *Session) searching(ctx context.Context, c *imapwire.Command, a *imapwire.Search, arrange func(*result) error) (answer, error) {
+// searching is SEARCH and SORT: it finds messages, sorts and tells them.
+func (s *Session) searching(ctx context.Context, c *imapwire.Command, a *imapwire.Search, by []imapwire.SortCriterion) (answer, error) {
+	if a.Return&imapwire.ReturnUpdate != 0 && s.contextOf(c.Tag) >= 0 {
+		return bad("Another search with this tag is being updated"), nil
+	}
 	if a.UsesModSeq() {
 		s.enableCondStore()
 	}
 	save := a.Return&imapwire.ReturnSave != 0
 	res, err := s.find(ctx, s.box, &a.Program)
-	if err == nil {
-		err = arrange(&res)
+	if err == nil && len(by) > 0 {
+		res.order, err = s.order(ctx, s.box.id, res.uids, by)
 	}
 	if err == nil {
 		err = s.tell(ctx, c, a, &res)
@@ -32,6 +35,9 @@ func (s *Session) searching(ctx context.Context, c *imapwire.Command, a *imapwir
 			s.save(nil) // RFC 5182 2.1: NO empties the variable
 		}
 		return answer{}, err
+	}
+	if a.Return&imapwire.ReturnUpdate != 0 {
+		s.follow(c, &a.Program, by, &res)
 	}
 	if !save {
 		return ok(c.Name + " completed"), nil

@@ -18,10 +18,7 @@ const maxSortOctets = 64 << 20
 
 // sort is SORT and UID SORT (RFC 5256, 5957, 5267).
 func (s *Session) sort(ctx context.Context, c *imapwire.Command, a *imapwire.Sort) (answer, error) {
-	return s.searching(ctx, c, &a.Search, func(res *result) (err error) {
-		res.order, err = s.order(ctx, res.box.id, res.uids, a.Criteria)
-		return err
-	})
+	return s.searching(ctx, c, &a.Search, a.Criteria)
 }
 
 // order is uids as the criteria put them. errSortSize.

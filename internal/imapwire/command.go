@@ -84,6 +84,7 @@ var syntaxOf = map[string]func(*lexer) (any, error){
 	"LSUB":         (*lexer).lsub,
 	"STATUS":       (*lexer).status,
 	"APPEND":       (*lexer).appendCommand,
+	"CANCELUPDATE": (*lexer).cancelUpdate,
 	"SEARCH":       (*lexer).search,
 	"SORT":         (*lexer).sort,
 	"THREAD":       (*lexer).thread,

@@ -14,7 +14,7 @@ type Search struct {
 }
 
 // UsesModSeq reports whether the program has a MODSEQ key, which enables CONDSTORE.
-func (s *Search) UsesModSeq() bool { return s.Program.has(KeyModSeq) }
+func (s *Search) UsesModSeq() bool { return s.Has(KeyModSeq) }
 
 func (k *SearchKey) has(kind KeyKind) bool {
 	if k.Kind == kind {
