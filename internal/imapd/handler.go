@@ -40,6 +40,7 @@ var handlers = map[string]handler{
 	"STATUS":      {run: with((*Session).status)},
 	"APPEND":      {run: with((*Session).appendMessages)},
 	"IDLE":        {run: (*Session).runIdle},
+	"ESEARCH":     {run: with((*Session).esearch), numbers: true},
 
 	"CHECK":        {run: (*Session).noop, selected: true},
 	"CLOSE":        {run: (*Session).closeMailbox, selected: true},

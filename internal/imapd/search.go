@@ -42,13 +42,17 @@ func (s *Session) searching(ctx context.Context, c *imapwire.Command, a *imapwir
 	if !save {
 		return ok(c.Name + " completed"), nil
 	}
-	keep := res.shown(a)
-	if len(keep) > session.MaxRanges {
+	return s.keep(c, res.shown(a)), nil
+}
+
+// keep is the end of a search with SAVE.
+func (s *Session) keep(c *imapwire.Command, uids mail.UIDSet) answer {
+	if len(uids) > session.MaxRanges {
 		s.save(nil)
-		return no("NOTSAVED", "Result is too scattered to be saved"), nil
+		return no("NOTSAVED", "Result is too scattered to be saved")
 	}
-	s.save(keep)
-	return ok(c.Name + " completed"), nil
+	s.save(uids)
+	return ok(c.Name + " completed")
 }
 
 // save sets what "$" stands for.
@@ -108,8 +112,13 @@ func (s *Session) tell(ctx context.Context, c *imapwire.Command, a *imapwire.Sea
 	if a.Return == imapwire.ReturnSave {
 		return nil // RFC 5182 2.1: nothing else was asked for
 	}
-	b := appendCorrelator(s.out.buf, c.Tag, c.UID)
-	b = res.appendItems(b, a, c.UID)
+	s.out.buf = appendCorrelator(s.out.buf, c.Tag, c.UID)
+	return s.items(ctx, a, res, c.UID)
+}
+
+// items writes the items of an ESEARCH response and ends it.
+func (s *Session) items(ctx context.Context, a *imapwire.Search, res *result, uid bool) error {
+	b := res.appendItems(s.out.buf, a, uid)
 	if a.UsesModSeq() && len(res.uids) > 0 {
 		at, err := s.shownModSeq(ctx, a, res)
 		if err != nil {

@@ -86,6 +86,7 @@ var syntaxOf = map[string]func(*lexer) (any, error){
 	"APPEND":       (*lexer).appendCommand,
 	"CANCELUPDATE": (*lexer).cancelUpdate,
 	"SEARCH":       (*lexer).search,
+	"ESEARCH":      (*lexer).esearch,
 	"SORT":         (*lexer).sort,
 	"THREAD":       (*lexer).thread,
 	"FETCH":        (*lexer).fetch,
