@@ -24,14 +24,7 @@ func (s *Session) sort(ctx context.Context, c *imapwire.Command, a *imapwire.Sor
 // order is uids as the criteria put them. errSortSize.
 func (s *Session) order(ctx context.Context, id mail.MailboxID, uids mail.UIDSet, by []imapwire.SortCriterion) ([]mail.UID, error) {
 	k := sortKeys{by: by, list: make([]sortKey, 0, uids.Len())}
-	err := s.summarize(ctx, id, uids, func(m *summary) error {
-		k.add(m)
-		if len(k.octets) > maxSortOctets {
-			return errSortSize
-		}
-		return nil
-	})
-	if err != nil {
+	if err := s.summarize(ctx, id, uids, k.add); err != nil {
 		return nil, fmt.Errorf("sort %d messages: %w", uids.Len(), err)
 	}
 	return k.order(), nil
@@ -50,13 +43,17 @@ type sortKey struct {
 	uid      mail.UID
 }
 
-// add appends a message's key.
-func (k *sortKeys) add(m *summary) {
+// add appends a message's key. errSortSize.
+func (k *sortKeys) add(m *summary) error {
+	if len(k.octets) > maxSortOctets {
+		return errSortSize
+	}
 	from := len(k.octets)
 	k.octets = appendSortKey(k.octets, k.by, m)
 	var head [8]byte
 	copy(head[:], k.octets[from:])
 	k.list = append(k.list, sortKey{binary.BigEndian.Uint64(head[:]), uint32(from), uint32(len(k.octets)), m.uid})
+	return nil
 }
 
 // order sorts. Messages whose keys are the same stay in the order of their numbers

@@ -33,13 +33,7 @@ func (s *Session) thread(ctx context.Context, c *imapwire.Command, a *imapwire.T
 // threads gives the threads of what was found. errThreadSize.
 func (s *Session) threads(ctx context.Context, res *result, by imapwire.ThreadAlgorithm) (*forest, error) {
 	t := newThreader(by, res.uids.Len())
-	err := s.summarize(ctx, res.box.id, res.uids, func(m *summary) error {
-		if t.add(m); len(t.nodes) > maxThreadNodes {
-			return errThreadSize
-		}
-		return nil
-	})
-	if err != nil {
+	if err := s.summarize(ctx, res.box.id, res.uids, t.add); err != nil {
 		return nil, err
 	}
 	return t.finish(), nil

@@ -55,7 +55,11 @@ func newThreader(by imapwire.ThreadAlgorithm, n int) *threader {
 }
 
 // add takes in a message and, step 1 of RFC 5256, links it with those it refers to.
-func (t *threader) add(m *summary) {
+// errThreadSize.
+func (t *threader) add(m *summary) error {
+	if len(t.nodes) > maxThreadNodes {
+		return errThreadSize
+	}
 	n := t.place(m)
 	x := &t.nodes[n]
 	x.uid, x.lead, x.reply, x.date = m.uid, m.uid, m.Reply, m.sent()
@@ -66,7 +70,7 @@ func (t *threader) add(m *summary) {
 		x.subject = t.subject(m.Subject)
 	}
 	if t.ids == nil {
-		return
+		return nil
 	}
 	last := none
 	for _, id := range m.References {
@@ -82,6 +86,7 @@ func (t *threader) add(m *summary) {
 	if last != none {
 		t.link(last, n)
 	}
+	return nil
 }
 
 // place is the node of a message: that of its id, unless another message has the same.

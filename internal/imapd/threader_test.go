@@ -33,7 +33,9 @@ func threadsOf(by imapwire.ThreadAlgorithm, lines ...string) string {
 				m.References = append(m.References, message.IDHash(r))
 			}
 		}
-		t.add(&m)
+		if err := t.add(&m); err != nil {
+			panic(err)
+		}
 	}
 	return string(t.finish().append(nil, func(u mail.UID) uint32 { return uint32(u) }))
 }
