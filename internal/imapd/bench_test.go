@@ -50,7 +50,8 @@ func fillBench(b *testing.B) *mailtest.Account {
 		command := "APPEND INBOX"
 		for j := range 500 {
 			m := fmt.Sprintf("From: Ann <ann@example.org>\r\nTo: bob@example.org\r\nSubject: number %d\r\n"+
-				"Date: Mon, 2 Mar 2026 10:00:00 +0100\r\nMessage-ID: <%d@example.org>\r\n\r\nhello\r\n", i+j, i+j)
+				"Date: Mon, 2 Mar 2026 10:00:00 +0100\r\nMessage-ID: <%d@example.org>\r\n"+
+				"References: <%d@example.org>\r\n\r\nhello\r\n", i+j, i+j, (i+j)/3)
 			command += fmt.Sprintf(" {%d+}\r\n%s", len(m), m)
 		}
 		d.ok("%s", command)
@@ -84,4 +85,25 @@ func BenchmarkSelect50k(b *testing.B)        { benchCommand(b, "a EXAMINE INBOX"
 func BenchmarkFetchFlags50k(b *testing.B)    { benchCommand(b, "a FETCH 1:* FLAGS") }
 func BenchmarkFetchEnvelope50k(b *testing.B) { benchCommand(b, "a UID FETCH 1:* (FLAGS ENVELOPE)") }
 func BenchmarkSearchUnseen50k(b *testing.B)  { benchCommand(b, "a UID SEARCH UNSEEN") }
-func BenchmarkNoop(b *testing.B)             { benchCommand(b, "a NOOP") }
+func BenchmarkSearchKeyword50k(b *testing.B) { benchCommand(b, "a UID SEARCH KEYWORD $Junk") }
+func BenchmarkSearchSubject50k(b *testing.B) { benchCommand(b, "a UID SEARCH SUBJECT \"number 499\"") }
+
+func BenchmarkSearchSent50k(b *testing.B) { benchCommand(b, "a UID SEARCH SENTSINCE 2-Mar-2026") }
+func BenchmarkSearchBody50k(b *testing.B) { benchCommand(b, "a UID SEARCH BODY nothing") }
+func BenchmarkSearchText50k(b *testing.B) { benchCommand(b, "a UID SEARCH TEXT nothing") }
+
+func BenchmarkSort50k(b *testing.B) {
+	for _, key := range []string{
+		"ARRIVAL", "CC", "DATE", "DISPLAYFROM", "DISPLAYTO", "FROM", "SIZE", "SUBJECT", "TO", "REVERSE SUBJECT DATE",
+	} {
+		b.Run(key, func(b *testing.B) { benchCommand(b, "a UID SORT ("+key+") UTF-8 ALL") })
+	}
+}
+
+func BenchmarkThread50k(b *testing.B) {
+	for _, by := range []string{"ORDEREDSUBJECT", "REFERENCES", "REFS"} {
+		b.Run(by, func(b *testing.B) { benchCommand(b, "a UID THREAD "+by+" UTF-8 ALL") })
+	}
+}
+
+func BenchmarkNoop(b *testing.B) { benchCommand(b, "a NOOP") }

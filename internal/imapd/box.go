@@ -41,8 +41,11 @@ func (b *box) expunge(set mail.UIDSet) {
 }
 
 // selected is the record of the selected mailbox. errGone.
-func (s *Session) selected(v mail.View) (mail.MailboxInfo, error) {
-	info, err := v.Mailbox(s.box.id)
+func (s *Session) selected(v mail.View) (mail.MailboxInfo, error) { return s.box.info(v) }
+
+// info is the record of the mailbox. errGone.
+func (b *box) info(v mail.View) (mail.MailboxInfo, error) {
+	info, err := v.Mailbox(b.id)
 	if errors.Is(err, mail.ErrNoMailbox) {
 		err = errGone
 	}
@@ -59,16 +62,10 @@ func (s *Session) resolve(set imapwire.SeqSet, uid bool) (mail.UIDSet, error) {
 	if set.Saved {
 		return m.among(s.saved), nil
 	}
-	var parts []mail.UIDRange
 	if uid {
-		if m.len() == 0 {
-			return nil, nil
-		}
-		for _, r := range set.Resolve(uint32(m.max())) {
-			parts = append(parts, mail.UIDRange{Lo: mail.UID(r.Lo), Hi: mail.UID(r.Hi)})
-		}
-		return m.among(mail.NewUIDSet(parts...)), nil
+		return s.box.byUID(set), nil
 	}
+	var parts []mail.UIDRange
 	for _, r := range set.Resolve(uint32(m.len())) {
 		if r.Lo == 0 || int(r.Hi) > m.len() {
 			return nil, errNumber
@@ -76,6 +73,18 @@ func (s *Session) resolve(set imapwire.SeqSet, uid bool) (mail.UIDSet, error) {
 		parts = append(parts, m.numbers(r.Lo, r.Hi)...)
 	}
 	return mail.NewUIDSet(parts...), nil
+}
+
+// byUID gives the messages whose UIDs a sequence set names.
+func (b *box) byUID(set imapwire.SeqSet) mail.UIDSet {
+	if b.uids.len() == 0 {
+		return nil
+	}
+	var parts []mail.UIDRange
+	for _, r := range set.Resolve(uint32(b.uids.max())) {
+		parts = append(parts, mail.UIDRange{Lo: mail.UID(r.Lo), Hi: mail.UID(r.Hi)})
+	}
+	return b.uids.among(mail.NewUIDSet(parts...))
 }
 
 // numbersOf is the message numbers of uids, as a set.

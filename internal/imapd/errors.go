@@ -19,6 +19,12 @@ var errNoTarget = fmt.Errorf("target: %w", mail.ErrNoMailbox)
 // errNumber is a message number that the client cannot have been told.
 var errNumber = errors.New("no such message number")
 
+// errSortSize: too much would have to be compared.
+var errSortSize = fmt.Errorf("keys of more than %d octets: %w", maxSortOctets, mail.ErrLimit)
+
+// errThreadSize: too many messages.
+var errThreadSize = fmt.Errorf("more than %d messages and references: %w", maxThreadNodes, mail.ErrLimit)
+
 // lostError is one of the sink, or of a literal that broke off: the client has an
 // unfinished response.
 type lostError struct{ err error }

@@ -51,6 +51,10 @@ func (s *Session) fetch(ctx context.Context, c *imapwire.Command, a *imapwire.Fe
 			return answer{}, err
 		}
 	}
+	if a.Page != nil {
+		from, to := a.Page.Of(uids.Len())
+		uids = slice(uids, from, to)
+	}
 	if slices.ContainsFunc(a.Items, imapwire.FetchItem.SetsSeen) && !s.box.readOnly {
 		if err := run.setSeen(ctx, uids); err != nil {
 			return answer{}, err
@@ -114,7 +118,7 @@ func (r *fetchRun) setSeen(ctx context.Context, uids mail.UIDSet) error {
 			return err
 		}
 		var unseen mail.UIDSet
-		err = r.eachFlags(v, part, func(f *mail.MessageFlags) {
+		err = r.eachFlags(v, r.box.id, part, func(f *mail.MessageFlags) {
 			if f.Flags&mail.Seen == 0 {
 				unseen = unseen.Add(f.UID)
 			}
@@ -148,7 +152,7 @@ func (r *fetchRun) messages(ctx context.Context, uids mail.UIDSet) error {
 	r.announceKeywords(&info)
 	r.keywords = info.Keywords
 	r.missing = uids.Len()
-	err = r.walk(ctx, uids, r.needsMessage(), func(w *row) error {
+	err = r.walk(ctx, r.box, uids, r.needsMessage(), func(w *row) error {
 		r.missing--
 		return r.message(ctx, w)
 	})

@@ -42,36 +42,52 @@ type matcher struct {
 // compiler turns keys into tests.
 type compiler struct {
 	s        *Session
+	box      *box
 	keywords []string
 	today    time.Time
 }
 
-// compile makes a program ready. errNumber.
-func (s *Session) compile(ctx context.Context, program *imapwire.SearchKey) (*matcher, error) {
+// compile makes a program ready for the messages of b.
+func (s *Session) compile(ctx context.Context, b *box, program *imapwire.SearchKey) (*matcher, error) {
 	v, err := s.current(ctx)
 	if err != nil {
 		return nil, err
 	}
-	info, err := s.selected(v)
+	info, err := b.info(v)
 	if err != nil {
 		return nil, err
 	}
-	c := compiler{s: s, keywords: info.Keywords, today: s.cfg.Now()}
+	c := compiler{s: s, box: b, keywords: info.Keywords, today: s.cfg.Now()}
 	t, dear, err := c.key(program)
 	if err != nil {
 		return nil, err
 	}
-	m := &matcher{test: t, among: s.box.uids.all(), messages: dear >= costMessage}
+	m := &matcher{test: t, among: b.uids.all(), messages: dear >= costMessage}
 	for i := range program.Keys {
 		if k := &program.Keys[i]; k.Kind == imapwire.KeySeq || k.Kind == imapwire.KeyUID {
-			set, err := s.resolve(k.Set, k.Kind == imapwire.KeyUID)
-			if err != nil {
-				return nil, err
-			}
-			m.among = intersect(m.among, set)
+			m.among = intersect(m.among, c.set(k))
 		}
 	}
 	return m, nil
+}
+
+// set gives the messages that a key names. A number that no message has is no error
+// here, as it is in other commands: no message matches it.
+func (c *compiler) set(k *imapwire.SearchKey) mail.UIDSet {
+	uids := &c.box.uids
+	switch {
+	case k.Set.Saved:
+		return uids.among(c.s.saved)
+	case k.Kind == imapwire.KeyUID:
+		return c.box.byUID(k.Set)
+	}
+	var parts []mail.UIDRange
+	for _, r := range k.Set.Resolve(uint32(uids.len())) {
+		if hi := min(r.Hi, uint32(uids.len())); r.Lo <= hi && hi > 0 {
+			parts = append(parts, uids.numbers(max(r.Lo, 1), hi)...)
+		}
+	}
+	return mail.NewUIDSet(parts...)
 }
 
 // intersect is what a and b have in common.
@@ -105,12 +121,15 @@ func (c *compiler) key(k *imapwire.SearchKey) (test, cost, error) {
 			return !hit, err
 		}, dear, err
 	case imapwire.KeySeq, imapwire.KeyUID:
-		set, err := c.s.resolve(k.Set, k.Kind == imapwire.KeyUID)
-		return flagTest(func(f *mail.MessageFlags) bool { return set.Contains(f.UID) }), costNone, err
+		if k.Kind == imapwire.KeySeq && !k.Set.Saved && c.s.uidOnly() {
+			return nil, costNone, errUIDRequired
+		}
+		set := c.set(k)
+		return flagTest(func(f *mail.MessageFlags) bool { return set.Contains(f.UID) }), costNone, nil
 	case imapwire.KeyAll, imapwire.KeyHasSaveDate:
 		return always(true), costNone, nil
 	case imapwire.KeyRecent:
-		recent := c.s.box.told.Recent
+		recent := c.box.told.Recent
 		return flagTest(func(f *mail.MessageFlags) bool { return recent.Contains(f.UID) }), costNone, nil
 	case imapwire.KeyFlag:
 		return flagTest(func(f *mail.MessageFlags) bool { return f.Flags&k.Flag != 0 }), costFlags, nil

@@ -19,8 +19,8 @@ var ErrNotResumable = session.ErrNotResumable
 func (s *Session) Resume(ctx context.Context, t *session.Token) error {
 	defer s.closeView()
 	switch {
-	case len(t.Contexts) > 0 || len(t.Notify) > 0:
-		return fmt.Errorf("%w: it has a search or notification under way", ErrNotResumable)
+	case len(t.Notify) > 0:
+		return fmt.Errorf("%w: it has a notification under way", ErrNotResumable)
 	case t.Enabled&^knownFeatures() != 0:
 		return fmt.Errorf("%w: it enabled what this server does not know", ErrNotResumable)
 	}
@@ -39,6 +39,9 @@ func (s *Session) Resume(ctx context.Context, t *session.Token) error {
 		if s.box, err = remember(v, t.Selected); err != nil {
 			return err
 		}
+	}
+	if s.contexts, err = recall(t.Contexts); err != nil {
+		return err
 	}
 	s.enabled, s.saved = t.Enabled, t.Saved
 	s.resumed = resumed{number: t.LastCommand + 1, fetch: t.Fetch}

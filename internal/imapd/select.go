@@ -102,6 +102,6 @@ func (s *Session) leave() {
 }
 
 func (s *Session) deselect() {
-	s.box, s.saved = nil, nil
+	s.box, s.saved, s.contexts = nil, nil, nil
 	s.out.delta.Merge(session.Delta{Closed: true})
 }

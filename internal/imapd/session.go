@@ -35,11 +35,12 @@ type Session struct {
 	account mail.Account
 	log     *slog.Logger
 
-	enabled session.Features
-	box     *box // the selected mailbox, nil if there is none
-	saved   mail.UIDSet
-	idle    idleGate
-	resumed resumed
+	enabled  session.Features
+	box      *box // the selected mailbox, nil if there is none
+	saved    mail.UIDSet
+	contexts []*searchContext // of the selected mailbox
+	idle     idleGate
+	resumed  resumed
 
 	// Of the command that runs.
 	number uint64

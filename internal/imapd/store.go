@@ -96,7 +96,7 @@ func (s *Session) echo(ctx context.Context, c *imapwire.Command, a *imapwire.Sto
 	s.announceKeywords(&info)
 	u := update{told: ans.told}
 	found := 0
-	err = s.eachFlags(v, uids, func(f *mail.MessageFlags) {
+	err = s.eachFlags(v, s.box.id, uids, func(f *mail.MessageFlags) {
 		found++
 		switch {
 		case modified.Contains(f.UID):

@@ -38,7 +38,10 @@ func (s *Session) sync(ctx context.Context, u update) error {
 	if b.told.Flags >= at && (b.told.Expunged.ModSeq >= at || !u.expunges) {
 		return nil
 	}
-	known := b.told.UIDNext
+	known, before := b.told.UIDNext, b.told
+	if err := s.loseMembers(ctx, v); err != nil {
+		return err
+	}
 	if u.expunges {
 		if err := s.announceExpunges(v, &info); err != nil {
 			return err
@@ -49,6 +52,9 @@ func (s *Session) sync(ctx context.Context, u update) error {
 	}
 	s.announceKeywords(&info)
 	if err := s.announceFlags(v, &info, known, u); err != nil {
+		return err
+	}
+	if err := s.changeMembers(ctx, v, before); err != nil {
 		return err
 	}
 	b.told.Highest = at
@@ -82,23 +88,25 @@ func (s *Session) announceExpunges(v mail.View, info *mail.MailboxInfo) error {
 // announceMissing is for a session so old that its tombstones are gone: what is
 // not there any more was expunged.
 func (s *Session) announceMissing(v mail.View, info *mail.MailboxInfo) error {
-	b := s.box
-	var live uidMap
-	for f, err := range v.Flags(b.id, 1, maxUID, 0) {
-		if err != nil {
-			return err
-		}
-		live.add(f.UID)
-	}
-	var gone mail.UIDSet
-	for u := range b.uids.all().All() {
-		if live.number(u) == 0 {
-			gone = gone.Add(u)
-		}
+	gone, err := s.box.missing(v)
+	if err != nil {
+		return err
 	}
 	s.expunged(gone)
-	b.told.Expunged = session.Cut{ModSeq: info.HighestModSeq}
+	s.box.told.Expunged = session.Cut{ModSeq: info.HighestModSeq}
 	return nil
+}
+
+// missing is what is in the picture and not there any more.
+func (b *box) missing(v mail.View) (mail.UIDSet, error) {
+	var live mail.UIDSet
+	for f, err := range v.Flags(b.id, 1, maxUID, 0) {
+		if err != nil {
+			return nil, err
+		}
+		live = live.Add(f.UID)
+	}
+	return b.uids.all().Minus(live), nil
 }
 
 // expunged tells that messages of the picture have gone. From the highest down,

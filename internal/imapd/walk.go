@@ -21,10 +21,10 @@ const walkChunk = 256
 // look into the index costs less.
 const maxGap = 64
 
-// walk calls visit for those of uids that still exist, in order, with what Flags
+// walk calls visit for those of uids in b that still exist, in order, with what Flags
 // and, if messages is set, Messages say of them. A View may be closed between two
 // calls: what visit keeps is its own.
-func (s *Session) walk(ctx context.Context, uids mail.UIDSet, messages bool, visit func(*row) error) error {
+func (s *Session) walk(ctx context.Context, b *box, uids mail.UIDSet, messages bool, visit func(*row) error) error {
 	rows := make([]row, 0, min(uids.Len(), walkChunk))
 	for part := range spans(uids) {
 		if err := ctx.Err(); err != nil {
@@ -34,7 +34,7 @@ func (s *Session) walk(ctx context.Context, uids mail.UIDSet, messages bool, vis
 		if err != nil {
 			return err
 		}
-		if rows, err = s.readRows(v, part, messages, rows[:0]); err != nil {
+		if rows, err = b.readRows(v, part, messages, rows[:0]); err != nil {
 			return err
 		}
 		for i := range rows {
@@ -64,21 +64,21 @@ func spans(set mail.UIDSet) iter.Seq[mail.UIDSet] {
 	}
 }
 
-func (s *Session) readRows(v mail.View, part mail.UIDSet, messages bool, rows []row) ([]row, error) {
+func (b *box) readRows(v mail.View, part mail.UIDSet, messages bool, rows []row) ([]row, error) {
 	lo, hi := part[0].Lo, part[len(part)-1].Hi
-	for f, err := range v.Flags(s.box.id, lo, hi, 0) {
+	for f, err := range v.Flags(b.id, lo, hi, 0) {
 		if err != nil {
 			return nil, err
 		}
 		if part.Contains(f.UID) {
-			rows = append(rows, row{number: s.box.uids.number(f.UID), flags: f})
+			rows = append(rows, row{number: b.uids.number(f.UID), flags: f})
 		}
 	}
 	if !messages || len(rows) == 0 {
 		return rows, nil
 	}
 	i := 0
-	for m, err := range v.Messages(s.box.id, lo, hi) {
+	for m, err := range v.Messages(b.id, lo, hi) {
 		if err != nil {
 			return nil, err
 		}
@@ -93,9 +93,9 @@ func (s *Session) readRows(v mail.View, part mail.UIDSet, messages bool, rows []
 }
 
 // eachFlags is walk for a command that needs flags alone, in one View.
-func (s *Session) eachFlags(v mail.View, uids mail.UIDSet, visit func(*mail.MessageFlags)) error {
+func (s *Session) eachFlags(v mail.View, id mail.MailboxID, uids mail.UIDSet, visit func(*mail.MessageFlags)) error {
 	for part := range spans(uids) {
-		for f, err := range v.Flags(s.box.id, part[0].Lo, part[len(part)-1].Hi, 0) {
+		for f, err := range v.Flags(id, part[0].Lo, part[len(part)-1].Hi, 0) {
 			if err != nil {
 				return err
 			}

@@ -59,6 +59,7 @@ type Fetch struct {
 	Items        []FetchItem // each once, in the order asked for
 	ChangedSince *uint64     // RFC 7162 3.1.4.1
 	Vanished     bool        // RFC 7162 3.2.6; ChangedSince is set
+	Page         *Page       // RFC 9394 3.3: of the messages that are there and changed
 }
 
 // Has reports whether an item of that kind is asked for.
@@ -213,16 +214,19 @@ func (l *lexer) partial() (*Partial, error) {
 func (l *lexer) fetchModifiers(f *Fetch) error {
 	err := l.list(maxItems, false, func() error {
 		name, err := l.word()
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
+		}
+		switch {
 		case name == "VANISHED" && !f.Vanished:
 			f.Vanished = true
-			return nil
-		case name != "CHANGEDSINCE" || f.ChangedSince != nil:
-			return syntax("No such FETCH modifier")
+		case name == "CHANGEDSINCE" && f.ChangedSince == nil:
+			f.ChangedSince, err = l.modseqArg()
+		case name == "PARTIAL" && f.Page == nil:
+			f.Page, err = l.argPage()
+		default:
+			err = syntax("No such FETCH modifier")
 		}
-		f.ChangedSince, err = l.modseqArg()
 		return err
 	})
 	if err == nil && f.Vanished && f.ChangedSince == nil {

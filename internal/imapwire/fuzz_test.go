@@ -83,3 +83,48 @@ func FuzzUTF7(f *testing.F) {
 		}
 	})
 }
+
+// FuzzSearch: a program that was read, written and read again is the same one, unless
+// it has become too much for a command.
+func FuzzSearch(f *testing.F) {
+	for _, x := range examples(f, "testdata/good.txt") {
+		f.Add([]byte(x[0] + "\r\n"))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		program := func(c Command) (*SearchKey, []SortCriterion) {
+			switch a := c.Args.(type) {
+			case *Search:
+				return &a.Program, nil
+			case *Sort:
+				return &a.Program, a.Criteria
+			}
+			return nil, nil
+		}
+		read := func(in []byte) (Command, error) {
+			c := NewCollector(Limits{}, nil)
+			for len(in) > 0 {
+				n, step, err := c.Feed(in)
+				if in = in[n:]; step == Whole {
+					return Parse(c.Take(), false)
+				} else if err != nil || n == 0 {
+					return Command{}, errors.New("no command")
+				}
+			}
+			return Command{}, errors.New("no command")
+		}
+		c, err := read(in)
+		want, by := program(c)
+		if err != nil || want == nil {
+			return
+		}
+		written := AppendSort(nil, c.Tag, c.UID, by, want)
+		again, err := read(written)
+		if e, ok := errors.AsType[*SyntaxError](err); ok && len(e.Text) > 10 && e.Text[:9] == "More than" || len(written) > 60<<10 {
+			return
+		}
+		got, gotBy := program(again)
+		if err != nil || !reflect.DeepEqual(got, want) || !reflect.DeepEqual(gotBy, by) || again.UID != c.UID {
+			t.Fatalf("%q became %q: %v\n%+v\n%+v", in, written, err, want, got)
+		}
+	})
+}

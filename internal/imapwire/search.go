@@ -5,28 +5,17 @@ import (
 	"unicode/utf8"
 )
 
-// SearchReturn is what an extended SEARCH gives back (RFC 4731, 5182).
-type SearchReturn uint8
-
-// The return options.
-const (
-	ReturnMin SearchReturn = 1 << iota
-	ReturnMax
-	ReturnAll
-	ReturnCount
-	ReturnSave
-)
-
-// Search is SEARCH and UID SEARCH.
+// Search is SEARCH and UID SEARCH, and what SORT, THREAD and ESEARCH have of them.
 type Search struct {
 	Charset  bool         // CHARSET was given
 	Extended bool         // RETURN was given: the answer is ESEARCH
 	Return   SearchReturn // if Extended; RETURN () is ReturnAll
+	Page     *Page        // if ReturnPartial
 	Program  SearchKey    // KeyAnd of what the client wrote
 }
 
 // UsesModSeq reports whether the program has a MODSEQ key, which enables CONDSTORE.
-func (s *Search) UsesModSeq() bool { return s.Program.has(KeyModSeq) }
+func (s *Search) UsesModSeq() bool { return s.Has(KeyModSeq) }
 
 func (k *SearchKey) has(kind KeyKind) bool {
 	if k.Kind == kind {
@@ -58,16 +47,21 @@ func (l *lexer) search() (any, error) {
 	if s.Charset, err = l.charset(); err != nil {
 		return nil, err
 	}
+	return s, l.program(s)
+}
+
+// program takes the search keys, which are the end of a command.
+func (l *lexer) program(s *Search) error {
 	p := searchParser{lexer: l}
 	s.Program.Kind = KeyAnd
 	for {
 		k, err := p.key()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		s.Program.Keys = append(s.Program.Keys, k)
 		if !l.accept(' ') || l.atEnd() {
-			return s, nil
+			return nil
 		}
 	}
 }
@@ -81,36 +75,6 @@ func (l *lexer) nextWord(w string) bool {
 	return false
 }
 
-var returnOptions = map[string]SearchReturn{
-	"MIN": ReturnMin, "MAX": ReturnMax, "ALL": ReturnAll, "COUNT": ReturnCount, "SAVE": ReturnSave,
-}
-
-func (l *lexer) searchReturn(s *Search) error {
-	if !l.nextWord("RETURN") {
-		return nil
-	}
-	s.Extended = true
-	err := l.list(maxItems, true, func() error {
-		w, err := l.word()
-		if err != nil {
-			return err
-		}
-		opt, ok := returnOptions[w]
-		if !ok {
-			return syntax("No such SEARCH return option")
-		}
-		s.Return |= opt
-		return nil
-	})
-	if s.Return == 0 {
-		s.Return = ReturnAll
-	}
-	if err != nil {
-		return err
-	}
-	return l.space()
-}
-
 // charset takes CHARSET, if it comes next.
 func (l *lexer) charset() (given bool, err error) {
 	if !l.nextWord("CHARSET") {
@@ -120,10 +84,18 @@ func (l *lexer) charset() (given bool, err error) {
 	if err != nil {
 		return true, err
 	}
-	if !strings.EqualFold(name, "UTF-8") && !strings.EqualFold(name, "US-ASCII") {
-		return true, &SyntaxError{No: true, Code: CodeBadCharset, Text: "Charset is not supported"}
+	if err := supported(name); err != nil {
+		return true, err
 	}
 	return true, l.space()
+}
+
+// supported refuses charsets that are not read. US-ASCII is a part of UTF-8.
+func supported(charset string) error {
+	if !strings.EqualFold(charset, "UTF-8") && !strings.EqualFold(charset, "US-ASCII") {
+		return &SyntaxError{No: true, Code: CodeBadCharset, Text: "Charset is not supported"}
+	}
+	return nil
 }
 
 // key takes one search key.

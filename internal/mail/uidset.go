@@ -62,6 +62,35 @@ func (s UIDSet) Contains(u UID) bool {
 	return found && i < len(s)
 }
 
+// Union returns what is in s or in o.
+func (s UIDSet) Union(o UIDSet) UIDSet {
+	return NewUIDSet(append(slices.Clone(s), o...)...)
+}
+
+// Minus returns what is in s and not in o.
+func (s UIDSet) Minus(o UIDSet) UIDSet {
+	var out UIDSet
+	for _, r := range s {
+		lo := uint64(r.Lo)
+		for len(o) > 0 && o[0].Hi < r.Lo {
+			o = o[1:]
+		}
+		for _, cut := range o {
+			if cut.Lo > r.Hi {
+				break
+			}
+			if lo < uint64(cut.Lo) {
+				out = append(out, UIDRange{UID(lo), cut.Lo - 1})
+			}
+			lo = uint64(cut.Hi) + 1
+		}
+		if lo <= uint64(r.Hi) {
+			out = append(out, UIDRange{UID(lo), r.Hi})
+		}
+	}
+	return out
+}
+
 // Len returns how many UIDs are in s.
 func (s UIDSet) Len() int {
 	n := 0

@@ -20,6 +20,10 @@ func (c *client) answer(ctx context.Context, f *flight) error {
 		c.srv.counts.idling.Add(1)
 		defer c.srv.counts.idling.Add(-1)
 	}
+	if !f.idle {
+		c.slow = f.tag
+		defer func() { c.slow = "" }()
+	}
 	alive := time.NewTicker(interval)
 	defer alive.Stop()
 	for {

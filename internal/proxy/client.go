@@ -50,6 +50,7 @@ type client struct {
 	pause    time.Duration // before the next try of it
 	began    bool          // a master has opened the session once
 
+	slow      string        // the tag of the command that is being answered, but for IDLE
 	listening chan listened // not nil: somebody reads the client during IDLE
 
 	failures int // log-ins in this connection

@@ -72,7 +72,7 @@ func (c *client) signOfLife() error {
 	if c.midway {
 		return nil
 	}
-	if err := c.write(c.dialect.alive()); err != nil {
+	if err := c.write(c.dialect.alive(c.slow)); err != nil {
 		return err
 	}
 	return c.flush()

@@ -19,8 +19,8 @@ type dialect interface {
 	// understood reports whether a tagged line says that the command was one.
 	understood(line []byte) bool
 	// alive is a sign of life that may stand between any two responses; nil if the
-	// protocol has none.
-	alive() []byte
+	// protocol has none. The tag is that of the command whose answer takes long, or "".
+	alive(tag string) []byte
 	// end gives back what an unfinished command holds.
 	end(c *client)
 	// bye says why the session ends.

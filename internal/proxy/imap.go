@@ -263,7 +263,17 @@ func (d *imap) end(c *client) {
 }
 
 // alive implements dialect.
-func (d *imap) alive() []byte { return []byte("* OK Still here\r\n") }
+func (d *imap) alive(tag string) []byte {
+	switch {
+	case tag == "":
+		return []byte("* OK Still here\r\n")
+	case strings.Contains(tag, "]"): // RFC 9585 4: it would end the code
+		tag = "NIL"
+	default:
+		tag = `"` + tag + `"` // it has no octet that would have to be escaped
+	}
+	return imapwire.AppendTagged(nil, "*", imapwire.OK, "INPROGRESS ("+tag+" NIL NIL)", "Still here")
+}
 
 // bye implements dialect.
 func (d *imap) bye(b bye) []byte {

@@ -83,7 +83,7 @@ func (d *pop3) unfinished(unit []byte) bool {
 func (d *pop3) understood([]byte) bool { return true }
 
 // alive implements dialect: POP3 has nothing that may stand between responses.
-func (d *pop3) alive() []byte { return nil }
+func (d *pop3) alive(string) []byte { return nil }
 
 // end implements dialect.
 func (d *pop3) end(*client) {}

@@ -263,6 +263,21 @@ func TestLogInIsRefusedAfterTheHoldAndMayBeTriedAgain(t *testing.T) {
 	})
 }
 
+// stillAtWork is the sign of life for the command "a" (RFC 9585).
+const stillAtWork = `* OK [INPROGRESS ("a" NIL NIL)] Still here`
+
+func TestSignsOfLifeNameTheCommand(t *testing.T) {
+	for tag, want := range map[string]string{
+		"":   "* OK Still here\r\n",
+		"a":  stillAtWork + "\r\n",
+		"a]": "* OK [INPROGRESS (NIL NIL NIL)] Still here\r\n",
+	} {
+		if got := string(new(imap).alive(tag)); got != want {
+			t.Errorf("%q: got %q", tag, got)
+		}
+	}
+}
+
 func TestCommandIsHeldAndThenEndsTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
@@ -271,7 +286,7 @@ func TestCommandIsHeldAndThenEndsTheSession(t *testing.T) {
 		start := time.Now()
 		c.Send("a CREATE Box\r\n")
 		var got string
-		for got = c.Line(); got == "* OK Still here"; got = c.Line() {
+		for got = c.Line(); got == stillAtWork; got = c.Line() {
 		}
 		if got != "* BYE [UNAVAILABLE] Mailbox is not available, try again later" {
 			t.Errorf("got %q", got)
@@ -291,7 +306,7 @@ func TestMasterThatRefusesForeverIsNotAskedForever(t *testing.T) {
 		r.tamperWith(func(f session.Frame) bool { return isDone(f) || isUnit(f) })
 		c.Send("a CREATE Box\r\n")
 		for got := c.Line(); !strings.HasPrefix(got, "* BYE [UNAVAILABLE] Mailbox is not"); got = c.Line() {
-			if got != "* OK Still here" {
+			if got != stillAtWork {
 				t.Fatal(got)
 			}
 		}

@@ -17,6 +17,7 @@ type Delta struct {
 	Saved     *mail.UIDSet // "$"
 	IdleTag   *string      // "" : IDLE has ended
 	Fetched   *mail.UID    // FETCH has answered for messages up to here
+	Contexts  []ContextChange
 }
 
 // The bits that say which fields follow, in this order.
@@ -28,6 +29,7 @@ const (
 	hasSaved
 	hasIdleTag
 	hasFetched
+	hasContexts
 
 	allFields = 1<<iota - 1
 )
@@ -38,7 +40,7 @@ func (d *Delta) IsZero() bool { return d.fields() == 0 }
 func (d *Delta) fields() (bits uint64) {
 	for i, set := range [...]bool{
 		d.Enabled != nil, d.Selected != nil, d.Closed, d.Announced != nil, d.Saved != nil, d.IdleTag != nil,
-		d.Fetched != nil,
+		d.Fetched != nil, len(d.Contexts) > 0,
 	} {
 		if set {
 			bits |= 1 << i
@@ -71,6 +73,9 @@ func (d *Delta) Append(dst []byte) []byte {
 	}
 	if d.Fetched != nil {
 		dst = binary.AppendUvarint(dst, uint64(*d.Fetched))
+	}
+	if len(d.Contexts) > 0 {
+		dst = appendChanges(dst, d.Contexts)
 	}
 	return dst
 }
@@ -110,6 +115,11 @@ func DecodeDelta(b []byte) (Delta, error) {
 		u := mail.UID(d.u32())
 		out.Fetched = &u
 	}
+	if bits&hasContexts != 0 {
+		if out.Contexts = d.changes(); len(out.Contexts) == 0 {
+			d.fail()
+		}
+	}
 	if err := d.err("delta"); err != nil {
 		return Delta{}, err
 	}
@@ -123,11 +133,11 @@ func (t *Token) Apply(d Delta) error {
 		t.Enabled = *d.Enabled
 	}
 	if d.Closed {
-		t.Selected, t.Saved = nil, nil
+		t.Selected, t.Saved, t.Contexts = nil, nil, nil
 	}
 	if d.Selected != nil {
 		s := *d.Selected
-		t.Selected, t.Saved = &s, nil
+		t.Selected, t.Saved, t.Contexts = &s, nil, nil
 	}
 	if d.Announced != nil {
 		if t.Selected == nil {
@@ -144,6 +154,11 @@ func (t *Token) Apply(d Delta) error {
 	if d.Fetched != nil {
 		t.Fetch = Progress{Whole: *d.Fetched}
 	}
+	for _, c := range d.Contexts {
+		if err := t.applyContext(c); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -154,6 +169,7 @@ func (e *Delta) Merge(d Delta) {
 	}
 	if d.Closed || d.Selected != nil {
 		e.Closed, e.Selected, e.Announced, e.Saved = d.Closed, d.Selected, nil, nil
+		e.Contexts = nil
 	}
 	if d.Announced != nil {
 		e.Announced = d.Announced
@@ -167,4 +183,5 @@ func (e *Delta) Merge(d Delta) {
 	if d.Fetched != nil {
 		e.Fetched = d.Fetched
 	}
+	e.Contexts = append(e.Contexts, d.Contexts...)
 }

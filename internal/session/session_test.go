@@ -60,6 +60,11 @@ var (
 		{"done with delta", Done{Command: 1, Line: []byte("a1 OK done\r\n"), Delta: Delta{
 			Enabled: ptr(CondStore), Selected: &selected, Saved: ptr(mail.UIDSet(nil)), IdleTag: ptr(""),
 		}}},
+		{"unit with contexts", Unit{Command: 1, Last: true, Octets: []byte("* x\r\n"), Delta: Delta{Contexts: []ContextChange{
+			{Tag: "a", Program: []byte("a SEARCH ALL\r\n"), Added: mail.NewUIDSet(mail.UIDRange{Lo: 5, Hi: 7})},
+			{Tag: "b", Removed: mail.NewUIDSet(mail.UIDRange{Lo: 5, Hi: 5})},
+			{Tag: "c", Gone: true},
+		}}}},
 		{"done, closed", Done{Command: 1, Line: []byte("a1 OK done\r\n"), Delta: Delta{Closed: true}}},
 		{"failed", Failed{Command: 4, Reason: Moved, Epoch: 9, Text: "account is served elsewhere"}},
 	}

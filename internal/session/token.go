@@ -83,17 +83,6 @@ type Cut struct {
 	UID    mail.UID
 }
 
-// Context is a SEARCH whose result the client asked to be kept up to date
-// (RFC 5267).
-type Context struct {
-	Tag     string
-	Program []byte // the command, as sent
-	Members mail.UIDSet
-}
-
-// MaxContexts bounds them.
-const MaxContexts = 4
-
 // Append appends the encoding of t, with its version. ErrTokenSize.
 func (t *Token) Append(dst []byte) ([]byte, error) {
 	start := len(dst)
@@ -143,7 +132,7 @@ func DecodeToken(b []byte) (*Token, error) {
 	}
 	t.Saved = d.set()
 	for range d.uint(MaxContexts) {
-		t.Contexts = append(t.Contexts, Context{d.string(maxName), d.octets(MaxToken), d.set()})
+		t.Contexts = append(t.Contexts, Context{d.string(maxName), d.octets(MaxContextProgram), d.set()})
 	}
 	t.Notify = d.octets(MaxToken)
 	t.NotifySeq = mail.ModSeq(d.u63())

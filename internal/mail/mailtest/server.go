@@ -39,7 +39,7 @@ type derivedKey struct {
 }
 
 // maxDerived bounds what SetDerived keeps; past it all is forgotten.
-const maxDerived = 10_000
+const maxDerived = 100_000
 
 // recordHeader stands for what a journal adds to a record.
 const recordHeader = 7

@@ -1,0 +1,150 @@
+package imapd
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/tandemail/tandemail/internal/imapwire"
+	"github.com/tandemail/tandemail/internal/mail"
+)
+
+// esearch is ESEARCH (RFC 7377): one response for each mailbox in which something was
+// found. It always speaks of UIDs.
+func (s *Session) esearch(ctx context.Context, c *imapwire.Command, a *imapwire.Esearch) (answer, error) {
+	selected := a.OnlySelected()
+	switch {
+	case s.box == nil && (len(a.Sources) == 0 || a.Names(imapwire.SourceSelected)):
+		return bad("No mailbox is selected"), nil
+	case !selected && a.Return&imapwire.ReturnSave != 0:
+		return bad("SAVE is for the selected mailbox alone"), nil
+	case !selected && a.UsesPicture():
+		return bad("Message numbers and $ are for the selected mailbox alone"), nil
+	}
+	if a.UsesModSeq() {
+		s.enableCondStore()
+	}
+	v, err := s.current(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	list, err := s.sources(v, a)
+	if err != nil {
+		return answer{}, err
+	}
+	kept := mail.UIDSet(nil)
+	for i := range list {
+		res, err := s.searchIn(ctx, c, a, &list[i])
+		if err != nil {
+			return answer{}, err
+		}
+		kept = res.shown(&a.Search)
+	}
+	if a.Return&imapwire.ReturnUpdate != 0 {
+		s.noUpdate(c.Tag, "Only results of SEARCH and SORT are updated")
+	}
+	if a.Return&imapwire.ReturnSave != 0 {
+		return s.keep(c, kept), nil
+	}
+	return ok("ESEARCH completed"), nil
+}
+
+// sources is the mailboxes to be searched, each once, in the order of their names.
+// Names that are none of a mailbox are passed over.
+func (s *Session) sources(v mail.View, a *imapwire.Esearch) ([]mail.MailboxInfo, error) {
+	if a.OnlySelected() {
+		info, err := s.selected(v)
+		return []mail.MailboxInfo{info}, err
+	}
+	for i := range a.Sources {
+		for j, name := range a.Sources[i].Names {
+			meant, err := meaning(v, name)
+			if err != nil {
+				return nil, err
+			}
+			a.Sources[i].Names[j] = meant
+		}
+	}
+	var list []mail.MailboxInfo
+	for info, err := range v.Mailboxes() {
+		if err != nil {
+			return nil, err
+		}
+		if info.NonExistent {
+			continue
+		}
+		for _, src := range a.Sources {
+			if s.isIn(&info, src) {
+				list = append(list, info)
+				break
+			}
+		}
+	}
+	return list, nil
+}
+
+// meaning is the name of the mailbox that a client calls so.
+func meaning(v mail.View, name string) (string, error) {
+	info, err := lookup(v, name)
+	if errors.Is(err, mail.ErrNoMailbox) {
+		return name, nil
+	}
+	if err != nil || info.Name != name {
+		return name, err
+	}
+	if info, err = v.Mailbox(info.ID); err != nil {
+		return name, err
+	}
+	return info.Name, nil
+}
+
+func (s *Session) isIn(info *mail.MailboxInfo, src imapwire.Source) bool {
+	switch src.Kind {
+	case imapwire.SourceSelected:
+		return s.box != nil && s.box.id == info.ID
+	case imapwire.SourceInboxes:
+		return info.Name == mail.Inbox
+	case imapwire.SourcePersonal:
+		return true
+	case imapwire.SourceSubscribed:
+		return info.Subscribed
+	}
+	for _, name := range src.Names {
+		below, ok := strings.CutPrefix(info.Name, name)
+		switch {
+		case !ok:
+		case below == "":
+			return true
+		case src.Kind == imapwire.SourceMailboxes || !strings.HasPrefix(below, mail.Separator):
+		case src.Kind == imapwire.SourceSubtree || strings.Count(below, mail.Separator) == 1:
+			return true
+		}
+	}
+	return false
+}
+
+// searchIn searches one mailbox. One that has gone meanwhile has nothing.
+func (s *Session) searchIn(ctx context.Context, c *imapwire.Command, a *imapwire.Esearch, info *mail.MailboxInfo) (*result, error) {
+	b := s.box
+	if b == nil || b.id != info.ID {
+		v, err := s.current(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if b, _, err = picture(v, info); err != nil {
+			return nil, err
+		}
+	}
+	res, err := s.find(ctx, b, &a.Program)
+	if errors.Is(err, errGone) && b != s.box {
+		err = nil
+	}
+	if err != nil || len(res.uids) == 0 || a.Return == imapwire.ReturnSave {
+		return &res, err
+	}
+	out := append(s.out.buf, "* ESEARCH (TAG "...)
+	out = append(imapwire.AppendString(out, c.Tag), " MAILBOX "...)
+	out = append(s.appendName(out, info.Name), " UIDVALIDITY "...)
+	s.out.buf = append(imapwire.AppendNumber(out, info.UIDValidity), ") UID"...)
+	return &res, s.items(ctx, &a.Search, &res, true)
+}
