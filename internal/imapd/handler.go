@@ -38,8 +38,13 @@ var handlers = map[string]handler{
 	"LSUB":        {run: with((*Session).list)},
 	"NAMESPACE":   {run: (*Session).namespace},
 	"STATUS":      {run: with((*Session).status)},
-	"APPEND":      {run: with((*Session).appendMessages)},
-	"IDLE":        {run: (*Session).runIdle},
+
+	"GETQUOTA":     {run: with((*Session).getQuota)},
+	"GETQUOTAROOT": {run: with((*Session).getQuotaRoot)},
+	"SETQUOTA":     {run: with((*Session).setQuota)},
+
+	"APPEND": {run: with((*Session).appendMessages)},
+	"IDLE":   {run: (*Session).runIdle},
 
 	"CHECK":    {run: (*Session).noop, selected: true},
 	"CLOSE":    {run: (*Session).closeMailbox, selected: true},
