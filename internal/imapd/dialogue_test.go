@@ -51,6 +51,17 @@ type host struct {
 // dial connects a new session to a, with or without a greeting.
 func dial(t *testing.T, a mail.Account, id byte, greet bool) net.Conn {
 	t.Helper()
+	return dialBy(t, a, id, greet, "")
+}
+
+// dialAs is dial without a greeting for somebody who has come in for the user.
+func dialAs(t *testing.T, a mail.Account, id byte, by string) net.Conn {
+	t.Helper()
+	return dialBy(t, a, id, false, by)
+}
+
+func dialBy(t *testing.T, a mail.Account, id byte, greet bool, by string) net.Conn {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +79,7 @@ func dial(t *testing.T, a mail.Account, id byte, greet bool) net.Conn {
 	if greet {
 		fmt.Fprint(server, "* PREAUTH [CAPABILITY "+strings.Join(Capabilities(), " ")+"] ready\r\n")
 	}
-	h.s = New(Config{Account: a, Session: mail.SessionID{id}, User: "ann", Sink: h, Now: testNow})
+	h.s = New(Config{Account: a, Session: mail.SessionID{id}, User: "ann", By: by, Sink: h, Now: testNow})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

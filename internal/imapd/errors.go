@@ -52,6 +52,9 @@ var refusals = []struct {
 	{mail.ErrTooLarge, no(imapwire.CodeTooBig, "Message is too large")},
 	{mail.ErrFrozen, no(imapwire.CodeInUse, "Account takes no changes for the moment")},
 	{mail.ErrFull, no(imapwire.CodeUnavailable, "Server has no space for new messages")},
+	{errNoRoot, no(imapwire.CodeNonExistent, "No such quota root")},
+	{errNoResource, no(imapwire.CodeCannot, "No such resource")},
+	{errNotAllowed, no(imapwire.CodeNoPerm, "Not allowed")},
 	{errUnknownCTE, no(imapwire.CodeUnknownCTE, "Transfer encoding is not supported")},
 	{mail.ErrCorrupt, no(imapwire.CodeCorruption, "A stored message is damaged")},
 }

@@ -26,10 +26,15 @@ func (s *Session) status(ctx context.Context, _ *imapwire.Command, a *imapwire.S
 
 // statusLine writes a STATUS response.
 func (s *Session) statusLine(v mail.View, info *mail.MailboxInfo, items []imapwire.StatusItem) error {
-	recent := 0
+	var err error
+	recent, deleted := 0, int64(0)
 	if slices.Contains(items, imapwire.StatusRecent) {
-		var err error
 		if recent, err = s.recentIn(v, info.ID); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(items, imapwire.StatusDeletedSize) {
+		if deleted, err = deletedStorage(v, info); err != nil {
 			return err
 		}
 	}
@@ -41,11 +46,14 @@ func (s *Session) statusLine(v mail.View, info *mail.MailboxInfo, items []imapwi
 		}
 		b = append(b, item...)
 		b = append(b, ' ')
-		if item == imapwire.StatusRecent {
+		switch item {
+		case imapwire.StatusRecent:
 			b = imapwire.AppendNumber(b, recent)
-			continue
+		case imapwire.StatusDeletedSize:
+			b = imapwire.AppendNumber(b, deleted)
+		default:
+			b = appendStatus(b, info, item)
 		}
-		b = appendStatus(b, info, item)
 	}
 	s.out.buf = append(b, ")\r\n"...)
 	return nil

@@ -15,6 +15,7 @@ const (
 	CodeInUse         = "INUSE"
 	CodeLimit         = "LIMIT"
 	CodeNonExistent   = "NONEXISTENT"
+	CodeNoPerm        = "NOPERM"
 	CodeOverQuota     = "OVERQUOTA"
 	CodeServerBug     = "SERVERBUG"
 	CodeTooBig        = "TOOBIG"

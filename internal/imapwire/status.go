@@ -5,7 +5,7 @@ import "slices"
 // StatusItem is an item of STATUS, as it is written.
 type StatusItem string
 
-// The items of STATUS (RFC 9051 6.3.11, 7162, 8474, 7889).
+// The items of STATUS (RFC 9051 6.3.11, 7162, 8474, 7889, 9208).
 const (
 	StatusMessages      StatusItem = "MESSAGES"
 	StatusRecent        StatusItem = "RECENT"
@@ -13,6 +13,7 @@ const (
 	StatusUIDValidity   StatusItem = "UIDVALIDITY"
 	StatusUnseen        StatusItem = "UNSEEN"
 	StatusDeleted       StatusItem = "DELETED"
+	StatusDeletedSize   StatusItem = "DELETED-STORAGE"
 	StatusSize          StatusItem = "SIZE"
 	StatusHighestModSeq StatusItem = "HIGHESTMODSEQ"
 	StatusMailboxID     StatusItem = "MAILBOXID"
@@ -20,7 +21,7 @@ const (
 )
 
 var statusNames = []StatusItem{
-	StatusMessages, StatusRecent, StatusUIDNext, StatusUIDValidity, StatusUnseen, StatusDeleted,
+	StatusMessages, StatusRecent, StatusUIDNext, StatusUIDValidity, StatusUnseen, StatusDeleted, StatusDeletedSize,
 	StatusSize, StatusHighestModSeq, StatusMailboxID, StatusAppendLimit,
 }
 
