@@ -60,6 +60,10 @@ var documents = []any{
 	UpgradeRequest{},
 	RecoverRequest{},
 	RecoverReport{},
+	PKI{},
+	RotateRequest{},
+	RotateReport{},
+	TokenStatus{},
 }
 
 func TestThePageHasEveryFieldOfEveryDocument(t *testing.T) {

@@ -127,6 +127,7 @@ func NewMember(cfg MemberConfig) (*Member, error) {
 	e.GRPCAdditionalServerOptions = guard(cfg.Refuse).options()
 	e.UnsafeNoFsync = cfg.Unsafe
 	e.ClientTLSInfo, e.PeerTLSInfo, e.TlsMinVersion = cfg.TLS.member(), cfg.TLS.member(), "TLS1.3"
+	e.PeerTLSInfo.CRLFile = cfg.TLS.Revoked
 	e.ZapLoggerBuilder = embed.NewZapLoggerBuilder(m.logger())
 	if err := e.Validate(); err != nil {
 		return nil, fmt.Errorf("etcd member %s: %w", cfg.Name, err)
