@@ -124,7 +124,7 @@ func NewMember(cfg MemberConfig) (*Member, error) {
 	e.BootstrapDefragThresholdMegabytes, e.MaxLearners = defragThreshold, maxLearners
 	e.WarningApplyDuration, e.WarningUnaryRequestDuration = slowRequest, slowRequest
 	e.EnableGRPCGateway, e.ServiceRegister = false, m.clients.add
-	e.GRPCAdditionalServerOptions = guard(cfg.Refuse).options()
+	e.GRPCAdditionalServerOptions = guard{cfg.Refuse, &m.stopping}.options()
 	e.UnsafeNoFsync = cfg.Unsafe
 	e.ClientTLSInfo, e.PeerTLSInfo, e.TlsMinVersion = cfg.TLS.member(), cfg.TLS.member(), "TLS1.3"
 	e.PeerTLSInfo.CRLFile = cfg.TLS.Revoked
