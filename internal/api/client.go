@@ -151,6 +151,27 @@ func (c *Client) CreateToken(ctx context.Context, req TokenRequest) (Token, erro
 	return call[Token](ctx, c, http.MethodPost, "/v1/tokens", req)
 }
 
+// Tokens implements Backend.
+func (c *Client) Tokens(ctx context.Context) ([]TokenStatus, error) {
+	return call[[]TokenStatus](ctx, c, http.MethodGet, "/v1/tokens", nil)
+}
+
+// RevokeToken implements Backend.
+func (c *Client) RevokeToken(ctx context.Context, id string) error {
+	_, err := call[struct{}](ctx, c, http.MethodDelete, "/v1/tokens/"+url.PathEscape(id), nil)
+	return err
+}
+
+// PKI implements Backend.
+func (c *Client) PKI(ctx context.Context) (PKI, error) {
+	return call[PKI](ctx, c, http.MethodGet, "/v1/pki", nil)
+}
+
+// RotateCA implements Backend.
+func (c *Client) RotateCA(ctx context.Context, req RotateRequest) (RotateReport, error) {
+	return call[RotateReport](ctx, c, http.MethodPost, "/v1/pki/rotate", req)
+}
+
 func call[Out any](ctx context.Context, c *Client, method, path string, in any) (Out, error) {
 	var out Out
 	var body io.Reader

@@ -74,6 +74,10 @@ var documents = []any{
 	slot.Actor{},
 	slot.Deed{},
 	slot.Place{},
+	PKI{},
+	RotateRequest{},
+	RotateReport{},
+	TokenStatus{},
 }
 
 func TestThePageHasEveryFieldOfEveryDocument(t *testing.T) {

@@ -92,6 +92,14 @@ func (s *server) routes() map[string]http.HandlerFunc {
 		"POST /v1/tokens": with(s, func(r *http.Request, req TokenRequest) (Token, error) {
 			return b.CreateToken(r.Context(), req)
 		}),
+		"GET /v1/tokens": answer(s, func(r *http.Request) ([]TokenStatus, error) { return b.Tokens(r.Context()) }),
+		"DELETE /v1/tokens/{token}": answer(s, func(r *http.Request) (struct{}, error) {
+			return struct{}{}, b.RevokeToken(r.Context(), r.PathValue("token"))
+		}),
+		"GET /v1/pki": answer(s, func(r *http.Request) (PKI, error) { return b.PKI(r.Context()) }),
+		"POST /v1/pki/rotate": with(s, func(r *http.Request, req RotateRequest) (RotateReport, error) {
+			return b.RotateCA(r.Context(), req)
+		}),
 	}
 }
 

@@ -259,6 +259,13 @@ type Backend interface {
 	CreateStores(ctx context.Context, req StoresRequest) (StoresReport, error)
 	// CreateToken makes a token with which another machine may join.
 	CreateToken(ctx context.Context, req TokenRequest) (Token, error)
+	// Tokens lists those that can still be used, and RevokeToken ends one.
+	Tokens(ctx context.Context) ([]TokenStatus, error)
+	RevokeToken(ctx context.Context, id string) error
+	// PKI says who certifies the machines. RotateCA takes the next stage of a change of
+	// the CA.
+	PKI(ctx context.Context) (PKI, error)
+	RotateCA(ctx context.Context, req RotateRequest) (RotateReport, error)
 	// Check looks at all machines and their ways to each other, or at one and the ways
 	// from and to it.
 	Check(ctx context.Context, only cluster.Machine) ([]Check, error)
@@ -303,7 +310,9 @@ type TokenRequest struct {
 
 // Token lets a machine join. Who has it may: it is a secret, and shown once.
 type Token struct {
-	Token   string    `json:"token"`
+	Token string `json:"token"`
+	// ID names it, for those who may not have it.
+	ID      string    `json:"id"`
 	Expires time.Time `json:"expires"`
 }
 

@@ -26,17 +26,24 @@ func (m *machine) startMember(g *group) error {
 	if c == nil {
 		return nil
 	}
-	member, err := etcd.NewMember(etcd.MemberConfig{
+	tls := m.coordinatorTLS()
+	if m.ownMembers() {
+		if err := m.struck.keepIn(m.cfg.PKI.Dir); err != nil {
+			return err
+		}
+		tls.Revoked = pki.StruckPath(m.cfg.PKI.Dir)
+	}
+	member, err := newMember(etcd.MemberConfig{
 		Name: m.cfg.Machine, Dir: c.Dir, ClientURL: c.Client, PeerURL: c.Peer,
 		InitialCluster: c.Initial, Endpoints: m.knownMembers(), Token: "tandemail-" + m.cfg.Cluster,
-		TLS: m.coordinatorTLS(), Log: m.log, Refuse: m.struck.refuse, Join: len(c.Initial) == 0, Odd: len(c.Initial) == 0,
+		TLS: tls, Log: m.log, Refuse: m.struck.refuse, Join: len(c.Initial) == 0, Odd: len(c.Initial) == 0,
 	})
 	if err != nil {
 		return err
 	}
-	m.voting = member.Ready()
+	m.member, m.voting = member, member.first.Ready()
 	g.run("coordinator member", member.Run)
-	g.run("struck keys", func(ctx context.Context) error { return m.struck.follow(ctx, m.coord) })
+	g.run("struck keys", func(ctx context.Context) error { return m.struck.follow(ctx, m.coord, m.log) })
 	return nil
 }
 
@@ -166,6 +173,9 @@ type controlAnswer struct {
 	Error  string             `json:"error,omitempty"`
 	// Certificate, in PEM, is the answer to renew.
 	Certificate string `json:"certificate,omitempty"`
+	// Papers are the answer to papers, Key that to next-key.
+	Papers *api.MachinePapers `json:"papers,omitempty"`
+	Key    string             `json:"key,omitempty"`
 	// Checks are the answer to check; Now and Level are part of that to ping.
 	Checks []api.Check   `json:"checks,omitempty"`
 	Now    time.Time     `json:"now,omitzero"`
@@ -175,13 +185,15 @@ type controlAnswer struct {
 // controlRequest is a question to any machine, whatever its roles.
 type controlRequest struct {
 	Method string `json:"method"`
-	CSR    string `json:"csr,omitempty"` // of renew, in PEM
+	CSR    string `json:"csr,omitempty"`   // of renew, in PEM
+	Proof  []byte `json:"proof,omitempty"` // of next-key
 	// Self and To are of check: look at this host, and at the way to those.
 	Self bool              `json:"self,omitempty"`
 	To   []cluster.Machine `json:"to,omitempty"`
 }
 
-// answerControl answers "ping", "report", "renew" and "check".
+// answerControl answers "ping", "report", "renew", "check", and what concerns the CA:
+// "papers", "rotate" and "next-key".
 func (m *machine) answerControl(ctx context.Context, peer link.Peer, b []byte) ([]byte, bool) {
 	var req controlRequest
 	if json.Unmarshal(b, &req) != nil {
@@ -203,6 +215,14 @@ func (m *machine) answerControl(ctx context.Context, peer link.Peer, b []byte) (
 		out.Certificate, out.Error = string(cert), text(err)
 	case "check":
 		out.Checks = m.check(ctx, req)
+	case "papers":
+		p, err := m.papers()
+		out.Papers, out.Error = p, text(err)
+	case "rotate":
+		out.Error = text(m.keepStep(ctx))
+	case "next-key":
+		key, err := m.giveKey(ctx, peer, req.Proof)
+		out.Key, out.Error = string(key), text(err)
 	default:
 		return nil, false
 	}

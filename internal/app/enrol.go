@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tandemail/tandemail/internal/api"
+	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/config"
 	"github.com/tandemail/tandemail/internal/coord"
 	"github.com/tandemail/tandemail/internal/enrol"
@@ -65,7 +67,7 @@ func (b *backend) CreateToken(ctx context.Context, req api.TokenRequest) (api.To
 	if err != nil {
 		return api.Token{}, err
 	}
-	authority, err := b.identity.Authority()
+	authority, err := b.identity.Issuer()
 	if err != nil {
 		return api.Token{}, err
 	}
@@ -78,11 +80,59 @@ func (b *backend) CreateToken(ctx context.Context, req api.TokenRequest) (api.To
 		rec.Roles = allRoles
 	}
 	t, err := enrol.Create(ctx, b.coord, authority, addresses, rec, rand.Reader)
-	if err != nil {
+	var no *enrol.Refusal
+	switch {
+	case errors.As(err, &no):
+		return api.Token{}, conflict(no.Hint, "%s", no.Reason)
+	case err != nil:
 		return api.Token{}, unavailable(err)
 	}
 	text, err := t.Text()
-	return api.Token{Token: text, Expires: rec.Expires}, err
+	return api.Token{Token: text, ID: tokenID(t.Hash()), Expires: rec.Expires}, err
+}
+
+// tokenID is enough of a hash to name one token among a few.
+func tokenID(hash string) string { return hash[:min(len(hash), 12)] }
+
+// Tokens implements api.Backend: those that can still be used.
+func (b *backend) Tokens(ctx context.Context) ([]api.TokenStatus, error) {
+	list, err := enrol.List(ctx, b.coord)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	out := []api.TokenStatus{}
+	for _, t := range list {
+		if time.Now().After(t.Expires) {
+			continue
+		}
+		s := api.TokenStatus{
+			ID: tokenID(t.Hash), Machine: t.Machine, Roles: t.Roles, Replace: t.Replace, Made: t.Made, Expires: t.Expires,
+			Uses: t.Uses, Used: []cluster.Machine{},
+		}
+		for _, u := range t.Used {
+			s.Used = append(s.Used, u.Machine)
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// RevokeToken implements api.Backend.
+func (b *backend) RevokeToken(ctx context.Context, id string) error {
+	list, err := enrol.List(ctx, b.coord)
+	if err != nil {
+		return unavailable(err)
+	}
+	for _, t := range list {
+		if tokenID(t.Hash) != id {
+			continue
+		}
+		if err := enrol.Revoke(ctx, b.coord, t); err != nil {
+			return unavailable(err)
+		}
+		return nil
+	}
+	return notFound("there is no token %s", id)
 }
 
 func checkToken(req api.TokenRequest) error {

@@ -19,13 +19,17 @@ const (
 	renewTime = 5 * time.Second
 )
 
-// keepCertified renews this machine's certificate in the second half of its life,
+// keepCertified renews this machine's certificate every half year,
 // for the same key, until ctx ends. What is written is read by the coordinator's
-// library at its next connection; the internal port goes by the key alone.
+// library at its next connection; the internal port goes by the key alone. It also
+// takes the step of a change of the CA that was missed while the machine was off.
 func (m *machine) keepCertified(ctx context.Context) error {
 	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
 	for {
+		if err := m.keepStep(ctx); err != nil && ctx.Err() == nil {
+			m.log.Warn("this machine did not follow the change of the cluster's CA", "err", err)
+		}
 		if err := m.renew(ctx); err != nil && ctx.Err() == nil {
 			m.log.Warn("this machine's certificate was not renewed", "err", err)
 		}
@@ -46,6 +50,10 @@ func (m *machine) renew(ctx context.Context) error {
 	if !now.Due(time.Now()) {
 		return nil
 	}
+	return m.renewNow(ctx, now)
+}
+
+func (m *machine) renewNow(ctx context.Context, now *pki.Identity) error {
 	csr, err := pki.NewRequest(m.cfg.PKI.Dir, m.name)
 	if err != nil {
 		return err
@@ -54,7 +62,10 @@ func (m *machine) renew(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := pki.Install(m.cfg.PKI.Dir, cert, now.CertPEM()); err != nil {
+	if err := pki.Install(m.cfg.PKI.Dir, cert, now.TrustPEM()); err != nil {
+		return err
+	}
+	if err := m.identity.Reload(); err != nil {
 		return err
 	}
 	m.log.Info("this machine's certificate is renewed")
@@ -103,11 +114,11 @@ func (m *machine) issue(csr []byte, peer link.Peer) ([]byte, error) {
 	return cert, nil
 }
 
-// certificateEnd is when this machine's certificate ends; zero if it cannot be read.
+// certificateEnd is when this machine's certificate should be renewed at the latest; zero if it cannot be read.
 func (m *machine) certificateEnd() time.Time {
 	id, err := pki.Load(m.cfg.PKI.Dir)
 	if err != nil {
 		return time.Time{}
 	}
-	return id.NotAfter
+	return id.RenewBy()
 }

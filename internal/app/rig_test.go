@@ -34,7 +34,7 @@ func newRig(t *testing.T) *rig {
 	r := &rig{t: t, mem: memory.New(), agents: map[cluster.Machine]agent.Status{}}
 	log := slog.New(slog.DiscardHandler)
 	m := &machine{
-		cfg: &config.Config{Cluster: "test", Machine: "m1"}, name: "m1", log: log, identity: new(pki.Identity),
+		cfg: &config.Config{Cluster: "test", Machine: "m1"}, name: "m1", log: log, identity: new(pki.Identity), stepping: make(chan struct{}, 1),
 		coord: r.mem, routes: route.New(), users: directory.New(directory.Config{Coord: r.mem, Log: log}),
 		hasher: auth.NewHasher(auth.CheapParams, nil, 1),
 	}

@@ -51,7 +51,9 @@ type machine struct {
 	etcd     *etcd.Client // behind coord; closed at the end
 	seen     notes        // of followMembers: what is in the file
 	struck   struck
+	member   *member         // of the coordinator; nil without one
 	voting   <-chan struct{} // closed when this machine's member has a vote; nil without one
+	stepping chan struct{}   // a place for who is at a step of a change of the CA
 	routes   *route.Table
 	users    *directory.Directory
 	auth     *auth.Authenticator
@@ -70,7 +72,7 @@ type machine struct {
 
 // Serve runs the machine until ctx ends.
 func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
-	m := &machine{cfg: cfg, name: cluster.Machine(cfg.Machine), log: log.With("machine", cfg.Machine), struck: struck{keys: map[string]bool{}}}
+	m := &machine{cfg: cfg, name: cluster.Machine(cfg.Machine), log: log.With("machine", cfg.Machine), struck: struck{keys: map[string]bool{}}, stepping: make(chan struct{}, 1)}
 	m.sources.Cluster, m.sources.Machine = cfg.Cluster, m.name
 	g := newGroup(ctx)
 	if err := m.build(g); err != nil {

@@ -103,6 +103,9 @@ func (b *backend) Status(ctx context.Context) (api.Status, error) {
 		s.Paused = cmp.Or(p.settings.PausedReason, "no reason was given")
 	}
 	s.Problems = b.problems(ctx)
+	if rec, _, err := b.rotation(ctx); err == nil && rec.UnderWay() {
+		s.Problems = append(s.Problems, rotationProblem(rotationOf(rec)))
+	}
 	return s, nil
 }
 

@@ -44,6 +44,7 @@ type Commands struct {
 	Salvage salvageCmd `cmd:"" help:"Write the mail that a slot's files hold, without a cluster."`
 	Cluster clusterCmd `cmd:"" help:"Show the cluster's level, finish an upgrade."`
 	Control controlCmd `cmd:"" help:"Recover the coordinator."`
+	PKI     pkiCmd     `cmd:"" name:"pki" help:"Look at the machines' certificates, replace the cluster's CA."`
 	Bench   benchCmd   `cmd:"" help:"Generate load and measure it."`
 }
 

@@ -39,8 +39,14 @@ func printStatus(w io.Writer, s api.Status) {
 		fmt.Fprintln(w, "\nNo problems: every store has all its copies in sync.")
 		return
 	}
-	fmt.Fprintln(w)
-	for _, p := range s.Problems {
+	printProblems(w, s.Problems)
+}
+
+func printProblems(w io.Writer, list []api.Problem) {
+	if len(list) > 0 {
+		fmt.Fprintln(w)
+	}
+	for _, p := range list {
 		fmt.Fprintf(w, "%s %s: %s\n", strings.ToUpper(p.Severity), p.Code, p.Text)
 		if p.Next != "" {
 			fmt.Fprintf(w, "    next: %s\n", p.Next)

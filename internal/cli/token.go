@@ -3,6 +3,8 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/tandemail/tandemail/internal/api"
@@ -11,6 +13,8 @@ import (
 
 type tokenCmd struct {
 	Create tokenCreateCmd `cmd:"" help:"Make a token with which another machine may join."`
+	List   tokenListCmd   `cmd:"" help:"List tokens that can still be used."`
+	Revoke tokenRevokeCmd `cmd:"" help:"End a token."`
 }
 
 type tokenCreateCmd struct {
@@ -37,4 +41,55 @@ func (c tokenCreateCmd) Run(e *env) error {
 		fmt.Fprintf(e.stderr, "Good until %s. Who has it may join: pass it on as you would a password.\n", t.Expires.Format(time.RFC3339))
 	}
 	return e.print(t, func(w io.Writer) { fmt.Fprintln(w, t.Token) })
+}
+
+type tokenListCmd struct{}
+
+// Run prints a line a token.
+func (tokenListCmd) Run(e *env) error {
+	cl, err := e.cluster()
+	if err != nil {
+		return err
+	}
+	list, err := cl.Tokens(e.ctx)
+	if err != nil {
+		return err
+	}
+	return e.print(list, func(w io.Writer) {
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "TOKEN\tFOR\tROLES\tUSED\tUNTIL")
+		for _, s := range list {
+			who := "any machine"
+			if s.Machine != "" {
+				who = string(s.Machine)
+			}
+			if s.Replace {
+				who += " (replaced)"
+			}
+			used := fmt.Sprintf("%d of %d", len(s.Used), s.Uses)
+			if len(s.Used) > 0 {
+				used += ": " + machines(s.Used)
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", s.ID, who, strings.Join(s.Roles, ", "), used, s.Expires.Format(time.RFC3339))
+		}
+		t.Flush()
+	})
+}
+
+type tokenRevokeCmd struct {
+	Token string `arg:"" help:"What token list calls it."`
+}
+
+// Run ends the token.
+func (c tokenRevokeCmd) Run(e *env) error {
+	cl, err := e.cluster()
+	if err != nil {
+		return err
+	}
+	if err := cl.RevokeToken(e.ctx, c.Token); err != nil {
+		return err
+	}
+	return e.print(struct{}{}, func(w io.Writer) {
+		fmt.Fprintf(w, "token %s lets nobody in any more; whom it has let in stays\n", c.Token)
+	})
 }

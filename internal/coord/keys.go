@@ -19,6 +19,8 @@ import (
 //	/tandemail/v1/deleted/<account>        DeletedUser; who can come back
 //	/tandemail/v1/tokens/<hash>            TokenRecord; hash is that of the token's secret
 //	/tandemail/v1/struck/<key>             StruckRecord; key is that of a machine that was removed
+//	/tandemail/v1/rotation                 RotationRecord, of the last change of the CA
+//	/tandemail/v1/rotating                 Holder, leased: who is at a step of it
 //	/tandemail/v1/settings                 Settings
 //	/tandemail/v1/history/<time>-<nonce>   HistoryEntry, in the order of time
 //	/tandemail/v1/controller               Holder, leased: the elected controller
@@ -38,6 +40,8 @@ const (
 	StruckPrefix   = Root + "struck/"
 	HistoryPrefix  = Root + "history/"
 	SettingsKey    = Root + "settings"
+	RotationKey    = Root + "rotation"
+	RotatingKey    = Root + "rotating"
 	ControllerKey  = Root + "controller"
 	RecoverKey     = Root + "recover"
 )

@@ -26,7 +26,7 @@ type MachineRecord struct {
 	Control bool `json:"control"`
 	// Issuer: it has the CA's key, and lets new machines in.
 	Issuer bool `json:"issuer,omitempty"`
-	// CertificateEnds is when its certificate does.
+	// CertificateEnds is when its certificate should be renewed at the latest.
 	CertificateEnds time.Time `json:"certificate_ends,omitzero"`
 	// Draining: no master shall stay or come here. DrainReason is the operator's.
 	Draining    bool   `json:"draining,omitempty"`
@@ -61,6 +61,37 @@ type StruckRecord struct {
 	At      time.Time       `json:"at"`
 	By      string          `json:"by"`
 }
+
+// Stage is how far a change of the cluster's CA is. Each is begun when all machines
+// have done the one before.
+type Stage string
+
+// The stages, in their order.
+const (
+	StageBelieve Stage = "believe" // every machine believes the new CA, too
+	StageRenew   Stage = "renew"   // every machine gets its certificate from the new CA
+	StageForget  Stage = "forget"  // every machine believes the new CA alone
+	StageDone    Stage = "done"
+)
+
+// RotationRecord is a change of the cluster's CA. One that is done stays, for
+// machines that were away.
+type RotationRecord struct {
+	Stage Stage `json:"stage"`
+	// Old and New name the keys of the CAs, in hexadecimal.
+	Old string `json:"old"`
+	New string `json:"new"`
+	// Certificate is the new CA's, in PEM, and Proof the old CA's word for it.
+	Certificate string `json:"certificate"`
+	Proof       []byte `json:"proof"`
+	// Without are machines that nobody waits for.
+	Without []cluster.Machine `json:"without,omitempty"`
+	By      string            `json:"by"`
+	Begun   time.Time         `json:"begun"`
+}
+
+// UnderWay: nobody joins meanwhile.
+func (r RotationRecord) UnderWay() bool { return r.Stage != "" && r.Stage != StageDone }
 
 // LiveRecord is the value of a machine's leased key.
 type LiveRecord struct {

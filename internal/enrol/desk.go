@@ -132,6 +132,7 @@ type entry struct {
 	hash              string
 	token             coord.TokenRecord
 	tokenRev, nameRev cluster.Rev
+	caRev             cluster.Rev         // of the CA's last change
 	before            coord.MachineRecord // who had the name
 	again             bool                // the same machine, with the same key
 	roles             []string
@@ -139,6 +140,9 @@ type entry struct {
 
 func (d *Desk) look(ctx context.Context, req Request, key string) (e entry, err error) {
 	e.hash = hashOf(req.Secret)
+	if e.caRev, err = settled(ctx, d.Coord); err != nil {
+		return e, err
+	}
 	v, rev, err := d.Coord.Get(ctx, coord.TokenKey(e.hash))
 	if err != nil {
 		return e, fmt.Errorf("read token: %w", err)
@@ -222,7 +226,7 @@ func (e *entry) txn(req Request, key string, member bool, now time.Time) coord.T
 	token := coord.TokenKey(e.hash)
 	t := coord.Txn{
 		If: []coord.Compare{
-			{Key: token, Rev: e.tokenRev}, {Key: coord.MachineKey(req.Machine), Rev: e.nameRev}, {Key: coord.StruckKey(key)},
+			{Key: token, Rev: e.tokenRev}, {Key: coord.MachineKey(req.Machine), Rev: e.nameRev}, {Key: coord.StruckKey(key)}, {Key: coord.RotationKey, Rev: e.caRev},
 		},
 		Then: []coord.Op{coord.Put(coord.MachineKey(req.Machine), coord.Encode(rec))},
 	}

@@ -14,7 +14,7 @@ import (
 func TestGuestsAreServedOnlyWhereThereIsADesk(t *testing.T) {
 	s := newSite(t)
 	m1 := s.machine("m1")
-	authority, err := m1.Authority()
+	authority, err := m1.Issuer()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestGuestsAreServedOnlyWhereThereIsADesk(t *testing.T) {
 func TestGuestTalksToNoOtherCluster(t *testing.T) {
 	other := newSite(t).machine("m1")
 	addr, _ := start(t, ServerConfig{Identity: other, Guest: func(context.Context, net.Conn) {}}, "127.0.0.1:0")
-	authority, err := newSite(t).machine("m1").Authority()
+	authority, err := newSite(t).machine("m1").Issuer()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ func (ca *CA) KeyPEM() ([]byte, error) {
 // InstallCA puts the CA's key into dir, where its certificate is: this machine can
 // issue from then on.
 func InstallCA(dir string, keyPEM []byte) error {
-	cert, err := readCert(dir, caCertFile)
+	cas, err := readBundle(dir)
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func InstallCA(dir string, keyPEM []byte) error {
 	if err != nil {
 		return fmt.Errorf("install CA key: %w", err)
 	}
-	if !key.PublicKey.Equal(cert.PublicKey) {
+	if withKey(cas, key.Public()) == nil {
 		return errors.New("install CA key: it does not belong to the CA's certificate")
 	}
 	return writeKey(dir, caKeyFile, key)

@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -18,7 +19,7 @@ import (
 
 const (
 	caLife      = 30 * 365 * 24 * time.Hour
-	machineLife = 365 * 24 * time.Hour // machines renew theirs: see Identity.Due
+	machineLife = 365 * 24 * time.Hour // machines renew theirs: see Identity.RenewBy
 	backdate    = 48 * time.Hour       // for tools that do look at the dates, on machines with other clocks
 )
 
@@ -40,32 +41,47 @@ func CreateCA(dir, clusterName string, now func() time.Time) (*CA, error) {
 			return nil, fmt.Errorf("create CA: %s is there already", filepath.Join(dir, name))
 		}
 	}
+	ca, err := drawCA(clusterName, now)
+	if err != nil {
+		return nil, err
+	}
+	if err := writeKey(dir, caKeyFile, ca.key); err != nil {
+		return nil, err
+	}
+	if err := writeFile(dir, caCertFile, ca.CertPEM()); err != nil {
+		return nil, err
+	}
+	return ca, nil
+}
+
+// drawCA makes a key and its certificate, and keeps neither.
+func drawCA(clusterName string, now func() time.Time) (*CA, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("create CA key: %w", err)
 	}
-	tmpl, err := template("tandemail CA of "+clusterName, now(), caLife)
+	id, err := keyID(key.Public())
 	if err != nil {
 		return nil, err
 	}
+	tmpl := template("tandemail CA of "+clusterName, now(), serialOf(id))
+	tmpl.NotAfter = now().Add(caLife)
 	tmpl.IsCA, tmpl.BasicConstraintsValid, tmpl.MaxPathLenZero = true, true, true
 	tmpl.KeyUsage = x509.KeyUsageCertSign
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
 	if err != nil {
 		return nil, fmt.Errorf("create CA certificate: %w", err)
 	}
-	if err := writeKey(dir, caKeyFile, key); err != nil {
-		return nil, err
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("create CA certificate: %w", err)
 	}
-	if err := writeFile(dir, caCertFile, encodePEM(pemCert, der)); err != nil {
-		return nil, err
-	}
-	return LoadCA(dir, now)
+	return &CA{cert: cert, key: key, now: now}, nil
 }
 
-// LoadCA reads the authority from dir.
+// LoadCA reads the authority from dir: the one that ca.key belongs to.
 func LoadCA(dir string, now func() time.Time) (*CA, error) {
-	cert, err := readCert(dir, caCertFile)
+	cas, err := readBundle(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -73,11 +89,25 @@ func LoadCA(dir string, now func() time.Time) (*CA, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !key.PublicKey.Equal(cert.PublicKey) {
+	cert := withKey(cas, key.Public())
+	if cert == nil {
 		return nil, fmt.Errorf("load CA from %s: key and certificate do not belong together", dir)
 	}
 	return &CA{cert: cert, key: key, now: now}, nil
 }
+
+// withKey is the certificate of that public key, nil if it is none of them.
+func withKey(cas []*x509.Certificate, pub crypto.PublicKey) *x509.Certificate {
+	for _, c := range cas {
+		if key, ok := c.PublicKey.(*ecdsa.PublicKey); ok && key.Equal(pub) {
+			return c
+		}
+	}
+	return nil
+}
+
+// Key names the CA's key.
+func (ca *CA) Key() (KeyID, error) { return keyID(ca.cert.PublicKey) }
 
 // CertPEM is the CA's certificate, which every machine needs.
 func (ca *CA) CertPEM() []byte { return encodePEM(pemCert, ca.cert.Raw) }
@@ -107,10 +137,8 @@ func (ca *CA) Sign(requestPEM []byte) (certPEM []byte, machine cluster.Machine, 
 	if id, err = keyID(req.PublicKey); err != nil {
 		return fail(err)
 	}
-	tmpl, err := template(name, ca.now(), machineLife)
-	if err != nil {
-		return fail(err)
-	}
+	tmpl := template(name, ca.now(), serialOf(id))
+	tmpl.NotAfter = ca.cert.NotAfter // see Identity.RenewBy
 	tmpl.DNSNames = []string{HostName}
 	tmpl.KeyUsage = x509.KeyUsageDigitalSignature
 	tmpl.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
@@ -121,15 +149,13 @@ func (ca *CA) Sign(requestPEM []byte) (certPEM []byte, machine cluster.Machine, 
 	return encodePEM(pemCert, cert), cluster.Machine(name), id, nil
 }
 
-func template(commonName string, now time.Time, life time.Duration) (*x509.Certificate, error) {
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
-	if err != nil {
-		return nil, fmt.Errorf("draw serial number: %w", err)
-	}
-	return &x509.Certificate{
-		SerialNumber: serial,
-		Subject:      pkix.Name{CommonName: commonName},
-		NotBefore:    now.Add(-backdate),
-		NotAfter:     now.Add(life),
-	}, nil
+func template(commonName string, now time.Time, serial *big.Int) *x509.Certificate {
+	return &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: commonName}, NotBefore: now.Add(-backdate)}
+}
+
+// serialOf is the serial number of every certificate of that key, so that a list of
+// serial numbers is one of keys. Renewed certificates of one key share theirs.
+func serialOf(id KeyID) *big.Int {
+	n := new(big.Int).SetBytes(id[:16])
+	return n.SetBit(n, 127, 0).SetBit(n, 126, 1) // positive, and of one length
 }

@@ -13,8 +13,10 @@ import (
 const (
 	caCertFile      = "ca.crt"
 	caKeyFile       = "ca.key"
+	nextKeyFile     = "next.key"
 	machineCertFile = "machine.crt"
 	machineKeyFile  = "machine.key"
+	struckFile      = "struck.crl"
 
 	pemCert    = "CERTIFICATE"
 	pemKey     = "PRIVATE KEY"
@@ -91,6 +93,50 @@ func parseCert(pemBytes []byte) (*x509.Certificate, error) {
 		return nil, err
 	}
 	return x509.ParseCertificate(der)
+}
+
+// maxBundle is how many CAs are believed at a time.
+const maxBundle = 2
+
+// parseBundle reads one or more certificates of CAs, each of which has its own key.
+func parseBundle(b []byte) ([]*x509.Certificate, error) {
+	var out []*x509.Certificate
+	for len(b) > 0 {
+		block, rest := pem.Decode(b)
+		if block == nil || block.Type != pemCert || len(out) == maxBundle {
+			return nil, fmt.Errorf("not 1 to %d PEM blocks %q", maxBundle, pemCert)
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		out, b = append(out, c), rest
+	}
+	if len(out) == 0 {
+		return nil, errors.New("it is empty")
+	}
+	return out, nil
+}
+
+func encodeBundle(cas []*x509.Certificate) []byte {
+	var out []byte
+	for _, c := range cas {
+		out = append(out, encodePEM(pemCert, c.Raw)...)
+	}
+	return out
+}
+
+func readBundle(dir string) ([]*x509.Certificate, error) {
+	path := filepath.Join(dir, caCertFile)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read CA certificates: %w", err)
+	}
+	cas, err := parseBundle(b)
+	if err != nil {
+		return nil, fmt.Errorf("read CA certificates %s: %w", path, err)
+	}
+	return cas, nil
 }
 
 func readCert(dir, name string) (*x509.Certificate, error) {

@@ -7,19 +7,17 @@ import (
 	"fmt"
 )
 
-// Authority names the key of the CA that this machine's certificate is from.
-func (id *Identity) Authority() (KeyID, error) { return keyID(id.ca.PublicKey) }
-
-// CertPEM is the certificate of this machine's CA.
-func (id *Identity) CertPEM() []byte { return encodePEM(pemCert, id.ca.Raw) }
-
 // GuestServer is the TLS configuration for those who have no certificate yet: the
 // server shows its own and the CA's, and asks for none.
 func (id *Identity) GuestServer(alpn string) *tls.Config {
-	cert := id.cert
-	cert.Certificate = [][]byte{id.cert.Leaf.Raw, id.ca.Raw}
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert}, NextProtos: []string{alpn}, SessionTicketsDisabled: true,
+		MinVersion: tls.VersionTLS13, NextProtos: []string{alpn}, SessionTicketsDisabled: true,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			p := id.papers.Load()
+			cert := p.cert
+			cert.Certificate = [][]byte{cert.Leaf.Raw, p.issuer.Raw}
+			return &cert, nil
+		},
 	}
 }
 
@@ -53,7 +51,7 @@ func authorityOf(chain []*x509.Certificate, authority KeyID) (*x509.Certificate,
 		return nil, err
 	}
 	if id != authority {
-		return nil, fmt.Errorf("the other end is of another cluster: its CA has key %s, not %s", id, authority)
+		return nil, fmt.Errorf("the other end is of another cluster, or its CA was replaced since: the CA has key %s, not %s", id, authority)
 	}
 	_, _, err = verify(chain[0], ca)
 	return ca, err

@@ -32,9 +32,11 @@ func (id *Identity) Client(peer cluster.Machine, allowed Allowed, alpn ...string
 
 func (id *Identity) config(allowed Allowed, want cluster.Machine, alpn []string) *tls.Config {
 	return &tls.Config{
-		MinVersion:   tls.VersionTLS13,
-		Certificates: []tls.Certificate{id.cert},
-		NextProtos:   alpn,
+		MinVersion: tls.VersionTLS13,
+		NextProtos: alpn,
+		// Asked in each handshake: they may have been renewed.
+		GetCertificate:       func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return id.certificate(), nil },
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return id.certificate(), nil },
 		// Few connections that live long: no resumption, and full records from
 		// the first octet on.
 		SessionTicketsDisabled:      true,
@@ -63,5 +65,5 @@ func (id *Identity) Peer(cs tls.ConnectionState) (cluster.Machine, KeyID, error)
 	if len(cs.PeerCertificates) == 0 {
 		return "", KeyID{}, errors.New("peer shows no certificate")
 	}
-	return verify(cs.PeerCertificates[0], id.ca)
+	return id.papers.Load().verify(cs.PeerCertificates[0])
 }

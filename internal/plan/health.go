@@ -183,23 +183,20 @@ func (d *decision) machineProblems() {
 	}
 }
 
-// certificateNotice is how long before its end a certificate is a problem. It should
-// have been renewed months ago.
+// certificateNotice is how long before its certificate should be renewed at the latest a
+// machine is a problem. It should have done that months ago.
 const certificateNotice = 30 * 24 * time.Hour
 
-// certificateProblem: only the coordinator looks at the date, and then refuses.
+// certificateProblem: nobody is cut off when the time has passed, but the machine has
+// not reached who would renew it for half a year.
 func (d *decision) certificateProblem(m *Machine) {
 	end := m.CertificateEnds
 	if end.IsZero() || end.Sub(d.now) > certificateNotice {
 		return
 	}
-	p := Problem{
+	d.problem(Problem{
 		Code: CertificateEnds, Severity: Warning, Machine: m.Machine,
-		Text: fmt.Sprintf("The certificate of machine %s ends on %s and was not renewed.", m.Machine, end.UTC().Format(time.DateOnly)),
+		Text: fmt.Sprintf("The certificate of machine %s should be renewed by %s, and was not.", m.Machine, end.UTC().Format(time.DateOnly)),
 		Next: "its log says why; a machine with the CA's key must be up and reachable by it",
-	}
-	if !end.After(d.now) {
-		p.Severity, p.Text = Critical, fmt.Sprintf("The certificate of machine %s ended on %s: the coordinator refuses it.", m.Machine, end.UTC().Format(time.DateOnly))
-	}
-	d.problem(p)
+	})
 }

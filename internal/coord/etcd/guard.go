@@ -3,6 +3,7 @@ package etcd
 import (
 	"context"
 	"crypto/x509"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -11,15 +12,18 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// guard asks again at each call and each message whether the certificate of its
-// connection is still welcome: etcd's library looks at it in the handshake only.
-type guard func(*x509.Certificate) error
+// guard stands before each call and each message at a client port.
+type guard struct {
+	// refuse, if set, is asked again whether the certificate of the connection is still
+	// welcome: etcd's library looks at it in the handshake only.
+	refuse func(*x509.Certificate) error
+	// stopping: gRPC's Stop ends the calls that there are, and then waits for those that
+	// have come since. A client that watches again at once would hold it for ever.
+	stopping *atomic.Bool
+}
 
-// options are for the servers of a client port; none without a guard.
+// options are for the servers of a client port.
 func (g guard) options() []grpc.ServerOption {
-	if g == nil {
-		return nil
-	}
 	return []grpc.ServerOption{grpc.ChainUnaryInterceptor(g.unary), grpc.ChainStreamInterceptor(g.stream)}
 }
 
@@ -39,6 +43,12 @@ func (g guard) stream(srv any, s grpc.ServerStream, _ *grpc.StreamServerInfo, ne
 
 // check is for a call that came by TLS; the client port has no other.
 func (g guard) check(ctx context.Context) error {
+	if g.stopping.Load() {
+		return status.Error(codes.Unavailable, "this member stops")
+	}
+	if g.refuse == nil {
+		return nil
+	}
 	p, ok := peer.FromContext(ctx)
 	if !ok {
 		return status.Error(codes.PermissionDenied, "who calls is not known")
@@ -47,7 +57,7 @@ func (g guard) check(ctx context.Context) error {
 	if !ok || len(info.State.PeerCertificates) == 0 {
 		return status.Error(codes.PermissionDenied, "who calls shows no certificate")
 	}
-	if err := g(info.State.PeerCertificates[0]); err != nil {
+	if err := g.refuse(info.State.PeerCertificates[0]); err != nil {
 		return status.Error(codes.PermissionDenied, err.Error())
 	}
 	return nil

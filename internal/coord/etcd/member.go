@@ -124,9 +124,10 @@ func NewMember(cfg MemberConfig) (*Member, error) {
 	e.BootstrapDefragThresholdMegabytes, e.MaxLearners = defragThreshold, maxLearners
 	e.WarningApplyDuration, e.WarningUnaryRequestDuration = slowRequest, slowRequest
 	e.EnableGRPCGateway, e.ServiceRegister = false, m.clients.add
-	e.GRPCAdditionalServerOptions = guard(cfg.Refuse).options()
+	e.GRPCAdditionalServerOptions = guard{cfg.Refuse, &m.stopping}.options()
 	e.UnsafeNoFsync = cfg.Unsafe
 	e.ClientTLSInfo, e.PeerTLSInfo, e.TlsMinVersion = cfg.TLS.member(), cfg.TLS.member(), "TLS1.3"
+	e.PeerTLSInfo.CRLFile = cfg.TLS.Revoked
 	e.ZapLoggerBuilder = embed.NewZapLoggerBuilder(m.logger())
 	if err := e.Validate(); err != nil {
 		return nil, fmt.Errorf("etcd member %s: %w", cfg.Name, err)

@@ -8,10 +8,12 @@ import (
 	"maps"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/coord"
 	"github.com/tandemail/tandemail/internal/coord/etcd"
 	"github.com/tandemail/tandemail/internal/pki"
@@ -48,7 +50,7 @@ next:
 	}
 }
 
-// longAgo: what is signed then has expired.
+// longAgo: what is signed then should have been renewed decades ago.
 func longAgo() time.Time { return time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC) }
 
 // past is s at that time.
@@ -109,18 +111,27 @@ func TestOnlyMachinesOfTheClusterAreLetIn(t *testing.T) {
 		Name: "m1", Dir: filepath.Join(t.TempDir(), "etcd"), ClientURL: freeURL(t), PeerURL: freeURL(t),
 		TLS: s.files(t, "m1"), Quick: true, Unsafe: true, Log: slog.New(slog.NewTextHandler(log, nil)),
 	}
+	struck := pair(t, s.files(t, "m3"))
+	key, err := pki.KeyOf(struck[0].Leaf)
+	if err == nil {
+		err = pki.WriteStruck(s.dir, []pki.KeyID{key}, time.Now())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.TLS.Revoked = pki.StruckPath(s.dir)
 	startAll(t, cfg)
-	mate := &tls.Config{InsecureSkipVerify: true, Certificates: pair(t, s.files(t, "m2"))}
+	mate := &tls.Config{InsecureSkipVerify: true, Certificates: pair(t, s.past(t).files(t, "m2"))} // renewed long ago
 	ports := map[string]string{"coordinator client refused": cfg.ClientURL, "coordinator peer refused": cfg.PeerURL}
 	for _, rawURL := range ports {
 		if cs, err := dial(t, rawURL, mate); err != nil || cs.Version != tls.VersionTLS13 {
 			t.Fatalf("a machine of the cluster: %v, %x", err, cs.Version)
 		}
 	}
-	nobody, stranger, expired, old := mate.Clone(), mate.Clone(), mate.Clone(), mate.Clone()
+	nobody, stranger, old, removed := mate.Clone(), mate.Clone(), mate.Clone(), mate.Clone()
 	nobody.Certificates = nil
 	stranger.Certificates = pair(t, makeSite(t).files(t, "m2"))
-	expired.Certificates = pair(t, s.past(t).files(t, "m3"))
+	removed.Certificates = struck
 	old.MaxVersion = tls.VersionTLS12
 	for _, tc := range []struct {
 		name   string
@@ -129,7 +140,6 @@ func TestOnlyMachinesOfTheClusterAreLetIn(t *testing.T) {
 	}{
 		{"no certificate", nobody, "client didn't provide a certificate"},
 		{"another CA's", stranger, "certificate signed by unknown authority"},
-		{"expired", expired, "certificate has expired"},
 		{"TLS 1.2", old, "client offered only unsupported versions"},
 	} {
 		for message, rawURL := range ports {
@@ -139,6 +149,10 @@ func TestOnlyMachinesOfTheClusterAreLetIn(t *testing.T) {
 			log.await(t, "level=WARN", message, "remote=127.0.0.1:", tc.why)
 		}
 	}
+	if _, err := dial(t, cfg.PeerURL, removed); err == nil {
+		t.Error("a machine whose key was struck is let in at the peer port")
+	}
+	log.await(t, "level=WARN", "coordinator peer refused", "revoked")
 }
 
 // TestMembersAndClientsOfOneCAMeetByName: the certificates name no address.
@@ -189,25 +203,45 @@ func wantRefusal(t *testing.T, c *etcd.Client, reason string) {
 	}
 }
 
+// fromElsewhere gives a machine a certificate that the others do not believe, and
+// lets it believe theirs.
+func (s site) fromElsewhere(t *testing.T, machine cluster.Machine) etcd.Files {
+	t.Helper()
+	files, other := s.files(t, machine), makeSite(t)
+	dir := filepath.Dir(files.Cert)
+	req, err := pki.NewRequest(dir, machine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, _, _, err := other.ca.Sign(req)
+	if err == nil {
+		err = pki.Install(dir, cert, slices.Concat(s.ca.CertPEM(), other.ca.CertPEM()))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
 // TestRenewedCertificatesAreTakenUp by what runs: a client and a member whose
-// certificates have expired, and a member in service.
+// certificates the others do not believe, and a member in service.
 func TestRenewedCertificatesAreTakenUp(t *testing.T) {
 	t.Parallel()
 	s, cfgs, log := makeSite(t), trio(t), make(lines, 1024)
-	files := s.past(t).files(t, "m3")
+	files := s.fromElsewhere(t, "m3")
 	for i := range cfgs {
 		cfgs[i].TLS = s.files(t, "m1")
 	}
 	cfgs[2].TLS, cfgs[2].Log = files, slog.New(slog.NewTextHandler(log, nil))
 	startAll(t, cfgs[:2]...)
 	m3 := start(t, cfgs[2])
-	log.await(t, "waits for the others", "m1 refused (remote error: tls: expired certificate)")
+	log.await(t, "waits for the others", "m1 refused (remote error: tls: unknown certificate authority)")
 	c, err := etcd.Connect(etcd.Config{Endpoints: []string{cfgs[0].ClientURL}, TLS: files})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	wantRefusal(t, c, "expired certificate")
+	wantRefusal(t, c, "unknown certificate authority")
 
 	s.files(t, "m3")
 	await(t, m3)
