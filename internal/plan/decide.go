@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tandemail/tandemail/internal/cluster"
@@ -66,8 +67,9 @@ func (d *decision) clusterProblems() {
 	}
 	if !s.Stale.IsZero() {
 		d.held = "stale"
-		d.problem(Problem{Code: CoordStale, Severity: Critical, Text: fmt.Sprintf("The coordinator has not answered for %v; a machine that is restarted now does not serve.", d.now.Sub(s.Stale).Round(time.Second)), Next: "bring back a majority of the control machines"})
+		d.problem(Problem{Code: CoordStale, Severity: Critical, Text: fmt.Sprintf("The coordinator has not answered for %v; a machine that is restarted now does not serve, and a store that loses a copy stops.", d.now.Sub(s.Stale).Round(time.Second)), Next: "bring back a majority of the control machines"})
 	}
+	d.quorumProblem()
 	if d.manyDead() {
 		d.held = "many"
 		d.problem(Problem{Code: ManyDead, Severity: Critical, Text: "More than half of the machines fell silent at once; more likely this controller is cut off, so nothing automatic happens.", Next: "look at the network and bring the machines back; if they are lost for certain, `tandemail resume --accept-dead`"})
@@ -92,6 +94,10 @@ func (d *decision) store(s *Store) {
 		return
 	}
 	d.slotProblems(s)
+	if d.frozen(s) {
+		// A copy knows more than the coordinator shows: on that nothing is decided.
+		defer func(n int) { d.plan.Actions = d.plan.Actions[:n] }(len(d.plan.Actions))
+	}
 	switch state, why := d.master(s); state {
 	case masterNone, masterGone:
 		d.promote(s, why)
@@ -101,6 +107,13 @@ func (d *decision) store(s *Store) {
 	case masterUnknown:
 		d.copies(s)
 	}
+}
+
+func (d *decision) frozen(s *Store) bool {
+	return slices.ContainsFunc(s.Slots, func(ref cluster.SlotRef) bool {
+		st := d.slot(ref)
+		return st != nil && st.Frozen != ""
+	})
 }
 
 type masterState uint8
