@@ -54,6 +54,7 @@ func Follow(ctx context.Context, c Coord, f Following, apply func(Update)) error
 		}
 		if errors.Is(err, ErrCompacted) || errors.Is(err, ErrRewound) {
 			m.complete = false
+			clear(m.listed)
 		}
 		m.tell(Update{Err: err, Rev: m.rev})
 		if wait(ctx, pause) != nil {
@@ -162,22 +163,34 @@ func (m *mirror) tell(u Update) {
 	m.apply(u)
 }
 
+// list lists what has not been listed yet: hundreds of lists in a row may not all
+// succeed while the coordinator has much to do.
 func (m *mirror) list(ctx context.Context) error {
-	var lowest cluster.Rev
 	for i, prefix := range m.following.Lists {
+		if _, done := m.listed[prefix]; done {
+			continue
+		}
 		all, rev, err := m.coord.List(ctx, prefix)
 		if err != nil {
 			return err
 		}
-		if i == 0 {
-			lowest = rev
+		if rev < m.newest() {
+			return ErrRewound
 		}
 		m.listed[prefix] = rev
 		last := i == len(m.following.Lists)-1
 		m.tell(Update{Listed: prefix, All: all, Rev: rev, Live: last})
 	}
-	m.rev, m.complete = lowest, true
+	m.rev, m.complete = m.listed[m.following.Lists[0]], true // the oldest
 	return nil
+}
+
+// newest is the revision of the newest list.
+func (m *mirror) newest() (rev cluster.Rev) {
+	for _, r := range m.listed {
+		rev = max(rev, r)
+	}
+	return rev
 }
 
 // fresh leaves out what the lists had already, so that a key deleted between two

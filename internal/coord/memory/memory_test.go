@@ -180,3 +180,52 @@ func TestFollowNoticesSilenceAndRewind(t *testing.T) {
 		}
 	})
 }
+
+// flaky answers two of three lists.
+type flaky struct {
+	coord.Coord
+	asked  int
+	listed map[string]int
+}
+
+func (f *flaky) List(ctx context.Context, prefix string) ([]coord.KV, cluster.Rev, error) {
+	if f.asked++; f.asked%3 == 0 {
+		return nil, 0, coord.ErrUnavailable
+	}
+	f.listed[prefix]++
+	return f.Coord.List(ctx, prefix)
+}
+
+func TestFollowListsNothingTwiceBecauseOfAnotherListThatFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := memory.New()
+		f := &flaky{Coord: c, listed: map[string]int{}}
+		set(t, c, "f/a/x", "1")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		keys, live := map[string]string{}, false
+		go func() {
+			_ = coord.Follow(ctx, f, coord.Following{Prefix: "f/", Lists: []string{"f/a/", "f/b/", "f/c/", "f/d/", "f/e/"}}, func(u coord.Update) {
+				live = u.Live
+				for _, kv := range u.All {
+					keys[kv.Key] = string(kv.Value)
+				}
+				for _, c := range u.Changes {
+					keys[c.Key] = string(c.Value)
+				}
+			})
+		}()
+		synctest.Wait() // a list has failed
+		set(t, c, "f/a/x", "2")
+		<-time.After(5 * time.Second)
+		synctest.Wait()
+		if !live || keys["f/a/x"] != "2" || len(f.listed) != 5 {
+			t.Errorf("live %v, %v, listed %v", live, keys, f.listed)
+		}
+		for prefix, n := range f.listed {
+			if n != 1 {
+				t.Errorf("%s was listed %d times", prefix, n)
+			}
+		}
+	})
+}
