@@ -94,8 +94,8 @@ func (d *decision) store(s *Store) {
 		return
 	}
 	d.slotProblems(s)
-	if d.frozen(s) {
-		// A copy knows more than the coordinator shows: on that nothing is decided.
+	if d.contradicted(s) {
+		// On less than a copy knows nothing is decided.
 		defer func(n int) { d.plan.Actions = d.plan.Actions[:n] }(len(d.plan.Actions))
 	}
 	switch state, why := d.master(s); state {
@@ -109,11 +109,19 @@ func (d *decision) store(s *Store) {
 	}
 }
 
-func (d *decision) frozen(s *Store) bool {
-	return slices.ContainsFunc(s.Slots, func(ref cluster.SlotRef) bool {
-		st := d.slot(ref)
-		return st != nil && st.Frozen != ""
-	})
+// contradicted: a copy knows more than the coordinator shows, and says so or soon will.
+// For a moment it may also have heard a change first.
+func (d *decision) contradicted(s *Store) bool {
+	for i := range d.snap.Machines {
+		m := &d.snap.Machines[i]
+		more := func(st SlotStatus) bool {
+			return st.Store == s.Store && (st.Frozen != "" || st.Rev > s.Rev || st.Epoch > s.Epoch)
+		}
+		if d.fresh(m) && slices.ContainsFunc(m.Slots, more) {
+			return true
+		}
+	}
+	return false
 }
 
 type masterState uint8
