@@ -3,6 +3,8 @@ package memory_test
 import (
 	"context"
 	"errors"
+	"iter"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -189,6 +191,9 @@ type flaky struct {
 }
 
 func (f *flaky) List(ctx context.Context, prefix string) ([]coord.KV, cluster.Rev, error) {
+	if !strings.HasSuffix(prefix, "/") { // it is asked for the revision
+		return f.Coord.List(ctx, prefix)
+	}
 	if f.asked++; f.asked%3 == 0 {
 		return nil, 0, coord.ErrUnavailable
 	}
@@ -226,6 +231,45 @@ func TestFollowListsNothingTwiceBecauseOfAnotherListThatFailed(t *testing.T) {
 			if n != 1 {
 				t.Errorf("%s was listed %d times", prefix, n)
 			}
+		}
+	})
+}
+
+// deaf hears no change: its watch is one that was taken up at another coordinator.
+type deaf struct{ coord.Coord }
+
+func (d deaf) Watch(ctx context.Context, _ string, _ cluster.Rev) iter.Seq2[[]coord.Change, error] {
+	return func(func([]coord.Change, error) bool) { <-ctx.Done() }
+}
+
+func TestFollowNoticesARewindThatItsWatchDoesNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memory.NewServer(memory.Config{})
+		c := s.Client()
+		set(t, c, "f/a", "old")
+		backup := s.Snapshot()
+		set(t, c, "f/a", "new")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var mirror string
+		var live, rewound bool
+		go func() {
+			_ = coord.Follow(ctx, deaf{c}, coord.Following{Prefix: "f/"}, func(u coord.Update) {
+				live = u.Live
+				rewound = rewound || errors.Is(u.Err, coord.ErrRewound)
+				for _, kv := range u.All {
+					mirror = string(kv.Value)
+				}
+			})
+		}()
+		<-time.After(time.Minute)
+		if synctest.Wait(); rewound || !live || mirror != "new" {
+			t.Fatalf("before: rewound %v, live %v, %q", rewound, live, mirror)
+		}
+		s.Restore(backup)
+		<-time.After(5 * time.Second)
+		if synctest.Wait(); !rewound || !live || mirror != "old" {
+			t.Errorf("after: rewound %v, live %v, %q", rewound, live, mirror)
 		}
 	})
 }
