@@ -93,6 +93,24 @@ func (a *Agent) Status() Status {
 	return st
 }
 
+// Frozen reports whether a slot here knows more than the coordinator shows. It never
+// waits.
+func (a *Agent) Frozen() bool { return a.any(slot.StateFrozen) }
+
+// Opening reports whether a slot here has not compared yet what it knows.
+func (a *Agent) Opening() bool { return a.any(slot.StateOpening) }
+
+func (a *Agent) any(state string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, r := range a.slots {
+		if r.lost == "" && r.Slot.Status().State == state {
+			return true
+		}
+	}
+	return false
+}
+
 // SlotStats are one slot's status and figures.
 type SlotStats struct {
 	slot.Status

@@ -195,11 +195,13 @@ type UpgradeRequest struct {
 }
 
 // RecoverRequest asks to recover a coordinator that was wiped or went back. From is
-// an export, a file of the machine that is asked. PlanOnly changes nothing.
+// an export, a file of the machine that is asked. Complete says that the directory has
+// every entry. PlanOnly changes nothing.
 type RecoverRequest struct {
 	By       string `json:"by"`
 	Reason   string `json:"reason"`
 	From     string `json:"from,omitempty"`
+	Complete bool   `json:"complete,omitempty"`
 	PlanOnly bool   `json:"plan_only,omitempty"`
 }
 
@@ -215,7 +217,10 @@ type RecoverReport struct {
 	FromRevision cluster.Rev `json:"from_revision,omitempty"`
 	Restored     int         `json:"restored"` // entries of the export that were missing
 	Kept         int         `json:"kept"`     // entries of the export that were there
-	Done         bool        `json:"done"`     // false: a plan
+	// Users and Aliases are those that the directory had before.
+	Users   int  `json:"users"`
+	Aliases int  `json:"aliases"`
+	Done    bool `json:"done"` // false: a plan
 }
 
 // RecoveredStore is the highest claim about one store.

@@ -104,7 +104,7 @@ func planSlots(st agent.Status) []plan.SlotStatus {
 	for _, s := range st.Slots {
 		p := plan.SlotStatus{
 			Slot: s.Slot, Store: s.Store, Role: s.Role, Incarnation: s.Incarnation, Counter: s.Counter,
-			Epoch: s.Epoch, Durable: s.Durable, Reaches: s.Reaches, Stalled: st.SyncAge > stalledAfter, Damaged: damagedText(s.Damaged),
+			Epoch: s.Epoch, Rev: s.Rev, Durable: s.Durable, Reaches: s.Reaches, Stalled: st.SyncAge > stalledAfter, Damaged: damagedText(s.Damaged),
 		}
 		switch s.State {
 		case slot.StateFrozen:
@@ -118,7 +118,7 @@ func planSlots(st agent.Status) []plan.SlotStatus {
 		list = append(list, p)
 	}
 	for _, c := range st.Claims {
-		list = append(list, plan.SlotStatus{Slot: c.Slot, Store: c.Store, Role: "idle", Epoch: c.Record.Epoch, Closed: true})
+		list = append(list, plan.SlotStatus{Slot: c.Slot, Store: c.Store, Role: "idle", Epoch: c.Record.Epoch, Rev: c.Rev, Closed: true})
 	}
 	for _, l := range st.Lost {
 		list = append(list, plan.SlotStatus{Slot: l.Slot, Store: l.Store, Role: "idle", Empty: true, Failed: l.Why})

@@ -70,7 +70,7 @@ var errNothingToExport = errors.New("the coordinator knows no store or no user")
 func (m *machine) exportOnce(ctx context.Context, at time.Time) error {
 	e := export{Format: exportFormat, Cluster: m.cfg.Cluster, At: at.UTC().Truncate(time.Second)}
 	prefixes := slices.Concat(
-		[]string{coord.SettingsKey, coord.StoresPrefix, coord.MachinesPrefix, coord.DeletedPrefix},
+		[]string{coord.SettingsKey, coord.StoresPrefix, coord.MachinesPrefix, coord.DeletedPrefix, coord.StruckPrefix},
 		coord.ShardPrefixes(coord.UsersPrefix), coord.ShardPrefixes(coord.AliasesPrefix),
 	)
 	stores, users := 0, 0
@@ -88,7 +88,7 @@ func (m *machine) exportOnce(ctx context.Context, at time.Time) error {
 			switch {
 			case strings.HasPrefix(kv.Key, coord.StoresPrefix):
 				stores++
-			case strings.HasPrefix(kv.Key, coord.UsersPrefix):
+			case coord.ShardedName(coord.UsersPrefix, kv.Key) != "":
 				users++
 			}
 		}
@@ -168,9 +168,11 @@ func readExport(path string) (*export, error) {
 }
 
 // restored are the keys that an export brings back. Stores come from the slots,
-// which know better; machines register themselves.
+// which know better; machines register themselves, and those that were removed must
+// not. Shards' own keys are no entries.
 func restored(key string) bool {
-	return key == coord.SettingsKey || slices.ContainsFunc([]string{coord.UsersPrefix, coord.AliasesPrefix, coord.DeletedPrefix}, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
+	return key == coord.SettingsKey || strings.HasPrefix(key, coord.StruckPrefix) || strings.HasPrefix(key, coord.DeletedPrefix) ||
+		coord.ShardedName(coord.UsersPrefix, key) != "" || coord.ShardedName(coord.AliasesPrefix, key) != ""
 }
 
 // restore puts the keys of the directory, and the settings, that are missing. What

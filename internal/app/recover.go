@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tandemail/tandemail/internal/agent"
 	"github.com/tandemail/tandemail/internal/api"
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/coord"
@@ -30,7 +31,8 @@ func (b *backend) Recover(ctx context.Context, req api.RecoverRequest) (api.Reco
 	if err != nil {
 		return api.RecoverReport{}, unavailable(err)
 	}
-	r := v.report()
+	r, known := v.report(), b.users.Stats()
+	r.Users, r.Aliases = known.Users, known.Aliases
 	var saved *export
 	if req.From != "" {
 		if saved, err = readExport(req.From); err != nil {
@@ -41,14 +43,20 @@ func (b *backend) Recover(ctx context.Context, req api.RecoverRequest) (api.Reco
 		}
 		r.From, r.FromRevision = saved.At, saved.Rev
 	}
-	if !v.contradicts() && saved == nil {
+	lost := v.contradicts() || saved != nil
+	if !lost && !req.Complete {
 		return r, conflict("tandemail status", "the coordinator contradicts no slot that answers; there is nothing to recover")
 	}
 	if req.PlanOnly {
 		return r, nil
 	}
-	if err := b.raiseRevision(ctx, v.seen); err != nil {
+	if err := b.doubt(ctx, true); err != nil {
 		return r, err
+	}
+	if lost {
+		if err := b.raiseRevision(ctx, v.seen); err != nil {
+			return r, err
+		}
 	}
 	if saved != nil {
 		if r.Restored, r.Kept, err = b.restore(ctx, saved); err != nil {
@@ -60,10 +68,15 @@ func (b *backend) Recover(ctx context.Context, req api.RecoverRequest) (api.Reco
 			return r, err
 		}
 	}
+	if req.Complete {
+		if err := b.doubt(ctx, false); err != nil {
+			return r, err
+		}
+	}
 	r.Done = true
 	b.note(ctx, coord.HistoryEntry{
 		At: begun, By: req.By, Kind: "recover", Took: time.Since(begun),
-		Reason: fmt.Sprintf("generation %d, %d stores, %d entries restored: %s", r.Generation, len(r.Stores), r.Restored, req.Reason),
+		Reason: fmt.Sprintf("generation %d, %d stores, %d entries restored, said to be complete: %t: %s", r.Generation, len(r.Stores), r.Restored, req.Complete, req.Reason),
 	})
 	return r, nil
 }
@@ -79,8 +92,12 @@ type evidence struct {
 	silent   []cluster.Machine
 }
 
+func newEvidence() evidence {
+	return evidence{highest: map[cluster.Store]slot.Claim{}, machine: map[cluster.Store]cluster.Machine{}, recorded: map[cluster.Store]coord.KV{}}
+}
+
 func (b *backend) claims(ctx context.Context) (evidence, error) {
-	v := evidence{highest: map[cluster.Store]slot.Claim{}, machine: map[cluster.Store]cluster.Machine{}, recorded: map[cluster.Store]coord.KV{}}
+	v := newEvidence()
 	p, err := b.look(ctx)
 	if err != nil {
 		return v, err
@@ -96,16 +113,7 @@ func (b *backend) claims(ctx context.Context) (evidence, error) {
 			v.take("", slot.Claim{Store: rec.Store, Record: rec, Rev: kv.Rev})
 		}
 	}
-	for _, m := range slices.Sorted(maps.Keys(p.agents)) { // of equal claims the first counts
-		st := p.agents[m]
-		for _, s := range st.Slots {
-			v.take(m, slot.Claim{Store: s.Store, Slot: s.Slot, Record: s.Record, Rev: s.Rev, CoordRev: s.CoordRev})
-			v.frozen = v.frozen || s.State == slot.StateFrozen
-		}
-		for _, c := range st.Claims {
-			v.take(m, c)
-		}
-	}
+	v.hear(p.agents)
 	missing := map[cluster.Machine]bool{}
 	for _, rec := range p.machines {
 		missing[rec.Machine] = rec.Storage
@@ -122,6 +130,20 @@ func (b *backend) claims(ctx context.Context) (evidence, error) {
 	}
 	slices.Sort(v.silent)
 	return v, nil
+}
+
+// hear takes in what the slots of all agents say.
+func (v *evidence) hear(agents map[cluster.Machine]agent.Status) {
+	for _, m := range slices.Sorted(maps.Keys(agents)) { // of equal claims the first counts
+		st := agents[m]
+		for _, s := range st.Slots {
+			v.take(m, slot.Claim{Store: s.Store, Slot: s.Slot, Record: s.Record, Rev: s.Rev, CoordRev: s.CoordRev})
+			v.frozen = v.frozen || s.State == slot.StateFrozen
+		}
+		for _, c := range st.Claims {
+			v.take(m, c)
+		}
+	}
 }
 
 // take takes one claim in. Slots that never saw a record claim nothing.

@@ -77,7 +77,7 @@ func TestRevisionTooFarAwayIsNotMadeByChanges(t *testing.T) {
 		r.putMachine(coord.MachineRecord{Machine: "m1", Storage: true})
 		r.agents["m1"] = agent.Status{Claims: []slot.Claim{claimOf(1, 4, 5_000_000, cluster.SlotID{1})}}
 		_, err := r.Recover(t.Context(), recovery)
-		wantError(t, err, http.StatusConflict, "its revision is 3, slots have seen 5000003: too far to raise it by changes")
+		wantError(t, err, http.StatusConflict, "its revision is 7, slots have seen 5000003: too far to raise it by changes")
 	})
 }
 
@@ -92,6 +92,7 @@ func TestExportBringsBackTheDirectoryAndKeepsWhatIsThere(t *testing.T) {
 		old.put(coord.StoreKey("s01"), s01().Encode())
 		old.putMachine(coord.MachineRecord{Machine: "m1", Storage: true})
 		old.put(coord.SettingsKey, coord.Encode(coord.Settings{NoReturn: true}))
+		old.put(coord.StruckKey("beef"), coord.Encode(coord.StruckRecord{Machine: "m9"}))
 		old.run()
 		for i, name := range []string{"ann@example.org", "bob@example.org", "o<&>o@example.org"} {
 			if _, err := old.users.Add(t.Context(), directory.User{Name: name, Store: "s01", Account: mail.AccountID{byte(i + 1)}, Credential: "hash"}); err != nil {
@@ -121,10 +122,26 @@ func TestExportBringsBackTheDirectoryAndKeepsWhatIsThere(t *testing.T) {
 		req := recovery
 		req.From = files[len(files)-1]
 		got, err := r.Recover(t.Context(), req)
-		if err != nil || got.Restored != 3 || got.Kept != 1 {
+		if err != nil || got.Restored != 4 || got.Kept != 1 || got.Users != 1 {
 			t.Errorf("restored %+v, %v", got, err)
 		}
 		synctest.Wait()
+		if _, err := r.users.Lookup(t.Context(), "later@example.org"); !errors.Is(err, directory.ErrIncomplete) {
+			t.Errorf("who may have been added after the export: %v", err)
+		}
+		if st, err := r.Status(t.Context()); err != nil || st.Problems[len(st.Problems)-1].Code != "directory-incomplete" {
+			t.Errorf("status %+v, %v", st, err)
+		}
+		if got, err := r.Recover(t.Context(), api.RecoverRequest{By: "root@m1", Reason: "a test", Complete: true}); err != nil || !got.Done || got.Users != 3 {
+			t.Errorf("complete: %+v, %v", got, err)
+		}
+		synctest.Wait()
+		if _, err := r.users.Lookup(t.Context(), "later@example.org"); !errors.Is(err, directory.ErrNoUser) {
+			t.Errorf("who never was, in a complete directory: %v", err)
+		}
+		if _, rev, err := r.mem.Get(t.Context(), coord.StruckKey("beef")); rev == 0 || err != nil {
+			t.Errorf("a key that was struck is not any more: %v", err)
+		}
 		for name, id := range map[string]byte{"ann@example.org": 9, "bob@example.org": 2, "o<&>o@example.org": 3} {
 			if u, err := r.users.Lookup(t.Context(), name); err != nil || u.Account != (mail.AccountID{id}) {
 				t.Errorf("%s: %+v, %v", name, u, err)

@@ -123,7 +123,7 @@ func (m *machine) connect(g *group) error {
 
 func (m *machine) buildDirectory(g *group) error {
 	m.hasher = auth.NewHasher(auth.DefaultParams, rand.Reader, 0)
-	m.users = directory.New(directory.Config{Coord: m.coord, Log: m.log})
+	m.users = directory.New(directory.Config{Coord: m.coord, Log: m.log, Doubt: m.doubts})
 	a, err := auth.New(auth.Config{Users: m.users, Hasher: m.hasher})
 	if err != nil {
 		return fmt.Errorf("prepare authentication: %w", err)
@@ -159,7 +159,7 @@ func (m *machine) buildAgent(g *group) error {
 	m.sources.Disks, m.sources.Slots = map[string]*disk.Disk{"meta": d}, m.agent.Stats
 	g.run("disk", d.Run)
 	g.run("agent", m.agent.Run)
-	g.run("exports", m.keepExports)
+	g.run("doubt", m.keepDoubting)
 	return nil
 }
 
@@ -167,6 +167,7 @@ func (m *machine) buildAgent(g *group) error {
 func (m *machine) register(g *group) error {
 	g.run("membership", m.keepRegistered)
 	g.run("certificate", m.keepCertified)
+	g.run("exports", m.keepExports)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/tandemail/tandemail/internal/api"
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/coord"
+	"github.com/tandemail/tandemail/internal/plan"
 	"github.com/tandemail/tandemail/internal/slot"
 )
 
@@ -33,11 +35,26 @@ type picture struct {
 	agents   map[cluster.Machine]agent.Status
 	answers  map[cluster.Machine]bool // those without storage
 	settings coord.Settings
+	blind    bool // the coordinator does not answer: see lookBlind
 }
 
-// look asks everybody at once. A machine that does not answer is missing in agents.
+// look asks the coordinator, then everybody at once.
 func (b *backend) look(ctx context.Context) (picture, error) {
-	p := picture{agents: map[cluster.Machine]agent.Status{}, answers: map[cluster.Machine]bool{}}
+	p, err := b.records(ctx)
+	if err != nil {
+		return p, err
+	}
+	b.askAll(ctx, &p)
+	return p, nil
+}
+
+func newPicture() picture {
+	return picture{agents: map[cluster.Machine]agent.Status{}, answers: map[cluster.Machine]bool{}}
+}
+
+// records are what the coordinator knows.
+func (b *backend) records(ctx context.Context) (picture, error) {
+	p := newPicture()
 	kvs, _, err := b.coord.List(ctx, coord.MachinesPrefix)
 	if err != nil {
 		return p, err
@@ -60,36 +77,45 @@ func (b *backend) look(ctx context.Context) (picture, error) {
 			return p, err
 		}
 	}
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	for _, rec := range p.machines {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			ctx, cancel := context.WithTimeout(ctx, askTime)
-			defer cancel()
-			if !rec.Storage {
-				_, err := b.remote.Call(ctx, rec.Machine, []byte(ping))
-				mu.Lock()
-				defer mu.Unlock()
-				p.answers[rec.Machine] = err == nil
-				return
-			}
-			if st, err := b.remote.Status(ctx, rec.Machine); err == nil {
-				mu.Lock()
-				defer mu.Unlock()
-				p.agents[rec.Machine] = st
-			}
-		}()
-	}
-	wg.Wait()
 	return p, nil
 }
 
-// Status implements api.Backend.
+// askAll asks every machine. One that does not answer is missing in agents.
+func (b *backend) askAll(ctx context.Context, p *picture) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	for _, rec := range p.machines {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, askTime)
+			defer cancel()
+			if rec.Storage {
+				if st, err := b.remote.Status(ctx, rec.Machine); err == nil {
+					mu.Lock()
+					defer mu.Unlock()
+					p.agents[rec.Machine] = st
+					return
+				}
+			}
+			if rec.Storage && !p.blind {
+				return
+			}
+			_, err := b.remote.Call(ctx, rec.Machine, []byte(ping))
+			mu.Lock()
+			defer mu.Unlock()
+			p.answers[rec.Machine] = err == nil
+		})
+	}
+	wg.Wait()
+}
+
+// Status implements api.Backend. Without the coordinator it says what the machines
+// know: that is when it is needed most.
 func (b *backend) Status(ctx context.Context) (api.Status, error) {
-	p, err := b.look(ctx)
-	if err != nil {
+	p, err := b.lookSoon(ctx)
+	switch {
+	case errors.Is(err, coord.ErrUnavailable):
+		p = b.lookBlind(ctx)
+	case err != nil:
 		return api.Status{}, unavailable(err)
 	}
 	s := api.Status{Cluster: b.cfg.Cluster, Stores: []api.StoreStatus{}, Machines: []api.MachineStatus{}, Problems: []api.Problem{}}
@@ -102,11 +128,24 @@ func (b *backend) Status(ctx context.Context) (api.Status, error) {
 	if p.settings.Paused {
 		s.Paused = cmp.Or(p.settings.PausedReason, "no reason was given")
 	}
-	s.Problems = b.problems(ctx)
+	if p.blind {
+		s.Problems = apiProblems(b.blindProblems(&p, time.Now()))
+	} else {
+		s.Problems = b.problems(ctx)
+	}
+	if b.users.Stats().Incomplete {
+		s.Problems = append(s.Problems, directoryIncomplete)
+	}
 	if rec, _, err := b.rotation(ctx); err == nil && rec.UnderWay() {
 		s.Problems = append(s.Problems, rotationProblem(rotationOf(rec)))
 	}
 	return s, nil
+}
+
+var directoryIncomplete = api.Problem{
+	Code: "directory-incomplete", Severity: "critical",
+	Text: "Users and aliases may be missing since the coordinator went back or was recovered; an unknown address is answered with a temporary error.",
+	Next: "restore them by `tandemail control recover --from EXPORT`; when nobody is missing, `tandemail control recover --complete`",
 }
 
 // problems are the elected controller's.
@@ -120,8 +159,12 @@ func (b *backend) problems(ctx context.Context) []api.Problem {
 			Next: "it elects another within seconds if the coordinator has a quorum",
 		}}
 	}
-	list := make([]api.Problem, 0, len(r.Problems))
-	for _, p := range r.Problems {
+	return apiProblems(r.Problems)
+}
+
+func apiProblems(problems []plan.Problem) []api.Problem {
+	list := make([]api.Problem, 0, len(problems))
+	for _, p := range problems {
 		list = append(list, api.Problem{
 			Code: string(p.Code), Severity: string(p.Severity), Store: p.Store, Machine: p.Machine, Text: p.Text, Next: p.Next,
 		})

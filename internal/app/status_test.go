@@ -80,7 +80,6 @@ func TestStatusOfTheWholeCluster(t *testing.T) {
 func TestWithoutTheCoordinatorTheApiSaysSo(t *testing.T) {
 	r := newRig(t)
 	r.mem.SetFaults(memory.Faults{Down: errors.New("cut off")})
-	_, status := r.Status(t.Context())
 	_, drain := r.Drain(t.Context(), "m1")
 	_, switchover := r.Switchover(t.Context(), "s01", api.SwitchRequest{})
 	_, digest := r.Digest(t.Context(), "s01")
@@ -88,7 +87,7 @@ func TestWithoutTheCoordinatorTheApiSaysSo(t *testing.T) {
 	_, remove := r.RemoveMachine(t.Context(), "m2", api.RemoveRequest{})
 	_, token := r.CreateToken(t.Context(), api.TokenRequest{})
 	for name, err := range map[string]error{
-		"status": status, "drain": drain, "undrain": r.Undrain(t.Context(), "m1"), "switchover": switchover, "digest": digest,
+		"drain": drain, "undrain": r.Undrain(t.Context(), "m1"), "switchover": switchover, "digest": digest,
 		"stores": stores, "remove": remove, "token": token,
 	} {
 		var e *api.Error

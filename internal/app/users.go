@@ -65,7 +65,7 @@ func (b *backend) AddUser(ctx context.Context, n api.NewUser) (api.User, error) 
 	switch _, err := b.users.Lookup(ctx, n.Address); {
 	case err == nil:
 		return api.User{}, userError(n.Address, directory.ErrExists)
-	case !errors.Is(err, directory.ErrNoUser):
+	case !errors.Is(err, directory.ErrNoUser) && !errors.Is(err, directory.ErrIncomplete):
 		return api.User{}, userError(n.Address, err) // before there is an account without a user
 	}
 	credential, err := b.hasher.Hash(ctx, n.Password)

@@ -14,9 +14,10 @@ type controlCmd struct {
 }
 
 type controlRecoverCmd struct {
-	From   string `help:"Restore users, aliases and settings that are missing from this export, a file of the machine that is asked." placeholder:"FILE"`
-	Reason string `help:"Why, for the history." default:"asked for by hand"`
-	Yes    bool   `help:"Do not ask for confirmation."`
+	From     string `help:"Restore users, aliases and settings that are missing from this export, a file of the machine that is asked." placeholder:"FILE"`
+	Complete bool   `help:"Say that no user and no alias is missing any more: unknown addresses are refused for good again."`
+	Reason   string `help:"Why, for the history." default:"asked for by hand"`
+	Yes      bool   `help:"Do not ask for confirmation."`
 }
 
 // Run shows what the slots say, and writes it when that is confirmed.
@@ -25,7 +26,7 @@ func (c controlRecoverCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	req := api.RecoverRequest{By: operator(), Reason: c.Reason, PlanOnly: true}
+	req := api.RecoverRequest{By: operator(), Reason: c.Reason, Complete: c.Complete, PlanOnly: true}
 	if c.From != "" {
 		if req.From, err = filepath.Abs(c.From); err != nil {
 			return fmt.Errorf("find export: %w", err)
@@ -36,6 +37,9 @@ func (c controlRecoverCmd) Run(e *env) error {
 		return err
 	}
 	printRecovery(e.stderr, plan)
+	if c.Complete {
+		fmt.Fprintf(e.stderr, "The directory has %d users and %d aliases now, before anything is restored. Whoever is missing then will be refused for good.\n", plan.Users, plan.Aliases)
+	}
 	if err := e.confirm(c.Yes, "This becomes the truth about who may write."); err != nil {
 		return err
 	}

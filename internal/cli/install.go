@@ -35,6 +35,10 @@ type hostFlags struct {
 	HTTPPort     int `help:"Port of the API, on loopback." default:"8025" name:"http-port"`
 	MemberPort   int `help:"Port of the coordinator; the next one is taken too." default:"2379"`
 
+	EtcdCA          string `help:"For an etcd of the site's own: the certificate of the CA that signed its members'." name:"etcd-ca" type:"path" placeholder:"FILE"`
+	EtcdCertificate string `help:"This host's certificate for it, if it asks for one." type:"path" placeholder:"FILE"`
+	EtcdKey         string `help:"Its key." type:"path" placeholder:"FILE"`
+
 	DryRun bool `help:"Print the plan and do nothing."`
 }
 
@@ -43,6 +47,9 @@ func (f hostFlags) plan(roles []string) (install.Plan, error) {
 	p := install.Plan{
 		Machine: f.Name, Zone: f.Zone, Roles: roles, Address: f.Address, Config: f.Config, Meta: f.Meta, Spool: f.Spool, Owner: f.User,
 		Ports: install.Ports{Internal: f.InternalPort, LMTP: f.LMTPPort, IMAP: f.IMAPPort, HTTP: f.HTTPPort, Member: f.MemberPort},
+	}
+	if f.EtcdCA != "" || f.EtcdCertificate != "" {
+		p.Etcd = &install.Etcd{CA: f.EtcdCA, Certificate: f.EtcdCertificate, Key: f.EtcdKey}
 	}
 	if p.Machine == "" {
 		if p.Machine = install.Hostname(); p.Machine == "" {
@@ -77,6 +84,7 @@ func daemonUser() string {
 type initCmd struct {
 	Cluster string   `help:"The site's name, the same on every machine for ever." default:"tandemail" placeholder:"NAME"`
 	Roles   []string `help:"What the machine does: storage, front, control." default:"storage,front,control" placeholder:"ROLE"`
+	Etcd    []string `help:"Client URLs of an etcd of the site's own, which then is the coordinator. Default: the machines with the role control run it." placeholder:"URL"`
 	hostFlags
 }
 
@@ -87,6 +95,12 @@ func (c initCmd) Run(e *env) error {
 		return err
 	}
 	p.Cluster = c.Cluster
+	if len(c.Etcd) > 0 {
+		if p.Etcd == nil {
+			p.Etcd = new(install.Etcd)
+		}
+		p.Etcd.Endpoints = c.Etcd
+	}
 	e.showPlan("A new cluster "+p.Cluster+", with this host as its first machine", p)
 	if c.DryRun {
 		return e.planOnly(p, p.Check(e.ctx))

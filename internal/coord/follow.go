@@ -53,7 +53,8 @@ func Follow(ctx context.Context, c Coord, f Following, apply func(Update)) error
 			pause = minFollowPause
 		}
 		if errors.Is(err, ErrCompacted) || errors.Is(err, ErrRewound) {
-			m.complete = false
+			m.complete, m.seen = false, 0
+			clear(m.listed)
 		}
 		m.tell(Update{Err: err, Rev: m.rev})
 		if wait(ctx, pause) != nil {
@@ -78,6 +79,7 @@ type mirror struct {
 	complete  bool                   // everything has been listed
 	live      bool                   // the last update said so
 	rev       cluster.Rev            // watched up to here, once complete
+	seen      cluster.Rev            // the coordinator's revision, as far as it was seen
 	listed    map[string]cluster.Rev // of each list: older changes are in it already
 }
 
@@ -114,7 +116,11 @@ func (m *mirror) round(ctx context.Context) (progress bool, err error) {
 		case <-beat.C:
 			// A watch may go silent instead of failing, and then everything
 			// known would look fresh.
-			if err := m.reach(ctx); err != nil {
+			err := m.reach(ctx)
+			if errors.Is(err, ErrRewound) {
+				return true, err
+			}
+			if err != nil {
 				m.tell(Update{Err: err, Rev: m.rev})
 			}
 		case <-ctx.Done():
@@ -141,16 +147,26 @@ func (m *mirror) watch(ctx context.Context, after cluster.Rev, out chan<- batch)
 
 func (m *mirror) take(changes []Change) {
 	m.rev = changes[len(changes)-1].Rev
+	m.seen = max(m.seen, m.rev)
 	if changes = m.fresh(changes); len(changes) > 0 {
 		m.tell(Update{Changes: changes, Rev: m.rev, Live: true})
 	}
 }
 
-// reach asks the coordinator for anything, and says when the mirror is live again.
+// nothing, after a prefix, is in no key: a list of it has the revision alone.
+const nothing = "\x00"
+
+// reach asks the coordinator for its revision, and says when the mirror is live again.
+// A watch that a client takes up by itself at a coordinator which was wiped meanwhile
+// waits for the next revision that it has not seen, and misses all before.
 func (m *mirror) reach(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, followBeat)
 	defer cancel()
-	_, _, err := m.coord.Get(ctx, m.following.Prefix)
+	_, rev, err := m.coord.List(ctx, m.following.Prefix+nothing)
+	if err == nil && rev < m.seen {
+		err = ErrRewound
+	}
+	m.seen = max(m.seen, rev)
 	if err == nil && !m.live {
 		m.tell(Update{Rev: m.rev, Live: true})
 	}
@@ -162,21 +178,26 @@ func (m *mirror) tell(u Update) {
 	m.apply(u)
 }
 
+// list lists what has not been listed yet: hundreds of lists in a row may not all
+// succeed while the coordinator has much to do.
 func (m *mirror) list(ctx context.Context) error {
-	var lowest cluster.Rev
 	for i, prefix := range m.following.Lists {
+		if _, done := m.listed[prefix]; done {
+			continue
+		}
 		all, rev, err := m.coord.List(ctx, prefix)
 		if err != nil {
 			return err
 		}
-		if i == 0 {
-			lowest = rev
+		if rev < m.seen {
+			return ErrRewound
 		}
+		m.seen = rev
 		m.listed[prefix] = rev
 		last := i == len(m.following.Lists)-1
 		m.tell(Update{Listed: prefix, All: all, Rev: rev, Live: last})
 	}
-	m.rev, m.complete = lowest, true
+	m.rev, m.complete = m.listed[m.following.Lists[0]], true // the oldest
 	return nil
 }
 

@@ -16,6 +16,8 @@ import (
 //	/tandemail/v1/live/<machine>           LiveRecord, leased: there while the machine is
 //	/tandemail/v1/users/<shard>/<user>     directory.User; shard is ShardOf(user)
 //	/tandemail/v1/aliases/<shard>/<addr>   directory.Alias; addr "@domain" is a catch-all
+//	/tandemail/v1/users/<shard>/           there while entries of that shard may be missing;
+//	/tandemail/v1/aliases/<shard>/         likewise: a shard is listed and watched together with it
 //	/tandemail/v1/deleted/<account>        DeletedUser; who can come back
 //	/tandemail/v1/tokens/<hash>            TokenRecord; hash is that of the token's secret
 //	/tandemail/v1/struck/<key>             StruckRecord; key is that of a machine that was removed
@@ -87,7 +89,8 @@ func UserKey(name string) string { return UsersPrefix + ShardOf(name) + "/" + na
 func AliasKey(addr string) string { return AliasesPrefix + ShardOf(addr) + "/" + addr }
 
 // ShardPrefixes are the prefixes that together hold everything below
-// UsersPrefix or AliasesPrefix, for List and Follow.
+// UsersPrefix or AliasesPrefix, for List and Follow. Each is also a key of its own:
+// see the schema.
 func ShardPrefixes(prefix string) []string {
 	out := make([]string, Shards)
 	for i := range out {

@@ -37,7 +37,10 @@ type Config struct {
 	Coord  coord.Coord
 	Policy Policy
 	Rand   io.Reader // for account ids; nil means crypto/rand
-	Log    *slog.Logger
+	// Doubt reports that something else here contradicts the coordinator, so that
+	// entries may be missing; nil: nothing does. It must not block.
+	Doubt func() bool
+	Log   *slog.Logger
 }
 
 // Directory is the copy, and the way to change the truth.
@@ -155,17 +158,20 @@ func (d *Directory) Wait(ctx context.Context) error {
 type Stats struct {
 	Users, Aliases int
 	Live           bool // the copy is being fed
+	Incomplete     bool // see ErrIncomplete
 	PerStore       map[cluster.Store]int
 }
+
+func (d *Directory) doubted() bool { return d.cfg.Doubt != nil && d.cfg.Doubt() }
 
 // Stats counts.
 func (d *Directory) Stats() Stats {
 	s := Stats{PerStore: map[cluster.Store]int{}}
 	d.users.mu.RLock()
-	s.Users, s.Live = d.users.count, d.users.live
+	s.Users, s.Live, s.Incomplete = d.users.count, d.users.live, d.users.incomplete()
 	d.users.mu.RUnlock()
 	d.aliases.mu.RLock()
-	s.Aliases, s.Live = d.aliases.count, s.Live && d.aliases.live
+	s.Aliases, s.Live, s.Incomplete = d.aliases.count, s.Live && d.aliases.live, s.Incomplete || d.aliases.incomplete()
 	d.aliases.mu.RUnlock()
 	d.storesMu.Lock()
 	defer d.storesMu.Unlock()

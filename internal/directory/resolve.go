@@ -41,6 +41,8 @@ func (d *Directory) Lookup(ctx context.Context, name string) (User, error) {
 		return User{}, fmt.Errorf("user %s: entry not readable: %w", addr.Full, ErrNotReady)
 	case !d.users.live:
 		return User{}, fmt.Errorf("user %s: unknown to a copy that is not being fed: %w", addr.Full, ErrNotReady)
+	case d.users.incomplete() || d.doubted():
+		return User{}, fmt.Errorf("user %s: %w", addr.Full, ErrIncomplete)
 	}
 	return User{}, fmt.Errorf("user %s: %w", addr.Full, ErrNoUser)
 }
@@ -95,6 +97,8 @@ func (r *resolution) address(s, detail string, path []string) error {
 		return fmt.Errorf("%s: %w", addr.Full, errNobody)
 	case !r.dir.users.live || !r.dir.aliases.live:
 		return fmt.Errorf("%s is unknown to a copy that is not being fed: %w", addr.Full, ErrNotReady)
+	case r.dir.users.incomplete() || r.dir.aliases.incomplete() || r.dir.doubted():
+		return fmt.Errorf("%s: %w", addr.Full, ErrIncomplete)
 	case len(path) > 0:
 		return fmt.Errorf("%s, by way of %v, is nobody: %w", addr.Full, path, ErrAlias)
 	}

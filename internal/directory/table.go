@@ -1,7 +1,11 @@
 package directory
 
 import (
+	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/tandemail/tandemail/internal/cluster"
@@ -15,18 +19,22 @@ type table[T any] struct {
 	// changed, if not nil, is told of every value that comes and goes, under the lock.
 	changed func(old, new *T)
 
-	mu       sync.RWMutex
-	shards   [coord.Shards]map[string]*T // nil value: there, but not readable
-	count    int
-	rev      cluster.Rev
-	live     bool
+	mu     sync.RWMutex
+	shards [coord.Shards]map[string]*T // nil value: there, but not readable
+	count  int
+	rev    cluster.Rev
+	live   bool
+	// unsure are the shards that may lack entries, as their own keys say; behind: the
+	// coordinator went back, and nobody has recovered it since.
+	unsure   map[int]bool
+	behind   bool
 	loaded   chan struct{}
 	isLoaded bool
 	moved    chan struct{} // closed and replaced when rev rises
 }
 
 func newTable[T any](prefix string, parse func(string, coord.KV) (T, error)) *table[T] {
-	return &table[T]{prefix: prefix, parse: parse, loaded: make(chan struct{}), moved: make(chan struct{})}
+	return &table[T]{prefix: prefix, parse: parse, unsure: map[int]bool{}, loaded: make(chan struct{}), moved: make(chan struct{})}
 }
 
 // get is called under mu. there without a value means a record that this
@@ -48,11 +56,14 @@ func (t *table[T]) apply(u coord.Update) (bad []error) {
 		}
 		fresh = append(fresh, &v)
 	}
+	own := func(kv coord.KV) bool { return t.shardOf(kv.Key) >= 0 }
+	marked := slices.ContainsFunc(u.All, own)
+	u.All = slices.DeleteFunc(slices.Clone(u.All), own)
 	for _, kv := range u.All {
 		decode(kv)
 	}
 	for _, c := range u.Changes {
-		if c.Deleted {
+		if c.Deleted || own(c.KV) {
 			fresh = append(fresh, nil)
 		} else {
 			decode(c.KV)
@@ -62,11 +73,17 @@ func (t *table[T]) apply(u coord.Update) (bad []error) {
 	defer t.mu.Unlock()
 	if u.Listed != "" {
 		t.replace(u, fresh)
+		t.mark(t.shardOf(u.Listed), marked)
 	}
 	for i, c := range u.Changes {
+		if shard := t.shardOf(c.Key); shard >= 0 {
+			t.mark(shard, !c.Deleted)
+			continue
+		}
 		t.set(coord.ShardedName(t.prefix, c.Key), fresh[i], c.Deleted)
 	}
 	t.live = u.Live
+	t.behind = t.behind || errors.Is(u.Err, coord.ErrRewound)
 	if u.Live && !t.isLoaded {
 		t.isLoaded = true
 		close(t.loaded)
@@ -79,10 +96,33 @@ func (t *table[T]) apply(u coord.Update) (bad []error) {
 	return bad
 }
 
+// shardOf is the shard that the key itself is of, -1 if it is an entry's.
+func (t *table[T]) shardOf(key string) int {
+	name, ok := strings.CutSuffix(strings.TrimPrefix(key, t.prefix), "/")
+	shard, err := strconv.ParseUint(name, 16, 8)
+	if !ok || len(name) != 2 || err != nil {
+		return -1
+	}
+	return int(shard)
+}
+
+// mark notes whether a shard may lack entries. Called under mu.
+func (t *table[T]) mark(shard int, unsure bool) {
+	if !unsure {
+		delete(t.unsure, shard)
+		return
+	}
+	t.unsure[shard] = true
+	t.behind = false // from here on these keys tell
+}
+
+// incomplete: what is not here may have been there. Called under mu.
+func (t *table[T]) incomplete() bool { return t.behind || len(t.unsure) > 0 }
+
 // replace makes the listed shard what was listed. Called under mu.
 func (t *table[T]) replace(u coord.Update, fresh []*T) {
-	var shard int
-	if _, err := fmt.Sscanf(u.Listed[len(t.prefix):], "%02x/", &shard); err != nil {
+	shard := t.shardOf(u.Listed)
+	if shard < 0 {
 		return // not one of ours
 	}
 	for name := range t.shards[shard] {

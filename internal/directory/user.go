@@ -2,6 +2,7 @@ package directory
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/mail"
@@ -16,6 +17,9 @@ var (
 	// ErrNotReady: nothing certain is known now, since the coordinator has not
 	// been heard, or not for a while, and the name is not in the copy here.
 	ErrNotReady = errors.New("directory not ready")
+	// ErrIncomplete: entries may be missing, since the coordinator was wiped or went
+	// back and nobody has said yet that they are all there. It is an ErrNotReady.
+	ErrIncomplete = fmt.Errorf("entries of the directory may be missing: %w", ErrNotReady)
 	// ErrAlias: an alias leads in a circle, to nobody, or to too many.
 	ErrAlias = errors.New("alias leads nowhere")
 	// ErrConflict: others changed the entry all the time.

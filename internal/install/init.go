@@ -20,11 +20,12 @@ import (
 const foundTime = time.Minute
 
 // Init makes this host the first machine of a new cluster. Its coordinator exists
-// then, with this machine as the only member, and stands still. What a failed
-// attempt has made is removed again.
+// then, with this machine as the only member, and stands still; an etcd of the site's
+// own must be there, and knows the machine then. What a failed attempt has made on
+// this host is removed again.
 func Init(ctx context.Context, p Plan, now func() time.Time, log *slog.Logger) (err error) {
 	if !p.has(config.RoleControl) {
-		return errors.New("the first machine runs the coordinator: it needs the role control")
+		return errors.New("the first machine has the CA's key and runs the coordinator: it needs the role control")
 	}
 	if err := p.Check(ctx); err != nil {
 		return err
@@ -33,7 +34,10 @@ func Init(ctx context.Context, p Plan, now func() time.Time, log *slog.Logger) (
 	if err != nil {
 		return err
 	}
-	text, cfg, err := p.render(nil, true)
+	if p.Etcd != nil && len(p.Etcd.Endpoints) == 0 {
+		return errors.New("an etcd of the site's own has endpoints")
+	}
+	text, cfg, err := p.render(nil, p.runsMember())
 	if err != nil {
 		return err
 	}
@@ -49,7 +53,12 @@ func Init(ctx context.Context, p Plan, now func() time.Time, log *slog.Logger) (
 	if err != nil {
 		return err
 	}
-	if err := found(ctx, p, cfg, id, log); err != nil {
+	if e := p.Etcd; e != nil {
+		err = p.register(ctx, e.Endpoints, etcd.Files{CA: e.CA, Cert: e.Certificate, Key: e.Key}, id)
+	} else {
+		err = found(ctx, p, cfg, id, log)
+	}
+	if err != nil {
 		return err
 	}
 	if err := own.give(p.Meta, p.Spool); err != nil {
@@ -110,7 +119,7 @@ func found(ctx context.Context, p Plan, cfg *config.Config, id *pki.Identity, lo
 	go func() { ended <- member.Run(running) }()
 	select {
 	case <-member.Ready():
-		err = register(ctx, p, m.Client, tls, id)
+		err = p.register(ctx, []string{m.Client}, tls, id)
 	case err = <-ended:
 		stop()
 		return fmt.Errorf("found the coordinator: %w", errors.Join(err, context.Cause(ctx)))
@@ -120,17 +129,20 @@ func found(ctx context.Context, p Plan, cfg *config.Config, id *pki.Identity, lo
 }
 
 // register writes the machine's record: from then on the cluster has a member.
-func register(ctx context.Context, p Plan, endpoint string, tls etcd.Files, id *pki.Identity) error {
-	c, err := etcd.Connect(etcd.Config{Endpoints: []string{endpoint}, TLS: tls})
+func (p Plan) register(ctx context.Context, endpoints []string, tls etcd.Files, id *pki.Identity) error {
+	c, err := etcd.Connect(etcd.Config{Endpoints: endpoints, TLS: tls})
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	rec := coord.MachineRecord{
 		Machine: id.Machine, Zone: cluster.Zone(p.Zone), Link: p.at(p.Ports.Internal), HTTP: p.http(), Key: id.Key.String(),
-		Storage: p.has(config.RoleStorage), Control: true, Issuer: true,
+		Storage: p.has(config.RoleStorage), Control: p.runsMember(), Issuer: true,
 	}
 	key := coord.MachineKey(rec.Machine)
+	if others, _, err := c.List(ctx, coord.Root); err != nil || len(others) > 0 {
+		return errors.Join(fmt.Errorf("the coordinator at %v must answer, and know no cluster: %d keys", endpoints, len(others)), err)
+	}
 	ok, _, err := c.Txn(ctx, coord.Txn{If: []coord.Compare{{Key: key}}, Then: []coord.Op{coord.Put(key, coord.Encode(rec))}})
 	if err == nil && !ok {
 		err = errors.New("it is there already")

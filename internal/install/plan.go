@@ -38,9 +38,22 @@ type Plan struct {
 	Config  string `json:"config"` // the configuration's file
 	Meta    string `json:"meta"`
 	Spool   string `json:"spool"`
+	// Etcd is one of the site's own, nil where machines run the coordinator's members.
+	Etcd *Etcd `json:"etcd,omitempty"`
 	// Owner is the user that the daemon runs as and that gets the files; "" is who
 	// installs.
 	Owner string `json:"owner,omitempty"`
+}
+
+// Etcd is a cluster of the site's own that is the coordinator. The files are read on
+// this host, and stay where they are.
+type Etcd struct {
+	// Endpoints are its members' client URLs. Who joins is told.
+	Endpoints []string `json:"endpoints,omitempty"`
+	// CA signed the members' certificates; Certificate and Key are this host's for it.
+	CA          string `json:"ca,omitempty"`
+	Certificate string `json:"certificate,omitempty"`
+	Key         string `json:"key,omitempty"`
 }
 
 // Ports are those of the machine; 0 is not served.
@@ -86,7 +99,7 @@ func (p Plan) Check(ctx context.Context) error {
 		errs = append(errs, free(ctx, addr))
 	}
 	p.Cluster = cmp.Or(p.Cluster, "unknown") // what it is only the cluster can say
-	_, _, err := p.render(nil, p.has(config.RoleControl))
+	_, _, err := p.render(nil, p.runsMember())
 	return errors.Join(append(errs, err, writable(filepath.Dir(p.Config)))...)
 }
 
@@ -115,11 +128,14 @@ func (p Plan) addresses() []string {
 			}
 		}
 	}
-	if p.has(config.RoleControl) {
+	if p.runsMember() {
 		out = append(out, p.at(p.Ports.Member), p.at(p.Ports.Member+1))
 	}
 	return append(out, p.http())
 }
+
+// runsMember: as far as the plan goes. Of who joins, the cluster decides.
+func (p Plan) runsMember() bool { return p.Etcd == nil && p.has(config.RoleControl) }
 
 func (p Plan) http() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(p.Ports.HTTP)) }
 

@@ -64,6 +64,17 @@ http = {{printf "%q" .HTTP}}
 # The coordinator's members on the day this was written. Later ones are found by
 # themselves.
 endpoints = [{{range $i, $e := .Endpoints}}{{if $i}}, {{end}}{{printf "%q" $e}}{{end}}]
+{{- with .Etcd}}
+{{- if .CA}}
+# An etcd of the site's own: who signed its members' certificates, and this host's
+# certificate for it.
+ca = {{printf "%q" .CA}}
+{{- end}}
+{{- if .Certificate}}
+certificate = {{printf "%q" .Certificate}}
+key = {{printf "%q" .Key}}
+{{- end}}
+{{- end}}
 {{- if .Client}}
 
 [control.member]
@@ -91,6 +102,9 @@ func (p Plan) render(endpoints []string, member bool) ([]byte, *config.Config, e
 	}
 	if member {
 		v.Client, v.Peer = p.memberURL(0), p.memberURL(1)
+	}
+	if len(v.Endpoints) == 0 && p.Etcd != nil {
+		v.Endpoints = p.Etcd.Endpoints
 	}
 	if len(v.Endpoints) == 0 {
 		v.Endpoints = []string{p.memberURL(0)}

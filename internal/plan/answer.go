@@ -27,6 +27,7 @@ type Code string
 const (
 	CoordStale       Code = "coordinator-stale"
 	CoordRewound     Code = "coordinator-rewound"
+	CoordThin        Code = "coordinator-without-spare"
 	Paused           Code = "paused"
 	ManyDead         Code = "many-machines-dead"
 	MachineDead      Code = "machine-dead"

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tandemail/tandemail/internal/cluster"
@@ -66,8 +67,9 @@ func (d *decision) clusterProblems() {
 	}
 	if !s.Stale.IsZero() {
 		d.held = "stale"
-		d.problem(Problem{Code: CoordStale, Severity: Critical, Text: fmt.Sprintf("The coordinator has not answered for %v; a machine that is restarted now does not serve.", d.now.Sub(s.Stale).Round(time.Second)), Next: "bring back a majority of the control machines"})
+		d.problem(Problem{Code: CoordStale, Severity: Critical, Text: fmt.Sprintf("The coordinator has not answered for %v; a machine that is restarted now does not serve, and a store that loses a copy stops.", d.now.Sub(s.Stale).Round(time.Second)), Next: "bring back a majority of the control machines"})
 	}
+	d.quorumProblem()
 	if d.manyDead() {
 		d.held = "many"
 		d.problem(Problem{Code: ManyDead, Severity: Critical, Text: "More than half of the machines fell silent at once; more likely this controller is cut off, so nothing automatic happens.", Next: "look at the network and bring the machines back; if they are lost for certain, `tandemail resume --accept-dead`"})
@@ -92,6 +94,10 @@ func (d *decision) store(s *Store) {
 		return
 	}
 	d.slotProblems(s)
+	if d.contradicted(s) {
+		// On less than a copy knows nothing is decided.
+		defer func(n int) { d.plan.Actions = d.plan.Actions[:n] }(len(d.plan.Actions))
+	}
 	switch state, why := d.master(s); state {
 	case masterNone, masterGone:
 		d.promote(s, why)
@@ -101,6 +107,21 @@ func (d *decision) store(s *Store) {
 	case masterUnknown:
 		d.copies(s)
 	}
+}
+
+// contradicted: a copy knows more than the coordinator shows, and says so or soon will.
+// For a moment it may also have heard a change first.
+func (d *decision) contradicted(s *Store) bool {
+	for i := range d.snap.Machines {
+		m := &d.snap.Machines[i]
+		more := func(st SlotStatus) bool {
+			return st.Store == s.Store && (st.Frozen != "" || st.Rev > s.Rev || st.Epoch > s.Epoch)
+		}
+		if d.fresh(m) && slices.ContainsFunc(m.Slots, more) {
+			return true
+		}
+	}
+	return false
 }
 
 type masterState uint8

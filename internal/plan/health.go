@@ -160,10 +160,11 @@ func (d *decision) machineProblems() {
 		name := m.Machine
 		switch v := d.judged[name]; {
 		case v == dead:
-			d.problem(Problem{
-				Code: MachineDead, Severity: Critical, Machine: name, Text: fmt.Sprintf("Machine %s %s.", name, d.why[name]),
-				Next: "bring it back; its stores run on their other copies meanwhile",
-			})
+			next := "bring it back"
+			if m.Storage {
+				next += "; its stores run on their other copies meanwhile"
+			}
+			d.problem(Problem{Code: MachineDead, Severity: Critical, Machine: name, Text: fmt.Sprintf("Machine %s %s.", name, d.why[name]), Next: next})
 		case v == suspect:
 			d.problem(Problem{
 				Code: MachineSilent, Severity: Warning, Machine: name, Text: fmt.Sprintf("Machine %s %s.", name, d.why[name]),
@@ -181,6 +182,28 @@ func (d *decision) machineProblems() {
 			})
 		}
 	}
+}
+
+// quorumProblem: mail flows, and nothing shows that one more loss stops it. A witness
+// that is gone has no other sign.
+func (d *decision) quorumProblem() {
+	members, lost := 0, []string{}
+	for i := range d.snap.Machines {
+		if m := &d.snap.Machines[i]; m.Control {
+			members++
+			if d.judged[m.Machine] == dead {
+				lost = append(lost, string(m.Machine))
+			}
+		}
+	}
+	if up := members - len(lost); len(lost) == 0 || !d.snap.Stale.IsZero() || 2*(up-1) > members {
+		return
+	}
+	d.problem(Problem{
+		Code: CoordThin, Severity: Critical,
+		Text: fmt.Sprintf("Of %d control machines %d cannot be reached (%s): if another goes, the coordinator has no quorum, and a store that then loses a copy stops.", members, len(lost), strings.Join(lost, ", ")),
+		Next: "bring one back, or put another in its place; stop no control machine meanwhile",
+	})
 }
 
 // certificateNotice is how long before its certificate should be renewed at the latest a

@@ -44,6 +44,9 @@ func (d *decision) promote(s *Store, why string) {
 		})
 		return
 	}
+	if d.unheard(s) {
+		return // a copy that is there may say that the coordinator went back
+	}
 	c := cands[0]
 	if s.Epoch == 0 && c.order != 0 && d.judged[s.Slots[0].Machine] != dead && d.now.Sub(s.MasterSince) < d.policy.NewGrace {
 		return // the preferred slot is being made
@@ -63,6 +66,16 @@ func (d *decision) noCandidateNext(s *Store) string {
 		}
 	}
 	return fmt.Sprintf("bring one of these back; only if all are lost: `tandemail store force-failover %s`", s.Store)
+}
+
+// unheard: a machine with a copy is up, or was not looked at yet, and has not said how
+// its copy is. A controller that was just elected knows nothing.
+func (d *decision) unheard(s *Store) bool {
+	return slices.ContainsFunc(s.Slots, func(ref cluster.SlotRef) bool {
+		m := d.snap.machine(ref.Machine)
+		v := d.judged[ref.Machine]
+		return m != nil && m.StatusAt.IsZero() && (v == alive || v == unknown)
+	})
 }
 
 func (d *decision) promoteNext() string {

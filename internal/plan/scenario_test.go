@@ -27,7 +27,7 @@ var now = epoch0.Add(24 * time.Hour)
 //	           [nostatus|status=3s] [up=5m] [accusers=front-m3] [control] [new]
 //	           [certificate=700h]
 //	store s1 slots=m1,m2 [insync=m1,m2] [master=m1] [epoch=3] [want=m2] [missing=m2:2h] [since=1m]
-//	slot s1@m2 [role=replica] [durable=900] [restarted] [gone] [empty] [counter=1] [reaches=-]
+//	slot s1@m2 [role=replica] [durable=900] [rev=7] [restarted] [gone] [empty] [counter=1] [reaches=-]
 //	           [failed=why] [badop=100] [newer] [frozen=why] [stalled] [damaged=what]
 //	unknown s9@m1
 //	recent nominate s1@m2 epoch=3 ago=500ms
@@ -219,6 +219,7 @@ func changeSlot(t *testing.T, snap *plan.Snapshot, name string, w words) {
 			st.Reaches = nil
 		}
 		st.Durable = cluster.LSN(w.num(t, "durable", int(st.Durable)))
+		st.Rev = cluster.Rev(w.num(t, "rev", 0))
 		st.Counter = uint64(w.num(t, "counter", int(st.Counter)))
 		st.Failed, st.Frozen, st.Stalled, st.Empty = w["failed"], w["frozen"], w.has("stalled"), w.has("empty")
 		st.Damaged = w["damaged"]

@@ -54,6 +54,7 @@ type SlotStatus struct {
 	Incarnation cluster.Incarnation
 	Counter     uint64
 	Epoch       cluster.Epoch
+	Rev         cluster.Rev // of the record that it has seen
 	Durable     cluster.LSN
 	// Reaches are the slots of its store that it has a session with.
 	Reaches []cluster.SlotID

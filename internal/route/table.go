@@ -39,6 +39,7 @@ type Table struct {
 	machines map[cluster.Machine]coord.MachineRecord
 	changed  chan struct{} // closed and replaced at each change
 	listed   map[string]bool
+	unfed    map[string]time.Time // prefixes that are not being fed, since when
 }
 
 // New returns an empty table. Run fills it.
@@ -48,19 +49,36 @@ func New() *Table {
 		machines: map[cluster.Machine]coord.MachineRecord{},
 		changed:  make(chan struct{}),
 		listed:   map[string]bool{},
+		unfed:    map[string]time.Time{},
 	}
 }
 
 // Run mirrors the coordinator until ctx ends, whose error it returns.
 func (t *Table) Run(ctx context.Context, c coord.Coord) error {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = coord.Follow(ctx, c, coord.Following{Prefix: coord.MachinesPrefix}, t.update)
-	}()
-	err := coord.Follow(ctx, c, coord.Following{Prefix: coord.StoresPrefix}, t.update)
-	<-done
-	return err
+	var wg sync.WaitGroup
+	for _, prefix := range []string{coord.MachinesPrefix, coord.StoresPrefix} {
+		t.fed(prefix, false)
+		wg.Go(func() {
+			// Its error is ctx's.
+			_ = coord.Follow(ctx, c, coord.Following{Prefix: prefix}, func(u coord.Update) {
+				t.update(u)
+				t.fed(prefix, u.Live)
+			})
+		})
+	}
+	wg.Wait()
+	return ctx.Err()
+}
+
+// fed notes whether the mirror of a prefix is.
+func (t *Table) fed(prefix string, live bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, was := t.unfed[prefix]; live {
+		delete(t.unfed, prefix)
+	} else if !was {
+		t.unfed[prefix] = time.Now()
+	}
 }
 
 // Lookup returns the route to s; false when there is no such store.
@@ -97,6 +115,19 @@ func (t *Table) Listed() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.listed[coord.MachinesPrefix]
+}
+
+// Unfed returns since when the coordinator has not been followed, zero if it is: what
+// is known here may be as old as that.
+func (t *Table) Unfed() (since time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, at := range t.unfed {
+		if since.IsZero() || at.Before(since) {
+			since = at
+		}
+	}
+	return since
 }
 
 // Changed is closed at the next change of anything here.

@@ -3,6 +3,8 @@ package memory_test
 import (
 	"context"
 	"errors"
+	"iter"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -177,6 +179,97 @@ func TestFollowNoticesSilenceAndRewind(t *testing.T) {
 		check("restored", "old", true)
 		if !rewound {
 			t.Fatal("nobody was told that the coordinator went back")
+		}
+	})
+}
+
+// flaky answers two of three lists.
+type flaky struct {
+	coord.Coord
+	asked  int
+	listed map[string]int
+}
+
+func (f *flaky) List(ctx context.Context, prefix string) ([]coord.KV, cluster.Rev, error) {
+	if !strings.HasSuffix(prefix, "/") { // it is asked for the revision
+		return f.Coord.List(ctx, prefix)
+	}
+	if f.asked++; f.asked%3 == 0 {
+		return nil, 0, coord.ErrUnavailable
+	}
+	f.listed[prefix]++
+	return f.Coord.List(ctx, prefix)
+}
+
+func TestFollowListsNothingTwiceBecauseOfAnotherListThatFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := memory.New()
+		f := &flaky{Coord: c, listed: map[string]int{}}
+		set(t, c, "f/a/x", "1")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		keys, live := map[string]string{}, false
+		go func() {
+			_ = coord.Follow(ctx, f, coord.Following{Prefix: "f/", Lists: []string{"f/a/", "f/b/", "f/c/", "f/d/", "f/e/"}}, func(u coord.Update) {
+				live = u.Live
+				for _, kv := range u.All {
+					keys[kv.Key] = string(kv.Value)
+				}
+				for _, c := range u.Changes {
+					keys[c.Key] = string(c.Value)
+				}
+			})
+		}()
+		synctest.Wait() // a list has failed
+		set(t, c, "f/a/x", "2")
+		<-time.After(5 * time.Second)
+		synctest.Wait()
+		if !live || keys["f/a/x"] != "2" || len(f.listed) != 5 {
+			t.Errorf("live %v, %v, listed %v", live, keys, f.listed)
+		}
+		for prefix, n := range f.listed {
+			if n != 1 {
+				t.Errorf("%s was listed %d times", prefix, n)
+			}
+		}
+	})
+}
+
+// deaf hears no change: its watch is one that was taken up at another coordinator.
+type deaf struct{ coord.Coord }
+
+func (d deaf) Watch(ctx context.Context, _ string, _ cluster.Rev) iter.Seq2[[]coord.Change, error] {
+	return func(func([]coord.Change, error) bool) { <-ctx.Done() }
+}
+
+func TestFollowNoticesARewindThatItsWatchDoesNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memory.NewServer(memory.Config{})
+		c := s.Client()
+		set(t, c, "f/a", "old")
+		backup := s.Snapshot()
+		set(t, c, "f/a", "new")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var mirror string
+		var live, rewound bool
+		go func() {
+			_ = coord.Follow(ctx, deaf{c}, coord.Following{Prefix: "f/"}, func(u coord.Update) {
+				live = u.Live
+				rewound = rewound || errors.Is(u.Err, coord.ErrRewound)
+				for _, kv := range u.All {
+					mirror = string(kv.Value)
+				}
+			})
+		}()
+		<-time.After(time.Minute)
+		if synctest.Wait(); rewound || !live || mirror != "new" {
+			t.Fatalf("before: rewound %v, live %v, %q", rewound, live, mirror)
+		}
+		s.Restore(backup)
+		<-time.After(5 * time.Second)
+		if synctest.Wait(); !rewound || !live || mirror != "old" {
+			t.Errorf("after: rewound %v, live %v, %q", rewound, live, mirror)
 		}
 	})
 }
