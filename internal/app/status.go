@@ -132,12 +132,12 @@ func (b *backend) Status(ctx context.Context) (api.Status, error) {
 		s.Problems = apiProblems(b.blindProblems(&p, time.Now()))
 	} else {
 		s.Problems = b.problems(ctx)
+		if rec, _, err := b.rotation(ctx); err == nil && rec.UnderWay() {
+			s.Problems = append(s.Problems, rotationProblem(rotationOf(rec)))
+		}
 	}
 	if b.users.Stats().Incomplete {
 		s.Problems = append(s.Problems, directoryIncomplete)
-	}
-	if rec, _, err := b.rotation(ctx); err == nil && rec.UnderWay() {
-		s.Problems = append(s.Problems, rotationProblem(rotationOf(rec)))
 	}
 	return s, nil
 }
