@@ -403,9 +403,6 @@ func TestTokenIsRedeemedOnlyIfThePictureIsKnown(t *testing.T) {
 		"another fork":   {spoil: func(t *session.Token) { t.Fork++ }, want: session.NotResumable},
 		"a search":       {spoil: func(t *session.Token) { t.Contexts = make([]session.Context, 1) }, want: session.NotResumable},
 		"a saved result": {spoil: func(t *session.Token) { t.Saved = mail.UIDSet{{Lo: 1, Hi: 1}} }},
-		"unknown feature": {
-			spoil: func(t *session.Token) { t.Enabled |= session.UIDOnly }, want: session.NotResumable,
-		},
 		"mailbox gone": {spoil: func(t *session.Token) { t.Selected.Mailbox[0]++ }, want: session.Gone},
 	}
 	for name, tt := range tests {

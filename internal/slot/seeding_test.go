@@ -314,7 +314,7 @@ func TestPacksThatCameWholeAreNotSentAgain(t *testing.T) {
 	other.start()
 	w.inSync()
 	journal := int64(master.Status().End - master.Status().Low)
-	if sent := 1<<40 - left.Load(); calls < 2 || sent > packed*3/4+journal {
+	if sent := 1<<40 - left.Load(); calls < 2 || sent >= packed+journal { // with a snapshot, and without some packs
 		t.Errorf("%d calls, at last %d octets of %d and a journal of %d", calls, sent, packed, journal)
 	}
 	w.copied(other)
