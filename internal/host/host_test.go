@@ -403,7 +403,7 @@ func TestTokenIsRedeemedOnlyIfThePictureIsKnown(t *testing.T) {
 		"another fork":   {spoil: func(t *session.Token) { t.Fork++ }, want: session.NotResumable},
 		"a search":       {spoil: func(t *session.Token) { t.Contexts = make([]session.Context, 1) }, want: session.NotResumable},
 		"a saved result": {spoil: func(t *session.Token) { t.Saved = mail.UIDSet{{Lo: 1, Hi: 1}} }},
-		"mailbox gone": {spoil: func(t *session.Token) { t.Selected.Mailbox[0]++ }, want: session.Gone},
+		"mailbox gone":   {spoil: func(t *session.Token) { t.Selected.Mailbox[0]++ }, want: session.Gone},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -58,7 +58,7 @@ func (d *imap) capability(c *client) string {
 
 // capabilityAfter is what it may use afterwards.
 func (d *imap) capabilityAfter() string {
-	list := "CAPABILITY " + strings.Join(imapd.Capabilities(), " ")
+	list := "CAPABILITY " + strings.Join(imapd.Capabilities(), " ") + " UNAUTHENTICATE"
 	if d.compressed {
 		return list
 	}
