@@ -33,7 +33,8 @@ func TestPoplib(t *testing.T) {
 		Stat, List int
 		UIDL       []string
 		Retr, Dele string
-	}) {
+	},
+	) {
 		out := a.run("python3", "-c", poplibScript, a.pop3Host, a.pop3Port, a.user, a.password)
 		if err := json.Unmarshal([]byte(out), &got); err != nil {
 			t.Fatalf("%v: %s", err, out)
