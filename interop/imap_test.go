@@ -178,7 +178,7 @@ set abort_key=""
 set confirmappend=no
 set confirmcreate=no
 set resolve=no
-push "<tag-pattern>~A<enter><tag-prefix><copy-message>{dir}/mbox<enter><first-entry><flag-message><last-entry><delete-message><sync-mailbox><exit>"
+push "<tag-pattern>~A<enter><tag-prefix><copy-message>{dir}/mbox<enter><first-entry><set-flag>!<last-entry><delete-message><sync-mailbox><exit>"
 `
 
 // TestNeomuttReadsFlagsAndDeletes opens the mailbox twice: the second time from its
@@ -195,7 +195,7 @@ func TestNeomuttReadsFlagsAndDeletes(t *testing.T) {
 		a.run("script", "-qec", "neomutt -n -F "+rc+" -f imap://"+a.imap+"/INBOX", "/dev/null")
 	}
 	far := a.flags("INBOX")
-	if len(far) != 1 || !!slices.Contains(far["message 1"], imap.FlagFlagged) {
+	if len(far) != 1 || !slices.Contains(far["message 1"], imap.FlagFlagged) {
 		t.Errorf("left: %v", far)
 	}
 	if n := a.fetched(); n != 5 {
