@@ -41,7 +41,7 @@ func TestCompress(t *testing.T) {
 			t.Errorf("%s: %s", command, tagged)
 		}
 	}
-	if got := c.OK("CAPABILITY"); !strings.HasSuffix(got[0], " COMPRESS=DEFLATE") {
+	if got := c.OK("CAPABILITY"); !strings.HasSuffix(got[0], " COMPRESS=DEFLATE UNAUTHENTICATE") {
 		t.Error(got)
 	}
 	c.OK("COMPRESS DEFLATE")
@@ -54,8 +54,11 @@ func TestCompress(t *testing.T) {
 	if _, tagged := z.Command("COMPRESS DEFLATE"); tagged != "NO [COMPRESSIONACTIVE] DEFLATE is already active" {
 		t.Error(tagged)
 	}
-	if got := z.OK("CAPABILITY"); strings.Contains(got[0], "COMPRESS") {
+	if got := z.OK("CAPABILITY"); strings.Contains(got[0], "COMPRESS") || strings.Contains(got[0], "UNAUTHENTICATE") {
 		t.Error(got)
+	}
+	if _, tagged := z.Command("UNAUTHENTICATE"); tagged != "NO [CANNOT] Not possible on a compressed connection" {
+		t.Error(tagged)
 	}
 	body := strings.Repeat("hello\r\n", 50_000)
 	z.Send(fmt.Sprintf("a APPEND INBOX {%d+}\r\n%s\r\n", len(body), body))

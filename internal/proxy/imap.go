@@ -58,11 +58,11 @@ func (d *imap) capability(c *client) string {
 
 // capabilityAfter is what it may use afterwards.
 func (d *imap) capabilityAfter() string {
-	list := "CAPABILITY " + strings.Join(imapd.Capabilities(), " ") + " UNAUTHENTICATE"
+	list := "CAPABILITY " + strings.Join(imapd.Capabilities(), " ")
 	if d.compressed {
 		return list
 	}
-	return list + " COMPRESS=DEFLATE"
+	return list + " COMPRESS=DEFLATE UNAUTHENTICATE"
 }
 
 // begin readies the dialect for what comes after the log-in.
@@ -134,6 +134,10 @@ func (d *imap) compress(c *client, tag string, raw imapwire.Raw) error {
 func (d *imap) unauthenticate(c *client, tag string, raw imapwire.Raw) error {
 	if len(raw.Literals) > 0 || len(strings.Fields(string(raw.Text))) != 2 {
 		return d.bad(c, tag, "UNAUTHENTICATE takes no arguments")
+	}
+	if d.compressed {
+		d.say(c, tag, imapwire.NO, imapwire.CodeCannot, "Not possible on a compressed connection")
+		return c.blunder()
 	}
 	c.logOut()
 	d.reset()
