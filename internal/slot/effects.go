@@ -91,7 +91,7 @@ func (l *loop) appendRecord(e replica.AppendRecord) replica.Event {
 	if e.Start {
 		recs = append(recs, journal.Record{Kind: journal.KindEpochStart, Payload: binary.BigEndian.AppendUint64(nil, uint64(e.Epoch))})
 		if e.Record.Forced != 0 {
-			op, err := l.forkOperation()
+			op, err := l.forkOperation(len(e.Record.Forks))
 			if err != nil {
 				return replica.DiskFailed{Reason: err.Error()}
 			}

@@ -132,10 +132,11 @@ func (b *Builder) Recent(account mail.AccountID, m mail.MailboxID, user string, 
 }
 
 // Fork proposes a new history for the whole store: the first operation after a
-// forced promotion or a restore.
-func (b *Builder) Fork(actor mail.Actor) (*Proposal, error) {
+// forced promotion or a restore. count is of the store's forks, this one included;
+// 0 is one more than the copy has seen.
+func (b *Builder) Fork(actor mail.Actor, count uint64) (*Proposal, error) {
 	p := &proposing{Builder: b, op: b.operation(actor)}
-	p.op.Kind = &operation.Operation_Fork{Fork: &operation.Fork{}}
+	p.op.Kind = &operation.Operation_Fork{Fork: &operation.Fork{Count: count}}
 	return p.finish()
 }
 
