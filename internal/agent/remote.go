@@ -69,6 +69,14 @@ func (r *Remote) Nominate(ctx context.Context, m cluster.Machine, s cluster.Stor
 	return err
 }
 
+// Force asks the slot on m, which is not in sync, to become its store's master, as
+// was decided on revision rev of the record, of epoch. oldIsOff vouches that every
+// member of the in-sync set is off.
+func (r *Remote) Force(ctx context.Context, m cluster.Machine, s cluster.Store, id cluster.SlotID, epoch cluster.Epoch, rev cluster.Rev, oldIsOff bool) error {
+	_, err := r.ask(ctx, m, request{Method: "nominate", Store: s, Slot: id, Epoch: epoch, Forced: true, Rev: rev, OldIsOff: oldIsOff})
+	return err
+}
+
 // Switch asks the master on m to hand over to slot to, and returns when it has.
 func (r *Remote) Switch(ctx context.Context, m cluster.Machine, s cluster.Store, to cluster.SlotID) error {
 	_, err := r.ask(ctx, m, request{Method: "switch", Store: s, Slot: to})

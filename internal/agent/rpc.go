@@ -24,6 +24,8 @@ type request struct {
 	Epoch    cluster.Epoch   `json:"epoch,omitempty"`
 	LSN      cluster.LSN     `json:"lsn,omitempty"`
 	OldIsOff bool            `json:"old_is_off,omitempty"`
+	Forced   bool            `json:"forced,omitempty"`
+	Rev      cluster.Rev     `json:"rev,omitempty"`
 	Account  string          `json:"account,omitempty"`
 	Quota    int64           `json:"quota,omitempty"`
 	On       bool            `json:"on,omitempty"`
@@ -218,5 +220,5 @@ func nominate(_ context.Context, s *slot.Slot, req request, _ *response) error {
 	if known := st.Record.Epoch; known > req.Epoch {
 		return fmt.Errorf("store %s: decided at epoch %d, which is over: epoch %d", req.Store, req.Epoch, known)
 	}
-	return s.Nominate(replica.Nominate{OldIsOff: req.OldIsOff})
+	return s.Nominate(replica.Nominate{Forced: req.Forced, OldIsOff: req.OldIsOff, Rev: req.Rev})
 }

@@ -44,6 +44,7 @@ type SlotStatus struct {
 	Serving     bool                `json:"serving"`
 	Low         cluster.LSN         `json:"low"`
 	End         cluster.LSN         `json:"end"`
+	EndEpoch    cluster.Epoch       `json:"end_epoch,omitempty"`
 	Durable     cluster.LSN         `json:"durable"`
 	Commit      cluster.LSN         `json:"commit"`
 	Applied     cluster.LSN         `json:"applied"`

@@ -45,6 +45,8 @@ var documents = []any{
 	NewUser{},
 	SwitchRequest{},
 	SwitchReport{},
+	FailoverRequest{},
+	FailoverReport{},
 	DrainReport{},
 	Check{},
 	DigestReport{},

@@ -250,6 +250,7 @@ type Backend interface {
 	Retention(ctx context.Context) (Retention, error)
 	SetRetention(ctx context.Context, req Retention) (Retention, error)
 	Switchover(ctx context.Context, store cluster.Store, req SwitchRequest) (SwitchReport, error)
+	Failover(ctx context.Context, store cluster.Store, req FailoverRequest) (FailoverReport, error)
 	Digest(ctx context.Context, store cluster.Store) (DigestReport, error)
 	// Reseed has the copy on a machine give its data up and copy the master.
 	Reseed(ctx context.Context, store cluster.Store, req ReseedRequest) error

@@ -76,6 +76,15 @@ type Report struct {
 	Problems []plan.Problem
 	// Actions that are due now; in a dry run, or paused, they stay here.
 	Actions []plan.Action
+	// Seen is what each machine's agent said last, as far as this term knows.
+	Seen []Seen
+}
+
+// Seen is the last answer of a machine's agent.
+type Seen struct {
+	Machine cluster.Machine
+	At      time.Time
+	Slots   []plan.SlotStatus
 }
 
 // New checks cfg and starts nothing.
