@@ -8,6 +8,7 @@ import (
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/slot"
+	"github.com/tandemail/tandemail/internal/tail"
 )
 
 // Remote asks other machines' agents. Errors: cluster.ErrNotMaster, the slot asked
@@ -105,6 +106,19 @@ func (r *Remote) Digest(ctx context.Context, m cluster.Machine, s cluster.Store,
 		return slot.Digest{}, err
 	}
 	return *resp.Digest, nil
+}
+
+// Had asks the master of store s, which is m, which of asks its history has had: see
+// slot.Slot.Had.
+func (r *Remote) Had(ctx context.Context, m cluster.Machine, s cluster.Store, from cluster.LSN, asks []slot.Ask) ([]bool, error) {
+	resp, err := r.ask(ctx, m, request{Method: "had", Store: s, LSN: from, Asks: asks})
+	return resp.Had, err
+}
+
+// Tails asks machine m for the reports of what forced failovers left there.
+func (r *Remote) Tails(ctx context.Context, m cluster.Machine) ([]*tail.Report, error) {
+	resp, err := r.ask(ctx, m, request{Method: "tails"})
+	return resp.Tails, err
 }
 
 // CreateAccount makes the account in store s, whose master is m. Repeating is harmless.

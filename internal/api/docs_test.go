@@ -47,6 +47,7 @@ var documents = []any{
 	SwitchReport{},
 	FailoverRequest{},
 	FailoverReport{},
+	Tail{},
 	DrainReport{},
 	Check{},
 	DigestReport{},

@@ -1,6 +1,10 @@
 package api
 
-import "github.com/tandemail/tandemail/internal/cluster"
+import (
+	"time"
+
+	"github.com/tandemail/tandemail/internal/cluster"
+)
 
 // FailoverRequest asks for a forced failover: a copy that is not in sync becomes
 // master. PlanOnly shows what that means and changes nothing.
@@ -44,4 +48,43 @@ type LostCopy struct {
 	// LSN was durable there when it was seen last, so long ago; absent if nobody knows.
 	LSN     cluster.LSN `json:"lsn,omitempty"`
 	SeenSec float64     `json:"seen_seconds,omitempty"`
+}
+
+// Tail is what a forced failover left on a machine, and what became of it: messages
+// are delivered again, other changes are listed.
+type Tail struct {
+	Store     cluster.Store   `json:"store"`
+	Machine   cluster.Machine `json:"machine"`
+	Slot      string          `json:"slot"`
+	Name      string          `json:"name"`
+	State     string          `json:"state"` // "open", "done"
+	From      cluster.LSN     `json:"from"`
+	To        cluster.LSN     `json:"to"`
+	Epoch     cluster.Epoch   `json:"epoch"`
+	Found     int             `json:"found"`
+	Delivered int             `json:"delivered"`
+	Had       int             `json:"had"`
+	Gone      int             `json:"gone"`
+	Left      int             `json:"left"`
+	Listed    int             `json:"listed"`
+	Users     []TailUser      `json:"users"`
+	Damage    []string        `json:"damage,omitempty"`
+	Error     string          `json:"error,omitempty"`
+	Log       string          `json:"log"`
+	At        time.Time       `json:"at"`
+}
+
+// TailUser is the part of one account.
+type TailUser struct {
+	Account   string        `json:"account"`
+	User      string        `json:"user,omitempty"`
+	Store     cluster.Store `json:"store"`
+	Found     int           `json:"found"`
+	Delivered int           `json:"delivered"`
+	Had       int           `json:"had"`
+	Gone      int           `json:"gone"`
+	Left      int           `json:"left"`
+	Listed    int           `json:"listed"`
+	Changes   []string      `json:"changes,omitempty"`
+	Failed    []string      `json:"failed,omitempty"`
 }

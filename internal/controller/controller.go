@@ -17,6 +17,7 @@ import (
 // MachineStatus is an agent's answer.
 type MachineStatus struct {
 	Slots []plan.SlotStatus
+	Tails []plan.Tail // that are not brought back
 	// Accuses are machines that something on that machine cannot reach now: its
 	// front end's dials, its own controller's probe (Suspects).
 	Accuses []cluster.Machine

@@ -127,7 +127,7 @@ func (w *world) answered(name cluster.Machine, asked time.Time, status MachineSt
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if m := w.machines[name]; m != nil && !asked.Before(m.statusAt) {
-		m.slots, m.accuses, m.statusAt = status.Slots, status.Accuses, asked
+		m.slots, m.tails, m.accuses, m.statusAt = status.Slots, status.Tails, status.Accuses, asked
 		signal(w.changed)
 	}
 }

@@ -27,6 +27,7 @@ type Status struct {
 	State       string
 	Reason      string
 	Fault       *Fault // the operation it failed at, if it is that
+	Left        bool   // failed because a forced failover left its history
 	Incarnation cluster.Incarnation
 	Counter     uint64
 	Epoch       cluster.Epoch // served as master, or adopted
