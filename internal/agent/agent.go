@@ -35,11 +35,13 @@ import (
 	"github.com/tandemail/tandemail/internal/coord"
 	"github.com/tandemail/tandemail/internal/disk"
 	"github.com/tandemail/tandemail/internal/index"
+	"github.com/tandemail/tandemail/internal/mail"
 	"github.com/tandemail/tandemail/internal/pack"
 	"github.com/tandemail/tandemail/internal/slot"
+	"github.com/tandemail/tandemail/internal/tail"
 )
 
-// Config of an Agent. All but the last five are required.
+// Config of an Agent. All but the last seven are required.
 type Config struct {
 	Cluster string
 	Machine cluster.Machine
@@ -64,6 +66,10 @@ type Config struct {
 	SegmentSize    int64
 	Level          cluster.Level  // see slot.Config
 	Apply          slot.ApplyFunc // see slot.Config
+	// Redeliver and Owner are for what forced failovers left: see tail.Cluster. Without
+	// them it stays where it is.
+	Redeliver func(ctx context.Context, s cluster.Store, d slot.Delivery) (tail.Result, error)
+	Owner     func(ctx context.Context, account mail.AccountID) (tail.Owner, error)
 }
 
 // Agent runs the slots. Use New.
@@ -79,6 +85,8 @@ type Agent struct {
 	// retention is how long what was deleted is kept, 0 while it is not known.
 	retention time.Duration
 	claims    map[cluster.SlotID]slot.Claim // of what is on the disks, as of the start
+	records   map[cluster.Store]cluster.StoreRecord
+	tails     map[tailKey]kept
 	wg        sync.WaitGroup
 }
 
@@ -89,7 +97,7 @@ func New(cfg Config) *Agent {
 	}
 	return &Agent{
 		cfg: cfg, log: cfg.Log, slots: map[cluster.SlotID]*running{}, stores: map[cluster.Store]*running{},
-		closing: map[cluster.SlotID]<-chan struct{}{},
+		closing: map[cluster.SlotID]<-chan struct{}{}, records: map[cluster.Store]cluster.StoreRecord{}, tails: map[tailKey]kept{},
 	}
 }
 
@@ -97,6 +105,7 @@ func New(cfg Config) *Agent {
 // error it returns when every slot has closed.
 func (a *Agent) Run(ctx context.Context) error {
 	a.wg.Go(a.lookAround)
+	a.wg.Go(func() { a.keepTails(ctx) })
 	a.wg.Go(func() {
 		// Its error is ctx's.
 		_ = coord.Follow(ctx, a.cfg.Coord, coord.Following{Prefix: coord.SettingsKey}, a.settings)
@@ -132,6 +141,9 @@ func (a *Agent) record(ctx context.Context, kv coord.KV, coordRev cluster.Rev) {
 		a.log.Error("unreadable store record", "store", coord.NameOf(kv.Key), "err", err)
 		return
 	}
+	a.mu.Lock()
+	a.records[rec.Store] = rec
+	a.mu.Unlock()
 	for _, ref := range rec.Slots {
 		if ref.Machine != a.cfg.Machine {
 			continue

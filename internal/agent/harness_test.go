@@ -19,7 +19,9 @@ import (
 	"github.com/tandemail/tandemail/internal/coord"
 	"github.com/tandemail/tandemail/internal/coord/memory"
 	"github.com/tandemail/tandemail/internal/disk"
+	"github.com/tandemail/tandemail/internal/mail"
 	"github.com/tandemail/tandemail/internal/slot"
+	"github.com/tandemail/tandemail/internal/tail"
 )
 
 // site is some machines in one process and in virtual time: a coordinator in
@@ -41,6 +43,9 @@ type node struct {
 	cut    bool   // nobody's calls reach it
 	level  cluster.Level
 	apply  slot.ApplyFunc
+	// redeliver and owner are the agent's, if set.
+	redeliver func(context.Context, cluster.Store, slot.Delivery) (tail.Result, error)
+	owner     func(context.Context, mail.AccountID) (tail.Owner, error)
 }
 
 func inSite(t *testing.T, f func(t *testing.T, s *site), machines ...cluster.Machine) {
@@ -75,7 +80,7 @@ func (n *node) start(m cluster.Machine) {
 		Cluster: "test", Machine: m, Meta: "/meta", Spool: "/spool", FS: n.fs, Disk: disk.New(disk.Config{}),
 		Coord: n.client, Remote: &Remote{Call: n.call}, Dial: n.dial,
 		Clock: func() time.Duration { return time.Since(begun) }, Now: time.Now, Rand: rand.Reader, Log: log,
-		SegmentSize: 1 << 20, Level: n.level, Apply: n.apply,
+		SegmentSize: 1 << 20, Level: n.level, Apply: n.apply, Redeliver: n.redeliver, Owner: n.owner,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/slot"
+	"github.com/tandemail/tandemail/internal/tail"
 )
 
 // Remote asks other machines' agents. Errors: cluster.ErrNotMaster, the slot asked
@@ -69,6 +70,14 @@ func (r *Remote) Nominate(ctx context.Context, m cluster.Machine, s cluster.Stor
 	return err
 }
 
+// Force asks the slot on m, which is not in sync, to become its store's master, as
+// was decided on revision rev of the record, of epoch. oldIsOff vouches that every
+// member of the in-sync set is off.
+func (r *Remote) Force(ctx context.Context, m cluster.Machine, s cluster.Store, id cluster.SlotID, epoch cluster.Epoch, rev cluster.Rev, oldIsOff bool) error {
+	_, err := r.ask(ctx, m, request{Method: "nominate", Store: s, Slot: id, Epoch: epoch, Forced: true, Rev: rev, OldIsOff: oldIsOff})
+	return err
+}
+
 // Switch asks the master on m to hand over to slot to, and returns when it has.
 func (r *Remote) Switch(ctx context.Context, m cluster.Machine, s cluster.Store, to cluster.SlotID) error {
 	_, err := r.ask(ctx, m, request{Method: "switch", Store: s, Slot: to})
@@ -97,6 +106,19 @@ func (r *Remote) Digest(ctx context.Context, m cluster.Machine, s cluster.Store,
 		return slot.Digest{}, err
 	}
 	return *resp.Digest, nil
+}
+
+// Had asks the master of store s, which is m, which of asks its history has had: see
+// slot.Slot.Had.
+func (r *Remote) Had(ctx context.Context, m cluster.Machine, s cluster.Store, from cluster.LSN, asks []slot.Ask) ([]bool, error) {
+	resp, err := r.ask(ctx, m, request{Method: "had", Store: s, LSN: from, Asks: asks})
+	return resp.Had, err
+}
+
+// Tails asks machine m for the reports of what forced failovers left there.
+func (r *Remote) Tails(ctx context.Context, m cluster.Machine) ([]*tail.Report, error) {
+	resp, err := r.ask(ctx, m, request{Method: "tails"})
+	return resp.Tails, err
 }
 
 // CreateAccount makes the account in store s, whose master is m. Repeating is harmless.

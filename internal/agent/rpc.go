@@ -11,6 +11,7 @@ import (
 	"github.com/tandemail/tandemail/internal/mail"
 	"github.com/tandemail/tandemail/internal/replica"
 	"github.com/tandemail/tandemail/internal/slot"
+	"github.com/tandemail/tandemail/internal/tail"
 )
 
 // Machines ask each other's agents in JSON: few and small questions, none of them
@@ -24,6 +25,8 @@ type request struct {
 	Epoch    cluster.Epoch   `json:"epoch,omitempty"`
 	LSN      cluster.LSN     `json:"lsn,omitempty"`
 	OldIsOff bool            `json:"old_is_off,omitempty"`
+	Forced   bool            `json:"forced,omitempty"`
+	Rev      cluster.Rev     `json:"rev,omitempty"`
 	Account  string          `json:"account,omitempty"`
 	Quota    int64           `json:"quota,omitempty"`
 	On       bool            `json:"on,omitempty"`
@@ -34,6 +37,7 @@ type request struct {
 	Deleted  *slot.DeletedQuery `json:"deleted,omitempty"`
 	Undelete *slot.Undelete     `json:"undelete,omitempty"`
 	History  *slot.HistoryQuery `json:"history,omitempty"`
+	Asks     []slot.Ask         `json:"asks,omitempty"`
 }
 
 type response struct {
@@ -48,6 +52,9 @@ type response struct {
 	Deleted   *slot.Deleted    `json:"deleted,omitempty"`
 	Undeleted *slot.Undeleted  `json:"undeleted,omitempty"`
 	History   *slot.History    `json:"history,omitempty"`
+	Had       []bool           `json:"had,omitempty"`
+	// Tails are the answer to tails.
+	Tails []*tail.Report `json:"tails,omitempty"`
 }
 
 // code is a kind of error on the wire.
@@ -99,6 +106,7 @@ var times = map[string]time.Duration{
 	"switch":         15 * time.Second,
 	"await":          15 * time.Second,
 	"digest":         time.Minute,
+	"had":            10 * time.Minute, // it reads a journal
 	"create-account": 10 * time.Second,
 	"delete-account": 10 * time.Second,
 	"freeze-account": 10 * time.Second,
@@ -147,6 +155,9 @@ func (a *Agent) handle(ctx context.Context, req request, resp *response) error {
 		st := a.Status()
 		resp.Status = &st
 		return nil
+	case "tails":
+		resp.Tails = a.Tails()
+		return nil
 	case "reach":
 		st, err := a.cfg.Remote.Status(ctx, req.Machine)
 		resp.Reaches = err == nil && st.follows(req.Slot)
@@ -183,6 +194,10 @@ var questions = map[string]func(context.Context, *slot.Slot, request, *response)
 		}
 		return s.Reseed()
 	},
+	"had": func(ctx context.Context, s *slot.Slot, req request, resp *response) (err error) {
+		resp.Had, err = s.Had(ctx, req.LSN, req.Asks)
+		return err
+	},
 	"create-account": func(ctx context.Context, s *slot.Slot, req request, _ *response) error {
 		return s.CreateAccount(ctx, req.Account, req.Quota)
 	},
@@ -218,5 +233,5 @@ func nominate(_ context.Context, s *slot.Slot, req request, _ *response) error {
 	if known := st.Record.Epoch; known > req.Epoch {
 		return fmt.Errorf("store %s: decided at epoch %d, which is over: epoch %d", req.Store, req.Epoch, known)
 	}
-	return s.Nominate(replica.Nominate{OldIsOff: req.OldIsOff})
+	return s.Nominate(replica.Nominate{Forced: req.Forced, OldIsOff: req.OldIsOff, Rev: req.Rev})
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/replica"
 	"github.com/tandemail/tandemail/internal/slot"
+	"github.com/tandemail/tandemail/internal/tail"
 )
 
 // Status is what this machine's agent reports. Its JSON form is read by machines
@@ -21,6 +22,8 @@ type Status struct {
 	Level cluster.Level `json:"level"`
 	Slots []SlotStatus  `json:"slots"` // by store and slot
 	Lost  []Lost        `json:"lost,omitempty"`
+	// Tails are what forced failovers left here, dealt with or not.
+	Tails []TailStatus `json:"tails,omitempty"`
 	// Claims are of slots that are on the disks here and not open.
 	Claims []slot.Claim `json:"claims,omitempty"`
 	// Accuses are machines that something here cannot reach now.
@@ -38,12 +41,14 @@ type SlotStatus struct {
 	State       string              `json:"state"`
 	Reason      string              `json:"reason,omitempty"`
 	Fault       *slot.Fault         `json:"fault,omitempty"`
+	Left        bool                `json:"left,omitempty"`
 	Incarnation cluster.Incarnation `json:"incarnation"`
 	Counter     uint64              `json:"counter"`
 	Epoch       cluster.Epoch       `json:"epoch"`
 	Serving     bool                `json:"serving"`
 	Low         cluster.LSN         `json:"low"`
 	End         cluster.LSN         `json:"end"`
+	EndEpoch    cluster.Epoch       `json:"end_epoch,omitempty"`
 	Durable     cluster.LSN         `json:"durable"`
 	Commit      cluster.LSN         `json:"commit"`
 	Applied     cluster.LSN         `json:"applied"`
@@ -58,6 +63,15 @@ type SlotStatus struct {
 	Damaged     []slot.Damaged      `json:"damaged,omitempty"`
 }
 
+// TailStatus is a tail's report without its users.
+type TailStatus struct {
+	Store cluster.Store `json:"store"`
+	Name  string        `json:"name"`
+	State string        `json:"state"`
+	Error string        `json:"error,omitempty"`
+	tail.Counts
+}
+
 // Lost is a slot that the record says is here and that cannot be opened.
 type Lost struct {
 	Store cluster.Store  `json:"store"`
@@ -70,6 +84,9 @@ func (a *Agent) Status() Status {
 	st := Status{Machine: a.cfg.Machine, PID: os.Getpid(), Level: a.cfg.Level, Slots: []SlotStatus{}, SyncAge: a.cfg.Disk.Outstanding()}
 	if a.cfg.Suspects != nil {
 		st.Accuses = a.cfg.Suspects()
+	}
+	for _, r := range a.Tails() {
+		st.Tails = append(st.Tails, TailStatus{r.Store, r.Name, r.State, r.Error, r.Counts})
 	}
 	a.mu.Lock()
 	st.Claims = a.unopened()

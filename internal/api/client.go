@@ -94,6 +94,16 @@ func (c *Client) Switchover(ctx context.Context, store cluster.Store, req Switch
 	return call[SwitchReport](ctx, c, http.MethodPost, "/v1/stores/"+url.PathEscape(string(store))+"/switchover", req)
 }
 
+// Failover implements Backend.
+func (c *Client) Failover(ctx context.Context, store cluster.Store, req FailoverRequest) (FailoverReport, error) {
+	return call[FailoverReport](ctx, c, http.MethodPost, "/v1/stores/"+url.PathEscape(string(store))+"/failover", req)
+}
+
+// Tails implements Backend.
+func (c *Client) Tails(ctx context.Context, store cluster.Store) ([]Tail, error) {
+	return call[[]Tail](ctx, c, http.MethodGet, "/v1/tails?store="+url.QueryEscape(string(store)), nil)
+}
+
 // Digest implements Backend.
 func (c *Client) Digest(ctx context.Context, store cluster.Store) (DigestReport, error) {
 	return call[DigestReport](ctx, c, http.MethodGet, "/v1/stores/"+url.PathEscape(string(store))+"/digest", nil)

@@ -55,6 +55,12 @@ func (s *server) routes() map[string]http.HandlerFunc {
 		"POST /v1/stores/{store}/switchover": with(s, func(r *http.Request, req SwitchRequest) (SwitchReport, error) {
 			return b.Switchover(r.Context(), cluster.Store(r.PathValue("store")), req)
 		}),
+		"POST /v1/stores/{store}/failover": with(s, func(r *http.Request, req FailoverRequest) (FailoverReport, error) {
+			return b.Failover(r.Context(), cluster.Store(r.PathValue("store")), req)
+		}),
+		"GET /v1/tails": answer(s, func(r *http.Request) ([]Tail, error) {
+			return b.Tails(r.Context(), cluster.Store(r.URL.Query().Get("store")))
+		}),
 		"GET /v1/stores/{store}/digest": answer(s, func(r *http.Request) (DigestReport, error) {
 			return b.Digest(r.Context(), cluster.Store(r.PathValue("store")))
 		}),

@@ -250,6 +250,9 @@ type Backend interface {
 	Retention(ctx context.Context) (Retention, error)
 	SetRetention(ctx context.Context, req Retention) (Retention, error)
 	Switchover(ctx context.Context, store cluster.Store, req SwitchRequest) (SwitchReport, error)
+	Failover(ctx context.Context, store cluster.Store, req FailoverRequest) (FailoverReport, error)
+	// Tails are what forced failovers of the store, or of any, left on machines that answer.
+	Tails(ctx context.Context, store cluster.Store) ([]Tail, error)
 	Digest(ctx context.Context, store cluster.Store) (DigestReport, error)
 	// Reseed has the copy on a machine give its data up and copy the master.
 	Reseed(ctx context.Context, store cluster.Store, req ReseedRequest) error

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	"github.com/tandemail/tandemail/internal/pki"
 	"github.com/tandemail/tandemail/internal/plan"
 	"github.com/tandemail/tandemail/internal/slot"
+	"github.com/tandemail/tandemail/internal/tail"
 )
 
 // startMember runs this machine's member of the embedded coordinator.
@@ -95,7 +97,7 @@ func (e eyes) Status(ctx context.Context, rec coord.MachineRecord) (controller.M
 	if err != nil {
 		return controller.MachineStatus{}, err
 	}
-	return controller.MachineStatus{Slots: planSlots(st), Accuses: st.Accuses}, nil
+	return controller.MachineStatus{Slots: planSlots(st), Tails: planTails(st), Accuses: st.Accuses}, nil
 }
 
 // planSlots puts what an agent says into the controller's words.
@@ -104,7 +106,7 @@ func planSlots(st agent.Status) []plan.SlotStatus {
 	for _, s := range st.Slots {
 		p := plan.SlotStatus{
 			Slot: s.Slot, Store: s.Store, Role: s.Role, Incarnation: s.Incarnation, Counter: s.Counter,
-			Epoch: s.Epoch, Rev: s.Rev, Durable: s.Durable, Reaches: s.Reaches, Stalled: st.SyncAge > stalledAfter, Damaged: damagedText(s.Damaged),
+			Epoch: s.Epoch, Rev: s.Rev, Durable: s.Durable, Reaches: s.Reaches, Left: s.Left, Stalled: st.SyncAge > stalledAfter, Damaged: damagedText(s.Damaged),
 		}
 		switch s.State {
 		case slot.StateFrozen:
@@ -122,6 +124,16 @@ func planSlots(st agent.Status) []plan.SlotStatus {
 	}
 	for _, l := range st.Lost {
 		list = append(list, plan.SlotStatus{Slot: l.Slot, Store: l.Store, Role: "idle", Empty: true, Failed: l.Why})
+	}
+	return list
+}
+
+// planTails are those that are not done.
+func planTails(st agent.Status) (list []plan.Tail) {
+	for _, t := range st.Tails {
+		if t.State == tail.StateOpen {
+			list = append(list, plan.Tail{Store: t.Store, Text: cmp.Or(t.Error, fmt.Sprintf("%d of %d messages are left", t.Left, t.Found))})
+		}
 	}
 	return list
 }

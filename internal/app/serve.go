@@ -153,10 +153,11 @@ func (m *machine) buildAgent(g *group) error {
 		Cluster: m.cfg.Cluster, Machine: m.name, Meta: m.cfg.Meta, Spool: m.cfg.Spool,
 		FS: vfs.Default, Disk: d, Shared: index.NewShared(blockCache, openTables), Decoder: decoder, Coord: m.coord, Remote: m.remote,
 		Dial: m.dialReplica, Clock: bootTime, Now: time.Now, Rand: rand.Reader, Log: m.log, Suspects: m.suspects,
-		RefuseDegraded: m.cfg.Degrade == "refuse",
+		RefuseDegraded: m.cfg.Degrade == "refuse", Redeliver: m.redeliver, Owner: m.owner,
 	})
 	m.handler = &deliver.Handler{Slot: m.agent.Slot, Log: m.log}
 	m.sources.Disks, m.sources.Slots = map[string]*disk.Disk{"meta": d}, m.agent.Stats
+	m.sources.Tails = m.agent.Tails
 	g.run("disk", d.Run)
 	g.run("agent", m.agent.Run)
 	g.run("doubt", m.keepDoubting)

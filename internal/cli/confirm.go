@@ -28,6 +28,19 @@ func (e *env) confirm(yes bool, question string) error {
 	return errNotConfirmed
 }
 
+// confirmWord asks the person at standard input to go on by typing word.
+func (e *env) confirmWord(word, question string) error {
+	fmt.Fprintf(e.stderr, "\n%s Type the store's name to go on: ", question)
+	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	if strings.TrimSpace(line) == word {
+		return nil
+	}
+	if err != nil {
+		return hinted{errNotConfirmed, "--yes --expect REV confirms in a script"}
+	}
+	return errNotConfirmed
+}
+
 // operator names who runs this command, for the history: "operator root@m2".
 func operator() string {
 	name, host := "somebody", "somewhere"

@@ -11,13 +11,15 @@ import (
 )
 
 type storeCmd struct {
-	Create     storeCreateCmd `cmd:"" help:"Make stores, spread over the machines."`
-	List       storeListCmd   `cmd:"" help:"List stores."`
-	Show       storeShowCmd   `cmd:"" help:"Show one store and its copies."`
-	Switchover storeSwitchCmd `cmd:"" help:"Make another copy the master. Loses nothing; may be refused."`
-	Digest     storeDigestCmd `cmd:"" help:"Compare the copies of a store at one position."`
-	Reseed     storeReseedCmd `cmd:"" help:"Give a copy's data up and make it a copy of the master."`
-	SkipOp     storeSkipCmd   `cmd:"" name:"skip-op" help:"Give up an operation that no copy can apply, and freeze the accounts it names."`
+	Create     storeCreateCmd   `cmd:"" help:"Make stores, spread over the machines."`
+	List       storeListCmd     `cmd:"" help:"List stores."`
+	Show       storeShowCmd     `cmd:"" help:"Show one store and its copies."`
+	Switchover storeSwitchCmd   `cmd:"" help:"Make another copy the master. Loses nothing; may be refused."`
+	Failover   storeFailoverCmd `cmd:"" help:"Appoint a copy that is not in sync, when all that are in sync are lost."`
+	Tails      storeTailsCmd    `cmd:"" help:"Show what forced failovers left behind, and what became of it."`
+	Digest     storeDigestCmd   `cmd:"" help:"Compare the copies of a store at one position."`
+	Reseed     storeReseedCmd   `cmd:"" help:"Give a copy's data up and make it a copy of the master."`
+	SkipOp     storeSkipCmd     `cmd:"" name:"skip-op" help:"Give up an operation that no copy can apply, and freeze the accounts it names."`
 }
 
 type storeCreateCmd struct {

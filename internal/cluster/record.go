@@ -32,6 +32,9 @@ type StoreRecord struct {
 	// Forced is the epoch of a forced failover that has not served yet, though later
 	// epochs may have begun; 0: there is none.
 	Forced Epoch `json:"forced_epoch,omitempty"`
+	// Forks are the forced failovers of the store, in order. None is ever taken back:
+	// their number says how far the next one has to go to give no number twice.
+	Forks []Fork `json:"forks,omitempty"`
 	// Nonce is drawn anew for every proposal, so that a proposer who lost the
 	// answer recognises its own record.
 	Nonce string `json:"nonce"`
@@ -48,6 +51,7 @@ func (r StoreRecord) Clone() StoreRecord {
 	r.Slots = slices.Clone(r.Slots)
 	r.InSync = slices.Clone(r.InSync)
 	r.Skipped = slices.Clone(r.Skipped)
+	r.Forks = slices.Clone(r.Forks)
 	return r
 }
 
@@ -88,6 +92,9 @@ func (r StoreRecord) Validate() error {
 	if len(r.Skipped) > MaxSkips {
 		return fmt.Errorf("store record %q: %d operations given up, at most %d", r.Store, len(r.Skipped), MaxSkips)
 	}
+	if n := len(r.Forks); n > MaxForks || r.Forced != 0 && (n == 0 || r.Forks[n-1].Epoch != r.Forced) {
+		return fmt.Errorf("store record %q: epoch %d is forced, and %d forced failovers are listed, at most %d", r.Store, r.Forced, n, MaxForks)
+	}
 	if r.Epoch == 0 {
 		if !r.Master.IsZero() || len(r.InSync) != 0 {
 			return fmt.Errorf("store record %q: master or in-sync set without an epoch", r.Store)
@@ -119,6 +126,8 @@ func (r StoreRecord) LegalStep(next StoreRecord) error {
 		return fmt.Errorf("store %s: cluster generation fell from %d to %d", r.Store, r.Generation, next.Generation)
 	case len(next.Skipped) < len(r.Skipped) || !slices.Equal(next.Skipped[:len(r.Skipped)], r.Skipped):
 		return fmt.Errorf("store %s: an operation that was given up was taken back", r.Store)
+	case !extendsForks(r.Forks, next.Forks):
+		return fmt.Errorf("store %s: a forced failover was forgotten", r.Store)
 	case next.Epoch < r.Epoch:
 		return fmt.Errorf("store %s: epoch fell from %d to %d", r.Store, r.Epoch, next.Epoch)
 	case next.Epoch == r.Epoch && r.Epoch != 0 && (next.Master != r.Master || next.Incarnation != r.Incarnation):

@@ -62,6 +62,9 @@ type Control struct {
 	// Certificate and Key in PEM are this machine's at the site's own etcd, if it asks.
 	Certificate string `toml:"certificate"`
 	Key         string `toml:"key"`
+	// Fence is a command that switches a machine off, called with its name by a forced
+	// failover; its success vouches that the machine is off. Absolute.
+	Fence string `toml:"fence"`
 	// Member is this machine's embedded member; absent when etcd is the site's own.
 	Member *Member `toml:"member"`
 }

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"slices"
 )
 
@@ -31,6 +32,9 @@ func (p *collector) checkControl(c *Config) {
 		p.add("control.endpoints", "a cluster has one of them", "some are http, some https")
 	}
 	p.checkControlTLS(c.Control)
+	if f := c.Control.Fence; f != "" && !filepath.IsAbs(f) {
+		p.add("control.fence", `a path such as "/usr/local/sbin/fence"`, "%q is not absolute", f)
+	}
 	if c.Control.Member != nil {
 		p.checkMember(c.Machine, *c.Control.Member)
 	}

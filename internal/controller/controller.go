@@ -17,6 +17,7 @@ import (
 // MachineStatus is an agent's answer.
 type MachineStatus struct {
 	Slots []plan.SlotStatus
+	Tails []plan.Tail // that are not brought back
 	// Accuses are machines that something on that machine cannot reach now: its
 	// front end's dials, its own controller's probe (Suspects).
 	Accuses []cluster.Machine
@@ -76,6 +77,15 @@ type Report struct {
 	Problems []plan.Problem
 	// Actions that are due now; in a dry run, or paused, they stay here.
 	Actions []plan.Action
+	// Seen is what each machine's agent said last, as far as this term knows.
+	Seen []Seen
+}
+
+// Seen is the last answer of a machine's agent.
+type Seen struct {
+	Machine cluster.Machine
+	At      time.Time
+	Slots   []plan.SlotStatus
 }
 
 // New checks cfg and starts nothing.

@@ -50,13 +50,23 @@ func (c *Controller) decide(ctx context.Context, x *executor, since time.Time) {
 	now := c.cfg.Now()
 	snap := c.world.snapshot(now, c.cfg.Timing)
 	p := plan.Make(snap, c.cfg.Policy, now)
-	c.setReport(Report{Leading: true, Since: since, At: now, Problems: p.Problems, Actions: p.Actions})
+	c.setReport(Report{Leading: true, Since: since, At: now, Problems: p.Problems, Actions: p.Actions, Seen: seen(&snap)})
 	if snap.Settings.DryRun {
 		return
 	}
 	for _, a := range p.Actions {
 		x.begin(ctx, a)
 	}
+}
+
+func seen(snap *plan.Snapshot) []Seen {
+	var list []Seen
+	for _, m := range snap.Machines {
+		if !m.StatusAt.IsZero() {
+			list = append(list, Seen{m.Machine, m.StatusAt, m.Slots})
+		}
+	}
+	return list
 }
 
 func (c *Controller) setReport(r Report) {
@@ -117,7 +127,7 @@ func (w *world) answered(name cluster.Machine, asked time.Time, status MachineSt
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if m := w.machines[name]; m != nil && !asked.Before(m.statusAt) {
-		m.slots, m.accuses, m.statusAt = status.Slots, status.Accuses, asked
+		m.slots, m.tails, m.accuses, m.statusAt = status.Slots, status.Tails, status.Accuses, asked
 		signal(w.changed)
 	}
 }

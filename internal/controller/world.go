@@ -38,6 +38,7 @@ type machine struct {
 	record   coord.MachineRecord
 	probe    plan.Probe
 	slots    []plan.SlotStatus
+	tails    []plan.Tail
 	accuses  []cluster.Machine
 	statusAt time.Time
 	look     chan struct{} // buffer of one: ask its agent now
@@ -206,7 +207,7 @@ func (w *world) snapshot(now time.Time, t Timing) plan.Snapshot {
 	}
 	for name, m := range w.machines {
 		snap.Machines = append(snap.Machines, plan.Machine{
-			MachineRecord: m.record, Leased: w.leased[name], Probe: m.probe, Slots: m.slots, StatusAt: m.statusAt,
+			MachineRecord: m.record, Leased: w.leased[name], Probe: m.probe, Slots: m.slots, Tails: m.tails, StatusAt: m.statusAt,
 			Accusers: w.accusers(name, now, t),
 		})
 	}

@@ -27,7 +27,7 @@ const (
 
 // Sizes of the smallest items, by which announced numbers are checked.
 const (
-	recipientSize = 4 + 16 + 16 + 2 + 4 + 1 + 1 + 8 + 32
+	recipientSize = 4 + 16 + 16 + 2 + 4 + 1 + 1 + 8 + 32 + 2 + 16 + 16
 	refSize       = 16 + 16 + 4
 )
 
@@ -90,6 +90,9 @@ func (w *writer) recipient(r *state.Recipient) {
 	}
 	w.u64(uint64(r.InternalDate))
 	w.octets(r.ContentKey[:])
+	w.text(r.Name)
+	w.octets(r.EmailID[:])
+	w.octets(r.ThreadID[:])
 }
 
 // request reads what follows the kind. Only Octets alias the input: the rest
@@ -125,6 +128,8 @@ func (r *reader) recipient() (o state.Recipient) {
 	}
 	o.InternalDate = mail.Instant(r.u64())
 	copy(o.ContentKey[:], r.take(32))
+	o.Name = r.text()
+	o.EmailID, o.ThreadID = r.id(), r.id()
 	return o
 }
 

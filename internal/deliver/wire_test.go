@@ -28,6 +28,7 @@ func exampleRequest() Request {
 			{
 				Number: 3, Account: mail.AccountID{2}, Mailbox: mail.MailboxID{3}, Use: mail.UseJunk, Prefix: []byte("A: 2\r\n"),
 				Flags: mail.Seen, Keywords: []string{"$Junk", "x"}, InternalDate: 1e15,
+				Name: "Lists/Go", EmailID: mail.EmailID{4}, ThreadID: mail.ThreadID{5},
 			},
 		},
 		Octets: []byte("Subject: x\r\n\r\n"),

@@ -277,7 +277,7 @@ func (c *checker) run(t *testing.T) {
 // fork begins a new history: every session has ended by then.
 func (c *checker) fork(t *testing.T) {
 	t.Helper()
-	p, err := c.twin.Builder().Fork(mail.Actor{})
+	p, err := c.twin.Builder().Fork(mail.Actor{}, 0)
 	if err == nil {
 		_, err = c.twin.Commit(p)
 	}

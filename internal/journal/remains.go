@@ -48,6 +48,10 @@ func OpenRemains(fs vfs.FS, dir string) (*Remains, error) {
 
 func (r *Remains) open(name string) error {
 	base, _ := parseSegmentName(name)
+	return r.openAt(name, base)
+}
+
+func (r *Remains) openAt(name string, base cluster.LSN) error {
 	path := r.cfg.FS.PathJoin(r.cfg.Dir, name)
 	f, err := r.cfg.FS.Open(path)
 	if err != nil {

@@ -34,6 +34,7 @@ import (
 	"github.com/tandemail/tandemail/internal/router"
 	"github.com/tandemail/tandemail/internal/session"
 	"github.com/tandemail/tandemail/internal/slot"
+	"github.com/tandemail/tandemail/internal/tail"
 )
 
 var update = flag.Bool("update", false, "write the golden file anew")
@@ -66,6 +67,9 @@ func full(t *testing.T) Sources {
 		Disks: map[string]*disk.Disk{"meta": d},
 		Slots: func() []agent.SlotStats {
 			return []agent.SlotStats{master(), replicaOf(), {Status: slot.Status{Store: "s3", Role: "idle"}, Lost: true}}
+		},
+		Tails: func() []*tail.Report {
+			return []*tail.Report{{Store: "s1", Counts: tail.Counts{Found: 9, Delivered: 5, Had: 2, Gone: 1, Left: 1, Listed: 4}}}
 		},
 		Host: func() host.Stats {
 			return host.Stats{

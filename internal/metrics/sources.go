@@ -11,6 +11,7 @@ import (
 	"github.com/tandemail/tandemail/internal/proxy"
 	"github.com/tandemail/tandemail/internal/route"
 	"github.com/tandemail/tandemail/internal/router"
+	"github.com/tandemail/tandemail/internal/tail"
 )
 
 // Sources are what a machine's metrics are read from. What is nil is not there, as
@@ -21,6 +22,7 @@ type Sources struct {
 
 	Disks map[string]*disk.Disk    // by what they are for: "meta"
 	Slots func() []agent.SlotStats // one a store
+	Tails func() []*tail.Report    // what forced failovers left here
 	Host  func() host.Stats
 	Link  func() accept.Stats
 

@@ -48,6 +48,7 @@ const (
 	SlotStalled      Code = "disk-stalled"
 	SlotOlder        Code = "slot-older"
 	BodiesDamaged    Code = "bodies-damaged"
+	TailOpen         Code = "tail-not-brought-back"
 	SameZone         Code = "copies-in-one-zone"
 	DrainBlocked     Code = "drain-blocked"
 	SwitchStuck      Code = "switchover-stuck"

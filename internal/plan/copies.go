@@ -35,11 +35,15 @@ func (d *decision) missing(s *Store, ref cluster.SlotRef) {
 	case d.judged[ref.Machine] == dead && long:
 		p.Severity, p.Next = Warning, "bring the machine back, or give the store another slot"
 	case st == nil:
-	case st.Empty && d.reseedDue(s, ref):
+	case (st.Empty || st.Left) && d.reseedDue(s, ref):
 		p.Next = "" // it is being filled
+		why := "the slot is empty"
+		if st.Left {
+			why = "a forced failover left the slot's history; its files are kept"
+		}
 		d.plan.Actions = append(d.plan.Actions, Action{
 			Kind: Reseed, Store: s.Store, Machine: ref.Machine, Slot: ref.Slot, Epoch: s.Epoch, Rev: s.Rev,
-			Reason: "the slot is empty",
+			Reason: why,
 		})
 	case long && st.Role != "seeding":
 		p.Severity, p.Next = Warning, fmt.Sprintf("look at the log of %s", ref.Machine)
@@ -50,6 +54,22 @@ func (d *decision) missing(s *Store, ref cluster.SlotRef) {
 func (d *decision) reseedDue(s *Store, ref cluster.SlotRef) bool {
 	n, _ := d.recent(s, d.policy.ReseedRetry, func(r Recent) bool { return r.Kind == Reseed && r.Slot == ref.Slot })
 	return n == 0
+}
+
+// tails are what forced failovers left and is not brought back.
+func (d *decision) tails(s *Store) {
+	for i := range d.snap.Machines {
+		m := &d.snap.Machines[i]
+		for _, t := range m.Tails {
+			if t.Store == s.Store && d.fresh(m) {
+				d.problem(Problem{
+					Code: TailOpen, Severity: Warning, Store: s.Store, Machine: m.Machine,
+					Text: fmt.Sprintf("What a forced failover of store %s left on %s is not brought back: %s.", s.Store, m.Machine, t.Text),
+					Next: fmt.Sprintf("`tandemail store tails %s`; it is tried again by itself", s.Store),
+				})
+			}
+		}
+	}
 }
 
 // badOpNext is what to do about a copy that cannot apply an operation. It is given

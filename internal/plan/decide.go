@@ -94,6 +94,7 @@ func (d *decision) store(s *Store) {
 		return
 	}
 	d.slotProblems(s)
+	d.tails(s)
 	if d.contradicted(s) {
 		// On less than a copy knows nothing is decided.
 		defer func(n int) { d.plan.Actions = d.plan.Actions[:n] }(len(d.plan.Actions))

@@ -65,7 +65,7 @@ func (d *decision) noCandidateNext(s *Store) string {
 			return d.badOpNext(s, st)
 		}
 	}
-	return fmt.Sprintf("bring one of these back; only if all are lost: `tandemail store force-failover %s`", s.Store)
+	return fmt.Sprintf("bring one of these back; only if all are lost: `tandemail store failover %s --force`", s.Store)
 }
 
 // unheard: a machine with a copy is up, or was not looked at yet, and has not said how

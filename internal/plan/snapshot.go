@@ -34,6 +34,7 @@ type Machine struct {
 	Accusers []string
 	// Slots as its agent reported them at StatusAt; zero StatusAt: never.
 	Slots    []SlotStatus
+	Tails    []Tail
 	StatusAt time.Time
 }
 
@@ -44,6 +45,12 @@ type Probe struct {
 	Refused  bool // all of them: its host answered that nobody listens
 	Since    time.Time
 	UpSince  time.Time // reachable without a break; zero if it is not
+}
+
+// Tail is what a forced failover left on a machine and is not brought back yet.
+type Tail struct {
+	Store cluster.Store
+	Text  string // "12 messages are left: ..."
 }
 
 // SlotStatus is a slot as its agent reports it.
@@ -61,6 +68,7 @@ type SlotStatus struct {
 	Empty   bool   // holds nothing and is not being seeded
 	Frozen  string // why it does nothing automatic; "" if it does
 	Failed  string // why its data may not be used; "" if it may
+	Left    bool   // failed since a forced failover left its history: an empty one takes its place
 	Damaged string // which bodies it cannot give; "" if there are none
 	// BadOp is the operation that it failed at, 0 if it is not that; BadNewer: a newer
 	// release wrote it, or the state it has.

@@ -184,7 +184,7 @@ func (r *rig) appoint(name cluster.Machine) {
 // fork begins another history, as a forced failover does.
 func (r *rig) fork() {
 	r.t.Helper()
-	p, err := r.twin.Builder().Fork(mail.Actor{})
+	p, err := r.twin.Builder().Fork(mail.Actor{}, 0)
 	if err == nil {
 		_, err = r.twin.Commit(p)
 	}

@@ -93,6 +93,9 @@ type Nominate struct {
 	// OldIsOff: a fence or a person vouches that the old master is off; without
 	// it a forced master waits out the old one's Alone time.
 	OldIsOff bool
+	// Rev, for a forced one, is that of the record it was decided on: it is given up
+	// if the record has changed since.
+	Rev cluster.Rev
 	// CoordRev is the coordinator's revision the controller decided on. A nominee
 	// that then reads a lower one knows that the coordinator went back.
 	CoordRev cluster.Rev

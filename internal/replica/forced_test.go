@@ -34,6 +34,40 @@ func TestForcedMasterKeepsATailOfTheLastEpoch(t *testing.T) {
 	}
 }
 
+func TestForcedNominationOfAnotherRecordIsGivenUp(t *testing.T) {
+	r := behind(t, record(slotB, 2, slotB), 3)
+	r.step(Nominate{Forced: true, OldIsOff: true, Rev: r.rev - 1})
+	if p := take[ProposeRecord](r); len(p) != 0 {
+		t.Fatalf("proposed %+v", p)
+	}
+	if got := r.c.State().Role; got != RoleReplica {
+		t.Errorf("role %v, want to follow", got)
+	}
+	r.step(Nominate{Forced: true, OldIsOff: true, Rev: r.rev})
+	if p := r.proposal(); len(p.Record.Forks) != 1 || p.Record.Forks[0].Epoch != 4 {
+		t.Errorf("proposed forks %v, want the first, of epoch 4", p.Record.Forks)
+	}
+}
+
+func TestForcedFailoversAreCounted(t *testing.T) {
+	rec := record(slotB, 2, slotB)
+	rec.Forks = []cluster.Fork{{Epoch: 2, LSN: 50}}
+	r := behind(t, rec, 1) // it did not follow the first
+	r.step(Nominate{Forced: true, OldIsOff: true})
+	r.accept(r.proposal())
+	r.step(Truncated{End: cluster.Position{LSN: 200, Epoch: 1, Chain: chain2}})
+	if start := take[AppendRecord](r); len(start) != 1 || len(start[0].Record.Forks) != 2 {
+		t.Fatalf("appended %+v, want the second fork", start)
+	}
+	for r.c.CanAppend(r.now) != nil && r.now < 2*time.Hour {
+		r.now += TickEvery
+		r.step(Tick{})
+	}
+	if p := r.proposal(); p.Record.Forced != 0 || p.Record.Forks[1] != (cluster.Fork{Epoch: 4, LSN: 200}) {
+		t.Errorf("serving, it proposed %+v", p.Record)
+	}
+}
+
 func TestForcedMasterSetsAnOlderTailAside(t *testing.T) {
 	r := behind(t, record(slotB, 2, slotB), 2)
 	r.step(Nominate{Forced: true, OldIsOff: true})
@@ -57,7 +91,7 @@ func TestForcedEpochLastsUntilItServes(t *testing.T) {
 	for name, appended := range map[string]bool{"its start is lost": false, "its start is there": true} {
 		t.Run(name, func(t *testing.T) {
 			rec := record(slotA, 7, slotA) // the record of an earlier incarnation of A
-			rec.Forced = 3
+			rec.Forced, rec.Forks = 3, []cluster.Fork{{Epoch: 3}}
 			last := cluster.Epoch(1)
 			if appended {
 				last = 3

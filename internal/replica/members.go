@@ -69,8 +69,23 @@ func (c *Core) withoutForced() *cluster.StoreRecord {
 		return nil
 	}
 	r := c.coord.record.Clone()
-	r.Forced = 0
+	c.endForced(&r)
 	return &r
+}
+
+// endForced notes in r that the forced epoch serves, and where it left the history
+// before it.
+func (c *Core) endForced(r *cluster.StoreRecord) {
+	if r.Forced == 0 {
+		return
+	}
+	for _, s := range c.log.starts {
+		if s.Epoch >= r.Forced {
+			r.Forks[len(r.Forks)-1].LSN = s.LSN
+			break
+		}
+	}
+	r.Forced = 0
 }
 
 // stalled are the members of the recorded set that made no progress for Stall, or

@@ -26,6 +26,7 @@ const (
 	SkipForcedWait                            // serve as a forced master without waiting out the old one
 	AloneForEver                              // a lone master needs no confirmation
 	TruncateBelowCommit                       // cut whatever the master does not have
+	ForkUncounted                             // a fork goes one further than what its copy has seen, not than all others
 )
 
 func (c *Core) mutated(m Mutation) bool { return c.cfg.Mutate&m != 0 }

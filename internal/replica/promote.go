@@ -16,6 +16,7 @@ type nomination struct {
 	read   bool          // a linearizable read was answered since
 	epoch  cluster.Epoch // that it showed
 	rev    cluster.Rev   // of the coordinator when the controller decided
+	expect cluster.Rev   // of the record, for a forced one
 	// rewound: the coordinator showed less than that.
 	rewound bool
 }
@@ -26,7 +27,7 @@ func (c *Core) onNominate(e Nominate) {
 		c.emit(Told{Text: "nomination refused: " + why})
 		return
 	}
-	c.follow.nominated = &nomination{forced: e.Forced, off: e.OldIsOff, rev: e.CoordRev}
+	c.follow.nominated = &nomination{forced: e.Forced, off: e.OldIsOff, rev: e.CoordRev, expect: e.Rev}
 	c.coord.wantRead, c.coord.notBefore = true, c.now
 	c.become(RoleCandidate)
 }
@@ -37,8 +38,10 @@ func (c *Core) unfit() string {
 		return "role " + c.role.String()
 	case c.frozen != nil:
 		return "frozen: " + c.frozen.String()
-	case c.cfg.Kind != Full || c.health != Whole:
-		return "not a full, whole copy"
+	case c.cfg.Kind != Full:
+		return "an asynchronous or log-only copy is never master"
+	case c.health != Whole:
+		return "its data is not whole"
 	}
 	return ""
 }
@@ -98,6 +101,10 @@ func (c *Core) ineligible(n *nomination) string {
 		return fmt.Sprintf("the controller saw revision %d of the coordinator, which has gone back", n.rev)
 	case r.Epoch != n.epoch:
 		return fmt.Sprintf("epoch %d has begun", r.Epoch)
+	case n.expect != 0 && c.coord.rev != n.expect:
+		return fmt.Sprintf("the record changed since the forced failover was decided: revision %d, decided on %d", c.coord.rev, n.expect)
+	case n.forced && len(r.Forks) >= cluster.MaxForks:
+		return fmt.Sprintf("the store has been forced %d times, and no store may be more often", len(r.Forks))
 	case r.Epoch == 0 && c.log.end.LSN != 0:
 		return "the store is new but this journal is not empty"
 	case r.Epoch != 0 && !n.forced && !r.IsInSync(c.cfg.Slot):
@@ -115,6 +122,7 @@ func (c *Core) takeover(n *nomination) cluster.StoreRecord {
 	r := c.coord.record.Clone()
 	if n.forced && !r.IsInSync(c.cfg.Slot) {
 		r.InSync, r.Forced = []cluster.SlotID{c.cfg.Slot}, r.Epoch+1
+		r.Forks = append(r.Forks, cluster.Fork{Epoch: r.Forced})
 	} else {
 		if c.mutated(ForgetForced) {
 			r.Forced = 0

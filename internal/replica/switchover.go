@@ -89,7 +89,8 @@ func (c *Core) handover(target cluster.SlotID) cluster.StoreRecord {
 	r := c.coord.record.Clone()
 	p := c.master.peer(target)
 	r.Epoch++
-	r.Master, r.Incarnation, r.Forced = target, p.incarnation, 0
+	c.endForced(&r)
+	r.Master, r.Incarnation = target, p.incarnation
 	r.Want = cluster.SlotID{}
 	return r
 }

@@ -55,7 +55,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		if !f.anything() {
 			continue
 		}
-		w := &work{cfg: &cfg, fs: fs, from: f, outs: map[string]*account{}, taken: map[string]bool{}}
+		w := &work{cfg: &cfg, fs: fs, from: f, on: vfs.Default, outs: map[string]*account{}, taken: map[string]bool{}}
 		s, err := w.run(ctx)
 		if err != nil {
 			return r, fmt.Errorf("salvage %s: %w", strings.Join(f.dirs, ", "), err)

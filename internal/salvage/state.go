@@ -22,7 +22,9 @@ type work struct {
 	fs      vfs.FS // read-only
 	from    *found
 	report  *SlotReport
-	scratch string // directory of the temporary index
+	scratch string      // directory of the temporary index
+	on      vfs.FS      // which that is on
+	limit   cluster.LSN // no state beyond it is of use; 0: none
 
 	db      *index.DB
 	at      cluster.Position // of the state in db
@@ -39,7 +41,7 @@ func (w *work) openIndex() (err error) {
 		return err
 	}
 	w.at = cluster.Position{}
-	w.db, err = index.Open(index.Config{FS: vfs.Default, Dir: w.scratch})
+	w.db, err = index.Open(index.Config{FS: w.on, Dir: w.scratch})
 	return err
 }
 
@@ -49,7 +51,10 @@ func (w *work) closeIndex() error {
 		err = w.db.Close()
 		w.db = nil
 	}
-	return errors.Join(err, os.RemoveAll(w.scratch))
+	if gone := w.on.RemoveAll(w.scratch); !errors.Is(gone, os.ErrNotExist) {
+		err = errors.Join(err, gone)
+	}
+	return err
 }
 
 // restore makes the index of the newest snapshot that is whole; empty if none is.
@@ -60,6 +65,9 @@ func (w *work) restore() error {
 			w.report.damaged(err)
 		}
 		for _, f := range files {
+			if w.limit != 0 && f.LSN > w.limit {
+				continue
+			}
 			if err := w.openIndex(); err != nil {
 				return err
 			}

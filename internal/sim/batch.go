@@ -16,7 +16,7 @@ type Batch struct {
 	Base   cluster.LSN
 	End    cluster.Position
 	Commit cluster.LSN // known when it was written
-	Fork   bool        // begins a forced epoch
+	Fork   uint64      // begins a forced epoch, the store's so-manieth; 0: it does not
 	Ops    []OpID
 	// Line is the history it belongs to: the end of the newest forced epoch's first
 	// batch at or before it. Zero: there was none.
@@ -43,7 +43,7 @@ func decode(b journal.Batch, prev *Batch) *Batch {
 		case journal.KindOperation:
 			d.Ops = append(d.Ops, OpID(binary.BigEndian.Uint64(rec.Payload)))
 		case journal.KindFork:
-			d.Fork, d.Line = true, b.Chain
+			d.Fork, d.Line = binary.BigEndian.Uint64(rec.Payload), b.Chain
 		case journal.KindEpochStart, journal.KindStoreRecord:
 		default:
 			panic(fmt.Sprintf("sim: record of %v at %d", rec.Kind, at))

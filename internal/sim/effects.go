@@ -144,7 +144,11 @@ func (s *Slot) appendRecord(f replica.AppendRecord) replica.Event {
 	if f.Start {
 		recs = append(recs, journal.Record{Kind: journal.KindEpochStart, Payload: binary.BigEndian.AppendUint64(nil, uint64(f.Epoch))})
 		if f.Record.Forced != 0 {
-			recs = append(recs, journal.Record{Kind: journal.KindFork})
+			count := uint64(len(f.Record.Forks))
+			if s.w.cfg.Mutate&replica.ForkUncounted != 0 {
+				count = s.machine.forks + 1
+			}
+			recs = append(recs, journal.Record{Kind: journal.KindFork, Payload: binary.BigEndian.AppendUint64(nil, count)})
 		}
 	}
 	recs = append(recs, journal.Record{Kind: journal.KindStoreRecord, Payload: f.Record.Encode()})

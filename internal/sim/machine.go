@@ -12,10 +12,11 @@ type state struct {
 	applied cluster.LSN
 	uids    map[OpID]uint64
 	next    uint64
+	forks   uint64
 }
 
-// forkUIDs is by how much a fork moves the next number: beyond all that were given
-// in the history that it leaves.
+// forkUIDs is by how much each fork of the store moves the next number: beyond all
+// that were given in the histories that were left.
 const forkUIDs = 1 << 20
 
 func newState() state { return state{uids: map[OpID]uint64{}, next: 1} }
@@ -25,8 +26,9 @@ func (s *state) has(op OpID) bool { return s.uids[op] != 0 }
 // apply applies b. An operation that is there already, asked again after an
 // unknown outcome, has its first answer.
 func (s *state) apply(b *Batch) {
-	if b.Fork {
-		s.next += forkUIDs
+	if b.Fork > s.forks {
+		s.next += forkUIDs * (b.Fork - s.forks)
+		s.forks = b.Fork
 	}
 	for _, op := range b.Ops {
 		if !s.has(op) {

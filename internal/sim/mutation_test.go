@@ -46,6 +46,7 @@ var rules = []ruleTest{
 	{"a forced master waits out the old one", replica.SkipForcedWait, []string{"forced-failover"}, 2, 1, 2 * time.Second, 0},
 	{"a lone master is confirmed", replica.AloneForEver, []string{"forced-failover"}, 2, 1, 2 * time.Second, 0},
 	{"nothing below commit is truncated", replica.TruncateBelowCommit, []string{"forced-failover", "kill", "disk-rolled-back"}, 3, 1, 500 * time.Millisecond, 0},
+	{"a fork goes beyond those of other histories", replica.ForkUncounted, []string{"forced-failover", "isolate"}, 3, 1, 500 * time.Millisecond, 0},
 }
 
 // violation runs seeds until one breaks an invariant.

@@ -100,7 +100,7 @@ type forcing struct {
 func (w *World) force(t *Slot) bool {
 	r, k := w.coord.record, w.coord
 	if w.forcing != nil || w.forced > 1 || t.kind != replica.Full || t.core == nil || r.Epoch == 0 || k.rewound || k.down ||
-		w.loop.Now() > 25*time.Second || w.anyLost() || !w.follows(t) || len(r.InSync) < 2 && r.IsInSync(t.id) {
+		w.loop.Now() > 25*time.Second || w.anyLost() || len(r.InSync) < 2 && r.IsInSync(t.id) {
 		return false
 	}
 	w.forced++
@@ -110,10 +110,6 @@ func (w *World) force(t *Slot) bool {
 	w.loop.After(w.between(500*time.Millisecond, 8*time.Second), w.failAll)
 	return true
 }
-
-// follows reports whether a copy has the fork of the last forced failover. The
-// forks of two histories give the same numbers: a person forces no other copy.
-func (w *World) follows(s *Slot) bool { return s.disk.End().Epoch >= w.check.forced.epoch }
 
 func (w *World) anyLost() bool {
 	for _, s := range w.slots {
@@ -131,7 +127,7 @@ func (w *World) failAll() {
 	f, r := w.forcing, w.coord.record
 	f.target.off = false
 	defer f.target.open()
-	if r.IsInSync(f.target.id) || w.coord.rewound || w.coord.down || w.anyLost() || !w.follows(f.target) {
+	if r.IsInSync(f.target.id) || w.coord.rewound || w.coord.down || w.anyLost() {
 		w.forcing = nil
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/tandemail/tandemail/internal/mail"
 	"github.com/tandemail/tandemail/internal/state"
@@ -31,11 +32,46 @@ func (s *Slot) Deliver(ctx context.Context, d Delivery) ([]state.RecipientOutcom
 		return nil, fmt.Errorf("stage delivery: %w", err)
 	}
 	defer body.Close()
+	if err := inc.nameMailboxes(&d); err != nil {
+		return nil, err
+	}
 	out, err := inc.propose(ctx, []mail.Body{body}, func(b *state.Builder) (*state.Proposal, error) {
 		return b.Deliver(state.Delivery{Transaction: d.Transaction, Actor: d.Actor, Body: body, Recipients: d.Recipients})
 	})
 	inc.counts.deliveries.Add(int64(len(out.Recipients)))
 	return out.Recipients, err
+}
+
+// nameMailboxes finds the mailboxes that recipients ask for by a name, because the
+// one they know may be gone. Who asks is not an MTA, so that this may cost a look.
+func (inc *incarnation) nameMailboxes(d *Delivery) error {
+	if !slices.ContainsFunc(d.Recipients, func(r state.Recipient) bool { return r.Name != "" }) {
+		return nil
+	}
+	snap, err := inc.snapshot()
+	if err != nil {
+		return err
+	}
+	defer snap.release()
+	d.Recipients = slices.Clone(d.Recipients)
+	for i := range d.Recipients {
+		r := &d.Recipients[i]
+		if r.Name == "" {
+			continue
+		}
+		v, err := state.NewView(snap, r.Account, nil, nil)
+		if err != nil {
+			continue // the operation tells why
+		}
+		if _, err := v.Mailbox(r.Mailbox); err != nil {
+			r.Mailbox = mail.MailboxID{}
+			if box, err := v.Lookup(r.Name); err == nil && !box.NonExistent {
+				r.Mailbox = box.ID
+			}
+		}
+		v.Close()
+	}
+	return nil
 }
 
 // Settle tells what became of the replies to deliveries. Nobody waits for it.

@@ -53,10 +53,7 @@ func (l *loop) do(ctx context.Context, e replica.Effect) (replica.Event, error) 
 	case replica.EndIncarnation:
 		return nil, fmt.Errorf("%w: %s", errEnded, e.Reason)
 	case replica.FailSlot:
-		if e.Problem.Code == replica.NeedsReseed || e.Problem.Code == replica.DamagedJournal {
-			return nil, fmt.Errorf("%w: %v", errSeed, e.Problem)
-		}
-		return nil, fmt.Errorf("%w: %v", errFailed, e.Problem)
+		return nil, l.unusable(e.Problem)
 	case replica.Freeze:
 		l.news, l.problem = true, &e.Problem
 		l.log.Error("frozen: the coordinator contradicts this slot", "reason", e.Problem.String())
@@ -70,6 +67,21 @@ func (l *loop) do(ctx context.Context, e replica.Effect) (replica.Event, error) 
 		return nil, fmt.Errorf("%w: effect %T is not known", errFailed, e)
 	}
 	return nil, nil
+}
+
+// errLeft: a forced failover left this slot's history. What it has more than the one
+// that went on is read from its files, and an empty slot takes its place.
+var errLeft = errors.New("a forced failover left its history")
+
+func (l *loop) unusable(p replica.Problem) error {
+	st := l.core.State()
+	switch _, left := cluster.Left(st.Record.Forks, st.End.Epoch); {
+	case left:
+		return fmt.Errorf("%w: %v: %w", errFailed, p, errLeft)
+	case p.Code == replica.NeedsReseed, p.Code == replica.DamagedJournal:
+		return fmt.Errorf("%w: %v", errSeed, p)
+	}
+	return fmt.Errorf("%w: %v", errFailed, p)
 }
 
 // appendRaw appends the master's octets.
@@ -91,7 +103,7 @@ func (l *loop) appendRecord(e replica.AppendRecord) replica.Event {
 	if e.Start {
 		recs = append(recs, journal.Record{Kind: journal.KindEpochStart, Payload: binary.BigEndian.AppendUint64(nil, uint64(e.Epoch))})
 		if e.Record.Forced != 0 {
-			op, err := l.forkOperation()
+			op, err := l.forkOperation(len(e.Record.Forks))
 			if err != nil {
 				return replica.DiskFailed{Reason: err.Error()}
 			}

@@ -124,9 +124,9 @@ func (s *Slot) newBuilder() *state.Builder {
 	return &state.Builder{Rand: s.cfg.Rand, Now: s.cfg.Now, Level: s.clusterLevel, RecordSize: recordSize}
 }
 
-// forkOperation is the first operation of a forced epoch.
-func (inc *incarnation) forkOperation() (journal.Record, error) {
-	p, err := inc.builder.Fork(mail.Actor{Command: "forced failover"})
+// forkOperation is the first operation of a forced epoch, the count-th of its store.
+func (inc *incarnation) forkOperation(count int) (journal.Record, error) {
+	p, err := inc.builder.Fork(mail.Actor{Command: "forced failover"}, uint64(count))
 	if err != nil {
 		return journal.Record{}, fmt.Errorf("propose fork: %w", err)
 	}

@@ -125,6 +125,7 @@ func (s *Slot) Run(ctx context.Context) error {
 			s.log.Error("slot failed; its partner serves, or must", "err", err)
 			s.setStatus(func(st *Status) {
 				st.State, st.Reason, st.Fault, st.Role = StateFailed, err.Error(), faultOf(err), replica.RoleFailed.String()
+				st.Left = errors.Is(err, errLeft)
 			})
 			if err := s.awaitRescue(ctx, err); err != nil {
 				return err

@@ -27,12 +27,14 @@ type Status struct {
 	State       string
 	Reason      string
 	Fault       *Fault // the operation it failed at, if it is that
+	Left        bool   // failed because a forced failover left its history
 	Incarnation cluster.Incarnation
 	Counter     uint64
 	Epoch       cluster.Epoch // served as master, or adopted
 	Serving     bool          // takes writes
 	Low         cluster.LSN   // of the journal: what is below is not held
 	End         cluster.LSN
+	EndEpoch    cluster.Epoch // of the last batch
 	Durable     cluster.LSN
 	Commit      cluster.LSN
 	Applied     cluster.LSN
@@ -106,7 +108,7 @@ func (l *loop) noteStatus() {
 	st.Role, st.Epoch, st.Serving = v.Role.String(), v.Epoch, l.serving.master() != 0
 	st.Incarnation, st.Counter = l.number, l.id.Opens
 	st.Low = l.journal.Low().LSN
-	st.End, st.Durable, st.Commit, st.Applied = v.End.LSN, v.Durable, v.Commit, v.Applied
+	st.End, st.EndEpoch, st.Durable, st.Commit, st.Applied = v.End.LSN, v.End.Epoch, v.Durable, v.Commit, v.Applied
 	st.Settled = cluster.LSN(l.settled.Load())
 	st.Record, st.Rev, st.CoordRev = v.Record, v.Rev, v.CoordRev
 	st.State, st.Reason, st.Fault = StateOK, "", nil

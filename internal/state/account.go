@@ -118,7 +118,15 @@ func (a *account) fits(n, octets int64) bool {
 
 // newUIDValidity gives one that this account never had.
 func (a *account) newUIDValidity(now mail.Instant) mail.UIDValidity {
-	seconds := min(max(int64(now)/1e6, 1), 1<<32-1)
-	a.uidvalidity = max(mail.UIDValidity(seconds), a.uidvalidity+1)
+	a.uidvalidity = max(secondsOf(now), a.uidvalidity+1)
 	return a.uidvalidity
+}
+
+// skipUIDValidities keeps clear of those that another history gave until now.
+func (a *account) skipUIDValidities(n mail.UIDValidity, now mail.Instant) {
+	a.uidvalidity = max(secondsOf(now), a.uidvalidity) + n
+}
+
+func secondsOf(i mail.Instant) mail.UIDValidity {
+	return mail.UIDValidity(min(max(int64(i)/1e6, 1), 1<<32-1))
 }

@@ -26,7 +26,7 @@ func Apply(kv KV, at cluster.LSN, level cluster.Level, op *operation.Operation) 
 	var out Outcome
 	switch k := op.Kind.(type) {
 	case *operation.Operation_Fork:
-		s.forkSlot(mail.Instant(op.Time))
+		s.forkSlot(k.Fork.Count, mail.Instant(op.Time))
 	case *operation.Operation_Deliver:
 		out = s.deliver(at, op, k.Deliver)
 	case *operation.Operation_SettleDeliveries:

@@ -182,6 +182,14 @@ func (p *proposing) draw() []byte {
 	return id
 }
 
+// drawUnless gives the id that there is, or draws one.
+func (p *proposing) drawUnless(id [16]byte) []byte {
+	if id == [16]byte{} {
+		return p.draw()
+	}
+	return id[:]
+}
+
 // body refers to a staged message: to where it is, or to the chunk that is to
 // come before the operation. How far before, finish knows.
 func (p *proposing) body(st *Staged) *operation.Body {

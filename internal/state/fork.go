@@ -8,10 +8,13 @@ import (
 
 // A fork begins a new history after a forced promotion or a restore: what was
 // acknowledged and is lost may have used numbers that this history does not
-// know, so all numbers move out of reach (design: mail model).
+// know, so all numbers move out of reach (design: mail model). They move so far for
+// each fork of the store, not of this copy: a copy that did not follow some of them
+// passes what was given in those histories too.
 const (
 	forkModSeq = 1 << 40
 	forkUIDs   = 1 << 20
+	forkNames  = 1 << 16 // UIDVALIDITYs
 	// UIDs pass this only by many forks; then the mailbox gets a new UIDVALIDITY.
 	forkMaxUID = 1 << 31
 )
@@ -47,10 +50,18 @@ func (s *store) slotRecord() slotRecord {
 	return rec
 }
 
-// forkSlot counts one more fork; each account follows when it is next touched.
-func (s *store) forkSlot(now mail.Instant) {
+// forkSlot makes count the forks of the store; each account follows when it is next
+// touched. One that is known already was begun again by the next master of a forced
+// epoch that never served.
+func (s *store) forkSlot(count uint64, now mail.Instant) {
 	rec := s.slotRecord()
-	rec.forks++
+	if count == 0 {
+		count = rec.forks + 1
+	}
+	if count <= rec.forks {
+		return
+	}
+	rec.forks = count
 	rec.forkTime = max(now, rec.forkTime)
 	rec.encode(&s.buf)
 	s.set(append(s.key[:0], slotRecordKey...), s.buf)
@@ -62,6 +73,7 @@ func (t *tx) fork(slot slotRecord) {
 	missed := slot.forks - t.acc.slotFork
 	t.acc.modseq += mail.ModSeq(missed * forkModSeq)
 	t.acc.fork += missed
+	t.acc.skipUIDValidities(mail.UIDValidity(missed*forkNames), slot.forkTime)
 	t.acc.slotFork = slot.forks
 	for _, id := range t.mailboxIDs() {
 		if b := t.loadBox(id); b != nil { // hidden ones may come back

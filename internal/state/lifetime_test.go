@@ -136,8 +136,8 @@ func TestForkPutsAllNumbersOutOfReach(t *testing.T) {
 	h.add(a, "INBOX", 0, mail.Deleted)
 	h.add(untouched, "INBOX", 0)
 	old, before := h.box(a, "INBOX"), func() mail.AccountInfo { i, _ := h.view(a).Account(); return i }()
-	h.apply(h.build.Fork(mail.Actor{}))
-	h.apply(h.build.Fork(mail.Actor{}))
+	h.apply(h.build.Fork(mail.Actor{}, 0))
+	h.apply(h.build.Fork(mail.Actor{}, 0))
 
 	seen := h.box(a, "INBOX") // the account was not touched yet
 	after, _ := h.view(a).Account()
@@ -179,7 +179,7 @@ func TestForkHappensOnceEvenIfTheFirstOperationIsRefused(t *testing.T) {
 	h := newHarness(t)
 	a := h.account(mail.AccountID{1})
 	h.command(a, 1, mail.Create{Name: "x"})
-	h.apply(h.build.Fork(mail.Actor{}))
+	h.apply(h.build.Fork(mail.Actor{}, 0))
 	want := h.box(a, "INBOX")
 	equal(t, "repeated", h.command(a, 1, mail.Create{Name: "x"}).Repeated, true)
 	equal(t, "refused", h.apply(h.build.CreateAccount(mail.Actor{}, a, NewAccount{})).Code, Exists)
@@ -241,7 +241,7 @@ func TestViewOfAForkIsWhatBecomesOfIt(t *testing.T) {
 	h.add(a, "Sent", 0, 0)
 	// So far on that UIDs would pass 2^31: then the UIDVALIDITY changes instead.
 	for range 3000 {
-		h.apply(h.build.Fork(mail.Actor{}))
+		h.apply(h.build.Fork(mail.Actor{}, 0))
 	}
 	list := func() (boxes []mail.MailboxInfo) {
 		for m, err := range h.view(a).Mailboxes() {

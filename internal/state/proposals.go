@@ -132,10 +132,11 @@ func (b *Builder) Recent(account mail.AccountID, m mail.MailboxID, user string, 
 }
 
 // Fork proposes a new history for the whole store: the first operation after a
-// forced promotion or a restore.
-func (b *Builder) Fork(actor mail.Actor) (*Proposal, error) {
+// forced promotion or a restore. count is of the store's forks, this one included;
+// 0 is one more than the copy has seen.
+func (b *Builder) Fork(actor mail.Actor, count uint64) (*Proposal, error) {
 	p := &proposing{Builder: b, op: b.operation(actor)}
-	p.op.Kind = &operation.Operation_Fork{Fork: &operation.Fork{}}
+	p.op.Kind = &operation.Operation_Fork{Fork: &operation.Fork{Count: count}}
 	return p.finish()
 }
 
@@ -158,7 +159,10 @@ type Recipient struct {
 	Number  uint32 // within the transaction; with it, the delivery's id
 	Account mail.AccountID
 	// Mailbox, or the mailbox with Use, or INBOX: the first that there is.
-	Mailbox      mail.MailboxID
+	Mailbox mail.MailboxID
+	// Name, if Mailbox is not there, is the name of another to use. The slot looks it
+	// up: it is in no operation.
+	Name         string
 	Use          mail.SpecialUse
 	Prefix       []byte // header lines for this recipient only, in canonical form
 	Flags        mail.Flags
@@ -167,6 +171,9 @@ type Recipient struct {
 	// ContentKey is the hash by which a retry on another connection is known
 	// (design: exactly once); zero for none.
 	ContentKey [32]byte
+	// EmailID and ThreadID are of a message that was here before; zero: drawn anew.
+	EmailID  mail.EmailID
+	ThreadID mail.ThreadID
 }
 
 // Deliver proposes a delivery. A body that [Ahead] lists has been placed.
@@ -182,7 +189,7 @@ func (b *Builder) Deliver(d Delivery) (*Proposal, error) {
 			Number: r.Number, Account: r.Account[:], Use: string(r.Use), Prefix: r.Prefix,
 			Flags: uint32(r.Flags), Keywords: r.Keywords, InternalDate: p.dateOr(r.InternalDate),
 			// The prefixes differ, so each recipient's content is its own (RFC 8474 4).
-			EmailId: p.draw(), ThreadId: p.draw(),
+			EmailId: p.drawUnless(r.EmailID), ThreadId: p.drawUnless(r.ThreadID),
 		}
 		if !r.Mailbox.IsZero() {
 			o.Mailbox = r.Mailbox[:]

@@ -144,7 +144,7 @@ func TestStoreIsGolden(t *testing.T) {
 		Transaction: mail.TransactionID{1}, Body: h.body("Message-ID: <a@b>\r\n\r\n"),
 		Recipients: []Recipient{{Number: 1, Account: a, Prefix: []byte("p: q\r\n"), ContentKey: [32]byte{1}}},
 	}))
-	h.apply(h.build.Fork(mail.Actor{}))
+	h.apply(h.build.Fork(mail.Actor{}, 0))
 	h.apply(h.build.DeleteAccount(mail.Actor{}, h.account(mail.AccountID{2})))
 	var got strings.Builder
 	for k, v := range h.kv.Scan([]byte{0}, []byte{0xff}) {

@@ -59,7 +59,7 @@ func TestSkippedOperationOnlyFreezesTheAccountsItNames(t *testing.T) {
 
 func TestForkCannotBeSkipped(t *testing.T) {
 	h := newHarness(t)
-	p, err := h.build.Fork(mail.Actor{})
+	p, err := h.build.Fork(mail.Actor{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -217,7 +217,7 @@ func TestDeletedMailboxComesBackAsItWas(t *testing.T) {
 	if _, err := h.build.Undelete(mail.Actor{}, mail.OpID{}, a, Undelete{Mailbox: before.ID, Name: "x//y"}); !errors.Is(err, mail.ErrBadName) {
 		t.Errorf("bad name: %v", err)
 	}
-	h.apply(h.build.Fork(mail.Actor{}))
+	h.apply(h.build.Fork(mail.Actor{}, 0))
 	out := h.undelete(a, Undelete{Mailbox: before.ID, Name: "Junk (undeleted)"})
 	equal(t, "undelete", out.Code, Done)
 	now := h.box(a, "Junk (undeleted)")
@@ -239,7 +239,7 @@ func TestDeletedAccountComesBackUntilItsPurgeBegins(t *testing.T) {
 	h.do(a, mail.Expunge{Mailbox: h.box(a, "INBOX").ID, UIDs: everyUID})
 	sum := func() Sum { s, _ := Digest(h.kv, a); return s }
 	h.apply(h.build.DeleteAccount(mail.Actor{}, a))
-	h.apply(h.build.Fork(mail.Actor{}))
+	h.apply(h.build.Fork(mail.Actor{}, 0))
 	at := mail.InstantOf(h.now)
 	h.purge(a, at-1)
 	equal(t, "undelete", h.apply(h.build.UndeleteAccount(mail.Actor{By: "o"}, a)).Code, Done)

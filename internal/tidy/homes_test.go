@@ -13,7 +13,7 @@ var homes = map[string]string{
 	"github.com/alecthomas/kong":           "cli",
 	"github.com/cockroachdb/datadriven":    "tests",
 	"github.com/cockroachdb/pebble/v2":     "index",
-	"github.com/cockroachdb/pebble/v2/vfs": "disk spool journal pack snapshot index slot salvage agent lmtpd app cli", // the file system, which tests crash
+	"github.com/cockroachdb/pebble/v2/vfs": "disk spool journal pack snapshot index slot salvage tail agent lmtpd app cli", // the file system, which tests crash
 	"github.com/coder/websocket":           "web",
 	"github.com/d--j/go-milter":            "scan",
 	"github.com/emersion/go-imap/v2":       "transfer tests", // its client; the server is ours

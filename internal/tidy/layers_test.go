@@ -24,6 +24,7 @@ var layers = []struct {
 	{"the cluster", "coord lmtpd"},
 	{"the cluster", "coord/etcd coord/memory"},
 	{"the cluster", "directory plan route enrol"},
+	{"the cluster", "tail"},
 	{"the cluster", "auth agent transfer deliver host"},
 	{"the cluster", "controller router proxy"},
 	{"surfaces", "config metrics api"},

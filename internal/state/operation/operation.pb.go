@@ -916,6 +916,7 @@ func (x *Freeze) GetReason() string {
 // Fork begins a new history for every account of the store.
 type Fork struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Count         uint64                 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"` // of the store's forks, this one included; absent: one more than this copy has seen
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -948,6 +949,13 @@ func (x *Fork) ProtoReflect() protoreflect.Message {
 // Deprecated: Use Fork.ProtoReflect.Descriptor instead.
 func (*Fork) Descriptor() ([]byte, []int) {
 	return file_operation_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Fork) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
 }
 
 type SetQuota struct {
@@ -2309,8 +2317,9 @@ const file_operation_proto_rawDesc = "" +
 	"\x0fUndeleteAccount\"0\n" +
 	"\x06Freeze\x12\x0e\n" +
 	"\x02on\x18\x01 \x01(\bR\x02on\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x06\n" +
-	"\x04Fork\"T\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x1c\n" +
+	"\x04Fork\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\x04R\x05count\"T\n" +
 	"\bSetQuota\x12%\n" +
 	"\x0elimit_messages\x18\x01 \x01(\x03R\rlimitMessages\x12!\n" +
 	"\flimit_octets\x18\x02 \x01(\x03R\vlimitOctets\"\x98\x01\n" +

@@ -24,7 +24,7 @@ func samples() []*Operation {
 		&Operation_DeleteAccount{&DeleteAccount{}},
 		&Operation_Purge{&Purge{DeletedBefore: 1_600_000_000_000_000, HistoryBefore: 1_500_000_000_000_000, Mailbox: id(2)}},
 		&Operation_Freeze{&Freeze{On: true, Reason: "skipped"}},
-		&Operation_Fork{&Fork{}},
+		&Operation_Fork{&Fork{Count: 3}},
 		&Operation_SetQuota{&SetQuota{LimitMessages: 1, LimitOctets: 2}},
 		&Operation_UndeleteAccount{&UndeleteAccount{}},
 		&Operation_Append{&Append{Mailbox: id(2), Messages: []*NewMessage{message}, ReplacedIn: id(7), Replaced: 9}},
