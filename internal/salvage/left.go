@@ -68,6 +68,7 @@ type LeftReport struct {
 	Left     bool // false: no forced failover left this history, or not yet as far as is known
 	From, To cluster.LSN
 	Epoch    cluster.Epoch // of the last batch
+	Hole     bool          // a part of it is not in the journal, or cannot be read
 	Damage   []string      // what could not be read
 }
 
@@ -127,6 +128,14 @@ type left struct {
 	visit     func(LeftOp) error
 	confirmed map[state.DeliveryRef]bool
 	unknown   bool // the state where the history was left cannot be told
+	begun     bool // a batch was seen
+}
+
+// trimmed: what was left first is in no operation any more, but in snapshots and packs,
+// where nothing tells what came to be when. A person has to compare.
+func (l *left) trimmed(low cluster.LSN) error {
+	l.report.Hole = true
+	return fmt.Errorf("the journal begins at %d, after the histories parted at %d: take the messages out with `tandemail salvage`, and deliver by hand what is missing", low, l.report.From)
 }
 
 func (l *left) damage(err error) {
@@ -191,7 +200,12 @@ func (l *left) walk(ctx context.Context) error {
 		case err != nil:
 			l.damage(err)
 			l.unknown = true
+			var corrupt *journal.CorruptError
+			l.report.Hole = l.report.Hole || !errors.As(err, &corrupt) || corrupt.At >= l.report.From
+		case b.Base > l.report.From && !l.begun && b.Base == l.journal.Low():
+			return l.trimmed(b.Base)
 		case b.End <= l.at.LSN:
+			l.begun = true
 		case b.Base < l.report.From:
 			l.common(b)
 		default:
@@ -208,6 +222,7 @@ func (l *left) walk(ctx context.Context) error {
 
 // common applies a batch that is not shown.
 func (l *left) common(b journal.Batch) {
+	l.begun = true
 	if l.unknown = l.unknown || b.Base != l.at.LSN; l.unknown {
 		return
 	}
@@ -218,6 +233,7 @@ func (l *left) common(b journal.Batch) {
 }
 
 func (l *left) tail(b journal.Batch) error {
+	l.begun = true
 	if b.Base != l.at.LSN && !l.unknown {
 		l.damage(fmt.Errorf("the state at %d cannot be told: operations are taken for done, and copies are not made again", l.report.From))
 		l.unknown = true

@@ -20,11 +20,15 @@ type Source struct {
 	Meta  string // the slot's directories
 	Spool string
 	Cut   *journal.Cut // nil: the journal of a slot that nobody opens
+	Aside string       // not "": the journal was set aside there when the slot was seeded
 }
 
 // Name tells it apart from others of its slot.
 func (s *Source) Name() string {
-	if s.Cut == nil {
+	switch {
+	case s.Aside != "":
+		return "aside-" + s.Aside
+	case s.Cut == nil:
 		return "journal"
 	}
 	return strings.TrimSuffix(s.Cut.Name, ".cut")
@@ -38,18 +42,41 @@ func Sources(fs vfs.FS, store cluster.Store, slot cluster.SlotID, meta, spool st
 	}
 	var list []Source
 	for i := range cuts {
-		list = append(list, Source{store, slot, meta, spool, &cuts[i]})
+		list = append(list, Source{Store: store, Slot: slot, Meta: meta, Spool: spool, Cut: &cuts[i]})
 	}
 	if closed {
-		list = append(list, Source{store, slot, meta, spool, nil})
+		list = append(list, Source{Store: store, Slot: slot, Meta: meta, Spool: spool})
+	}
+	names, err := fs.List(fs.PathJoin(meta, aside))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("list what was set aside: %w", err)
+	}
+	for _, n := range names {
+		at := Source{Store: store, Slot: slot, Meta: fs.PathJoin(meta, aside, n), Spool: fs.PathJoin(spool, aside, n), Aside: n}
+		if _, err := fs.Stat(fs.PathJoin(at.Meta, "journal")); err == nil {
+			list = append(list, at)
+		}
 	}
 	return list, nil
 }
 
-const directory = "tails"
+const (
+	directory = "tails"
+	aside     = "aside" // of package slot
+)
 
 func (s *Source) path(fs vfs.FS, suffix string) string {
 	return fs.PathJoin(s.Meta, directory, s.Name()+suffix)
+}
+
+// dirs are those that there are: a slot whose journal was set aside may have had
+// nothing on its big disk.
+func (s *Source) dirs(fs vfs.FS) []string {
+	list := []string{s.Meta}
+	if _, err := fs.Stat(s.Spool); err == nil {
+		list = append(list, s.Spool)
+	}
+	return list
 }
 
 // makeDir makes the directory for what is written, if it is not there.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -72,7 +73,7 @@ func (w *Worker) Run(ctx context.Context, src Source, forks []cluster.Fork) (*Re
 		log: w.Log.With("store", src.Store, "slot", src.Slot.String(), "tail", src.Name()),
 	}
 	left, err := salvage.Left(ctx, salvage.LeftConfig{
-		FS: w.FS, Dirs: []string{src.Meta, src.Spool}, Cut: src.Cut, Forks: forks, Scratch: src.path(w.FS, ".index"),
+		FS: w.FS, Dirs: src.dirs(w.FS), Cut: src.Cut, Forks: forks, Scratch: src.path(w.FS, ".index"),
 	}, a.take)
 	err = errors.Join(err, l.sync(), l.file.Close())
 	r := &Report{
@@ -84,6 +85,8 @@ func (w *Worker) Run(ctx context.Context, src Source, forks []cluster.Fork) (*Re
 		r.Error = err.Error()
 	case !left.Left:
 		r.State = StateNone
+	case left.Hole:
+		r.Error = "a part of it cannot be read: " + strings.Join(left.Damage, "; ")
 	case r.Left == 0:
 		r.State = StateDone
 	}
