@@ -42,7 +42,8 @@ func (s *Session) add(ctx context.Context, a *imapwire.Append, old *mail.Replace
 		}
 		op.Messages = append(op.Messages, m)
 	}
-	return s.do(ctx, 0, op)
+	res, err := s.do(ctx, 0, op)
+	return res, s.transferError(err)
 }
 
 func (s *Session) stage(ctx context.Context, m *imapwire.AppendMessage) (mail.NewMessage, error) {
@@ -89,14 +90,19 @@ func (s *Session) binaryLiteral(r io.ReaderAt, size int64) (io.Reader, error) {
 	return octets, nil
 }
 
-// target finds the mailbox that messages should go to. errNoTarget.
+// target finds the mailbox that messages should go to. errNoTarget. For a command that
+// may have been executed before there is always one: the account, which is asked next,
+// knows what came of it, and refuses what it does not know.
 func (s *Session) target(ctx context.Context, name string) (mail.MailboxInfo, error) {
 	v, err := s.current(ctx)
 	if err != nil {
 		return mail.MailboxInfo{}, err
 	}
 	info, err := lookup(v, name)
-	if errors.Is(err, mail.ErrNoMailbox) {
+	switch {
+	case errors.Is(err, mail.ErrNoMailbox) && s.resumed.number == s.number:
+		return mail.MailboxInfo{}, nil
+	case errors.Is(err, mail.ErrNoMailbox):
 		err = errNoTarget
 	}
 	return info, err

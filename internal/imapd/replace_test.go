@@ -27,6 +27,33 @@ func TestReplaceHappensOnceThoughItsAnswerIsLost(t *testing.T) {
 	}
 }
 
+// TestRepeatedCommandHasItsFirstAnswerThoughTheTargetHasGone, and one that was not
+// executed is told so.
+func TestRepeatedCommandHasItsFirstAnswerThoughTheTargetHasGone(t *testing.T) {
+	for command, want := range map[string]string{
+		"APPEND Work {5+}\r\nhello": "x OK [APPENDUID ", "UID COPY 1:2 Work": "x OK [COPYUID ", "UID MOVE 1:2 Work": "x OK MOVE completed",
+	} {
+		a := newAccount(t)
+		d, other := newDirect(t, a, 1), newDirect(t, a, 2)
+		d.fill(3)
+		d.ok("CREATE Work")
+		d.ok("SELECT INBOX")
+		d.lose(t, command)
+		other.ok("DELETE Work")
+		d.move(t)
+		if out, err := d.run("x " + command); err != nil || !strings.Contains(out, want) {
+			t.Errorf("%s: got %s, %v", command, out, err)
+		}
+		if strings.Contains(command, "MOVE") {
+			continue // there is nothing left to move
+		}
+		d.move(t)
+		if out, err := d.run("x " + command); err != nil || !strings.Contains(out, "x NO [TRYCREATE] ") {
+			t.Errorf("%s, anew: got %s, %v", command, out, err)
+		}
+	}
+}
+
 // TestAppendOfWhatHasGoneIsRefusedIfItWasNotExecuted before the session moved.
 func TestAppendOfWhatHasGoneIsRefusedIfItWasNotExecuted(t *testing.T) {
 	d := newDirect(t, newAccount(t), 1)
