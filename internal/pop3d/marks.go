@@ -44,5 +44,6 @@ func (s *Session) quit(ctx context.Context, _ []int) (string, error) {
 			break
 		}
 	}
+	s.Close() // before the answer: the client may come again at once
 	return "+OK Bye", nil
 }
