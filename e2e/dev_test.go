@@ -45,6 +45,7 @@ type (
 				Role    string `json:"role"`
 				Lag     uint64 `json:"lag_bytes"`
 				State   string `json:"state"`
+				Reason  string `json:"reason"`
 			} `json:"slots"`
 		} `json:"stores"`
 		Machines []struct {
@@ -278,6 +279,15 @@ func (c *cluster) compareCopies(ctx context.Context, limit time.Duration) error 
 }
 
 func (c *cluster) equalDigests(ctx context.Context) error {
+	out, err := c.run(ctx, "store", "digest")
+	if len(out) == 0 && err != nil {
+		return err
+	}
+	return judgeDigests(out)
+}
+
+// judgeDigests reads what store digest has answered.
+func judgeDigests(out []byte) error {
 	var reports []struct {
 		Store  string `json:"store"`
 		Equal  bool   `json:"equal"`
@@ -287,10 +297,6 @@ func (c *cluster) equalDigests(ctx context.Context) error {
 			Digest  string `json:"digest"`
 			Error   string `json:"error"`
 		} `json:"copies"`
-	}
-	out, err := c.run(ctx, "store", "digest")
-	if len(out) == 0 && err != nil {
-		return err
 	}
 	if err := json.Unmarshal(out, &reports); err != nil {
 		return fmt.Errorf("answer %q: %w", out, err)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tandemail/tandemail/internal/api"
 	"github.com/tandemail/tandemail/internal/bench"
 )
 
@@ -62,8 +63,38 @@ func TestThreeHostsBecomeACluster(t *testing.T) {
 	}
 	m1.serve()
 	m1.settle(3)
+	rotateCA(t, m1, m2, m3)
+	m1.settle(3)
 	removeThird(t, m1, m3)
 	readBoth(t, m1, u)
+}
+
+// rotateCA replaces the CA as docs/pki.md says. One machine is off at first, and
+// another is killed and started with the new one alone.
+func rotateCA(t *testing.T, m1, m2, m3 *host) {
+	t.Helper()
+	token := m1.token()
+	m3.end(syscall.SIGTERM)
+	_, err := m1.ask(t.Context(), "pki", "rotate-ca", "--yes")
+	wantRefused(t, err, "stage believe is done but for m3")
+	m3.serve()
+	m2.until(func(s status) string { return up(s, 3) })
+	if _, err := m2.ask(t.Context(), "pki", "rotate-ca", "--yes"); err != nil {
+		t.Fatalf("%v\n%s", err, m2.lastLog())
+	}
+	var p api.PKI
+	if err := json.Unmarshal(m1.must("pki", "show", "--json"), &p); err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Authorities) != 1 || len(p.Problems) != 0 || p.Rotation != nil {
+		t.Errorf("after the change of the CA: %+v", p)
+	}
+	m2.end(syscall.SIGKILL)
+	m2.serve()
+	if list := string(m1.must("token", "list", "--json")); strings.TrimSpace(list) != "[]" {
+		t.Errorf("tokens of the old CA: %s", list)
+	}
+	wantRefused(t, m1.site.hosts["m4"].join(token), "its CA was replaced")
 }
 
 // TestTwoHostsAndAWitnessSurviveTheLossOfOne does as docs/install.md says for them.
@@ -98,6 +129,7 @@ func TestTwoHostsAndAWitnessSurviveTheLossOfOne(t *testing.T) {
 // removeThird takes a machine out: not while it is needed, and then at once.
 func removeThird(t *testing.T, m1, m3 *host) {
 	t.Helper()
+	intruder := m3.as(m1)
 	if out, err := m1.ask(t.Context(), "machine", "remove", "m3"); err == nil {
 		m1.must("machine", "undrain", "m3") // it had no master by chance
 		t.Logf("removed without drain: %s", out)
@@ -106,6 +138,7 @@ func removeThird(t *testing.T, m1, m3 *host) {
 		m1.must("machine", "drain", "m3")
 		m1.must("machine", "remove", "m3")
 	}
+	intruder.wantShutOut()
 	select {
 	case <-m3.ended:
 	case <-time.After(10 * time.Second):

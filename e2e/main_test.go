@@ -43,10 +43,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func build(to string) error {
+func build(to string, flags ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "go", "build", "-o", to, "../cmd/tandemail").CombinedOutput()
+	out, err := exec.CommandContext(ctx, "go", append(append([]string{"build", "-o", to}, flags...), "../cmd/tandemail")...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("build: %w\n%s", err, out)
 	}

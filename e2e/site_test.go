@@ -28,6 +28,7 @@ type host struct {
 	name  string
 	dir   string
 	ports map[string]int
+	runs  string // the program
 	cmd   *exec.Cmd
 	ended chan struct{} // of cmd
 }
@@ -40,7 +41,7 @@ func newSite(t *testing.T, names ...string) *site {
 	s := &site{t: t, hosts: map[string]*host{}}
 	port := freePorts(t, len(names)*len(portFlags)*2)
 	for _, name := range names {
-		h := &host{site: s, name: name, dir: filepath.Join(t.TempDir(), name), ports: map[string]int{}}
+		h := &host{site: s, name: name, dir: filepath.Join(t.TempDir(), name), ports: map[string]int{}, runs: binary}
 		for flag, n := range portFlags {
 			h.ports[flag] = port
 			port += n
@@ -135,6 +136,12 @@ func (h *host) lastLog() string {
 
 // serve starts the daemon.
 func (h *host) serve() {
+	h.site.t.Helper()
+	h.start(exec.Command(h.runs, "serve", "--config", h.config()))
+}
+
+// start starts it by that command.
+func (h *host) start(cmd *exec.Cmd) {
 	t := h.site.t
 	t.Helper()
 	log, err := os.OpenFile(filepath.Join(h.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -142,7 +149,6 @@ func (h *host) serve() {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(binary, "serve", "--config", h.config())
 	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -177,6 +183,22 @@ func (h *host) join(token string, more ...string) error {
 	return err
 }
 
+// found makes the hosts machines of one cluster, and starts them.
+func (s *site) found(first *host, others ...*host) {
+	s.t.Helper()
+	if _, err := command(s.t.Context(), append([]string{"init"}, first.flags()...)...); err != nil {
+		s.t.Fatal(err)
+	}
+	first.serve()
+	for _, h := range others {
+		if err := h.join(first.token()); err != nil {
+			s.t.Fatal(err)
+		}
+		h.serve()
+	}
+	first.until(func(st status) string { return up(st, 1+len(others)) })
+}
+
 // token makes one.
 func (h *host) token(flags ...string) string {
 	h.site.t.Helper()
@@ -195,13 +217,13 @@ func (h *host) until(why func(status) string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), readyTime)
 	defer cancel()
+	wrong := "no answer"
 	for {
 		var s status
 		out, err := h.ask(ctx, "status", "--json")
 		if err == nil {
 			err = json.Unmarshal(out, &s)
 		}
-		wrong := ""
 		if err == nil {
 			wrong = why(s)
 		}

@@ -38,8 +38,10 @@ func grade[T int | uint64 | float64 | time.Duration](v, poor, bad T) string {
 // the disks do.
 func (m *machine) checkSelf() []api.Check {
 	list := []api.Check{m.checkFiles()}
-	if m.cfg.Has(config.RoleStorage) {
+	if m.cfg.Has(config.RoleStorage) || m.cfg.Control.Member != nil {
 		list = append(list, m.checkDisk("meta", m.cfg.Meta)...)
+	}
+	if m.cfg.Has(config.RoleStorage) {
 		list = append(list, m.checkDisk("spool", m.cfg.Spool)...)
 	}
 	for i := range list {
@@ -60,7 +62,7 @@ func (m *machine) checkFiles() api.Check {
 }
 
 func (m *machine) checkDisk(name, dir string) []api.Check {
-	speed := api.Check{About: "sync of " + name, Hint: "a delivery waits for it: a disk of its own, or a faster one"}
+	speed := api.Check{About: "sync of " + name, Hint: "deliveries and the coordinator wait for it: a disk of its own, or a faster one"}
 	took, err := syncTime(dir)
 	speed.State, speed.Text = grade(took, 10*time.Millisecond, 100*time.Millisecond), fmt.Sprintf("%.2f ms at the median", took.Seconds()*1000)
 	if err != nil {

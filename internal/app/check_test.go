@@ -56,6 +56,10 @@ func TestAMachineLooksAtItsDisksAndAtItsWays(t *testing.T) {
 		}
 		states[c.About] = c.State
 	}
+	r.cfg.Roles, r.cfg.Control.Member = nil, &config.Member{}
+	if list := r.checkSelf(); len(list) != 3 || list[1].About != "sync of meta" {
+		t.Errorf("a witness looks at %+v", list)
+	}
 	if states["sync of meta"] == "" || states["sync of spool"] != api.CheckFail || states["to m2"] != api.CheckFail || states["open files"] == "" {
 		t.Errorf("states %v", states)
 	}

@@ -40,7 +40,7 @@ func (pkiShowCmd) Run(e *env) error {
 
 func printPKI(w io.Writer, p api.PKI) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "CA\tENDS\tCERTIFIES\tISSUED BY")
+	fmt.Fprintln(t, "CA\tENDS\tCERTIFIES\tITS KEY IS ON")
 	for _, a := range p.Authorities {
 		var certifies, issuing []cluster.Machine
 		for _, m := range p.Machines {

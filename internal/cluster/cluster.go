@@ -72,7 +72,10 @@ type LSN uint64
 type Level uint32
 
 // CurrentLevel is the highest level this build supports.
-const CurrentLevel Level = 1
+const CurrentLevel = release + laterLevels
+
+// release is the level of this release.
+const release Level = 1
 
 // Chain is the running hash of a journal: SHA-256 over the previous chain and a
 // batch's octets. Two copies are equal up to an LSN if their chains there are.

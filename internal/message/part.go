@@ -2,7 +2,10 @@ package message
 
 // Version names the rules of this parser and of the encoding of [Derived]. It
 // rises with every change of a result, so that cached data is rebuilt.
-const Version = 1
+const Version = rules + laterRules
+
+// rules is the version of this release.
+const rules = 1
 
 // Span is the octets [Start, End) of a message's content.
 type Span struct {

@@ -137,3 +137,37 @@ func TestOldReleaseStopsAtANewerRecord(t *testing.T) {
 		}
 	}
 }
+
+// TestDerivedDataOfTwoParsersIsInNoDigest: the copies keep what their releases made
+// of the same messages.
+func TestDerivedDataOfTwoParsersIsInNoDigest(t *testing.T) {
+	w := newWorld(t, 2)
+	for _, n := range w.node {
+		n.start()
+	}
+	n := w.lead(0)
+	w.inSync()
+	if err := n.CreateAccount(t.Context(), accountText, 0); err != nil {
+		t.Fatal(err)
+	}
+	w.writes(0, accountID, "a")
+	w.sameEverywhere()
+	before, err := n.Digest(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	message := mail.EmailID{1}
+	for i, n := range w.node {
+		version := uint32(i + 1)
+		n.Account(accountID).SetDerived(message, version, []byte{byte(i)})
+		if got, ok := n.Account(accountID).Derived(message, version); !ok || got[0] != byte(i) {
+			t.Errorf("copy %d keeps %v, %v", i, got, ok)
+		}
+	}
+	for i, n := range w.node {
+		if after, err := n.Digest(t.Context(), before.LSN); err != nil || after.Sum != before.Sum {
+			t.Errorf("copy %d: %+v, %v\nwant %+v", i, after, err, before)
+		}
+	}
+	w.sameEverywhere()
+}
