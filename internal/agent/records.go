@@ -32,8 +32,12 @@ func (r records) Read(ctx context.Context) (rec cluster.StoreRecord, rev, coordR
 	return rec, 0, coordRev, nil
 }
 
-// Swap implements slot.Records.
+// Swap implements slot.Records. A record that nobody could read again would stop the
+// store for good, so it is not written, whatever made it.
 func (r records) Swap(ctx context.Context, rev cluster.Rev, next cluster.StoreRecord) (bool, cluster.Rev, error) {
+	if err := next.Validate(); err != nil {
+		return false, 0, fmt.Errorf("write record of store %s: %w", r.store, err)
+	}
 	key := coord.StoreKey(r.store)
 	ok, newRev, err := r.coord.Txn(ctx, coord.Txn{
 		If:   []coord.Compare{{Key: key, Rev: rev}},

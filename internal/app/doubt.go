@@ -22,16 +22,22 @@ func (m *machine) doubts() bool {
 func (m *machine) keepDoubting(ctx context.Context) error {
 	tick := time.NewTicker(doubtEvery)
 	defer tick.Stop()
+	told := false
 	for {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if !m.agent.Frozen() || m.users.Stats().Incomplete {
+		switch frozen := m.agent.Frozen(); {
+		case !frozen:
+			told = false
+			continue
+		case told && m.users.Stats().Incomplete: // not for what only this machine noticed
 			continue
 		}
-		if err := m.doubt(ctx, true); err != nil {
+		err := m.doubt(ctx, true)
+		if told = err == nil; err != nil {
 			m.log.Warn("the directory was not marked as incomplete", "err", err)
 		}
 	}

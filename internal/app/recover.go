@@ -192,11 +192,16 @@ func (v *evidence) report() api.RecoverReport {
 	return r
 }
 
-// writeClaims writes every store's record as the new generation.
+// writeClaims writes every store's record as the new generation, in an epoch that
+// nobody has acted in: a coordinator that went back may have given one twice, and the
+// other master of that epoch would go on.
 func (b *backend) writeClaims(ctx context.Context, v evidence, generation uint64) error {
 	for s, c := range v.highest {
 		next := c.Record.Clone()
 		next.Generation, next.Nonce = generation, randomNonce()
+		if next.Epoch > 0 {
+			next.Epoch++
+		}
 		key := coord.StoreKey(s)
 		ok, _, err := b.coord.Txn(ctx, coord.Txn{
 			If:   []coord.Compare{{Key: key, Rev: v.recorded[s].Rev}},

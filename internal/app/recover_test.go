@@ -57,7 +57,7 @@ func TestWipedCoordinatorGetsTheHighestClaimAboveEveryRevision(t *testing.T) {
 			t.Fatalf("recover: %+v, %v", got, err)
 		}
 		rec, rev, err := r.record(t.Context(), "s01")
-		if err != nil || rev <= 903 || rec.Generation != 1 || rec.Epoch != 4 || !slices.Equal(rec.InSync, []cluster.SlotID{one}) {
+		if err != nil || rev <= 903 || rec.Generation != 1 || rec.Epoch != 5 || !slices.Equal(rec.InSync, []cluster.SlotID{one}) {
 			t.Errorf("record %+v at %d, %v", rec, rev, err)
 		}
 		_, err = r.Recover(t.Context(), recovery)

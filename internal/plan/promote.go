@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tandemail/tandemail/internal/cluster"
 )
@@ -68,13 +69,22 @@ func (d *decision) noCandidateNext(s *Store) string {
 	return fmt.Sprintf("bring one of these back; only if all are lost: `tandemail store failover %s --force`", s.Store)
 }
 
-// unheard: a machine with a copy is up, or was not looked at yet, and has not said how
-// its copy is. A controller that was just elected knows nothing.
+// hearGrace is how long a machine that is not dead is given to say how its copies are.
+const hearGrace = 5 * time.Second
+
+// unheard: a machine with a copy, which is not dead for all that is known, has never
+// said how its copy is. A controller that was just elected knows nothing.
 func (d *decision) unheard(s *Store) bool {
 	return slices.ContainsFunc(s.Slots, func(ref cluster.SlotRef) bool {
 		m := d.snap.machine(ref.Machine)
-		v := d.judged[ref.Machine]
-		return m != nil && m.StatusAt.IsZero() && (v == alive || v == unknown)
+		if m == nil || !m.StatusAt.IsZero() {
+			return false
+		}
+		since := m.Probe.UpSince
+		if d.judged[ref.Machine] == suspect {
+			since = m.Probe.Since
+		}
+		return d.judged[ref.Machine] != dead && (since.IsZero() || d.now.Sub(since) < hearGrace)
 	})
 }
 

@@ -158,6 +158,9 @@ func (k *Coord) recover() {
 	k.record = best.record.Clone()
 	r := best.record.Clone()
 	r.Generation = gen
+	if r.Epoch > 0 {
+		r.Epoch++ // nobody has acted in that one
+	}
 	r.Nonce = "recover"
 	k.write(r)
 }
