@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -53,10 +52,15 @@ type (
 			PID   int    `json:"pid"`
 			State string `json:"state"`
 		} `json:"machines"`
-		Problems []struct {
-			Code string `json:"code"`
-			Text string `json:"text"`
-		} `json:"problems"`
+		Problems []problem `json:"problems"`
+	}
+	problem struct {
+		Code     string `json:"code"`
+		Severity string `json:"severity"`
+		Store    string `json:"store"`
+		Machine  string `json:"machine"`
+		Text     string `json:"text"`
+		Next     string `json:"next"`
 	}
 )
 
@@ -66,9 +70,10 @@ const (
 	stopTime    = 40 * time.Second // for dev to end
 )
 
-// cluster is a running dev cluster.
+// cluster is a running dev cluster, or a site.
 type cluster struct {
 	layout
+	via   *host // whom commands ask; nil: the dev cluster
 	cmd   *exec.Cmd
 	ended chan struct{}
 
@@ -201,20 +206,10 @@ func (c *cluster) wipe(name string) error { return os.RemoveAll(filepath.Join(c.
 // run runs a command against the cluster and returns its answer. Exit code 3, "done,
 // but the cluster is unhealthy", is no error.
 func (c *cluster) run(ctx context.Context, args ...string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, commandTime)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, append([]string{"--dir", c.Dir, "--json"}, args...)...)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() == 3 {
-		return out, nil
+	if c.via != nil {
+		return c.via.ask(ctx, append([]string{"--json"}, args...)...)
 	}
-	if err != nil {
-		return out, fmt.Errorf("tandemail %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
-	}
-	return out, nil
+	return command(ctx, append([]string{"--dir", c.Dir, "--json"}, args...)...)
 }
 
 func (c *cluster) status(ctx context.Context) (status, error) {

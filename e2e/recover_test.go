@@ -156,7 +156,11 @@ func (r *round) nothingHappens(t *testing.T) {
 		if err == nil {
 			err = json.Unmarshal(out, &s)
 		}
-		if len(s.Stores) != 0 {
+		blind := false // the coordinator does not answer yet: it shows what the slots know
+		for _, p := range s.Problems {
+			blind = blind || p.Code == "coordinator-stale"
+		}
+		if len(s.Stores) != 0 && !blind {
 			t.Fatalf("stores appeared: %s", out)
 		}
 		for _, p := range s.Problems {

@@ -16,17 +16,21 @@ import (
 	"time"
 )
 
-// site are hosts on loopback that an operator makes machines of.
+// site are hosts that an operator makes machines of: on loopback, or in network
+// namespaces of their own.
 type site struct {
-	t     *testing.T
+	t     *testing.T // that now runs: a test, or a part of it
 	hosts map[string]*host
 }
 
-// host is one of them: a directory, ports of its own, and perhaps a process.
+// host is one of them: a directory, an address or ports of its own, and perhaps a
+// process.
 type host struct {
 	site  *site
 	name  string
 	dir   string
+	ip    string
+	space string // its network namespace; "": the test's
 	ports map[string]int
 	runs  string // the program
 	cmd   *exec.Cmd
@@ -41,7 +45,7 @@ func newSite(t *testing.T, names ...string) *site {
 	s := &site{t: t, hosts: map[string]*host{}}
 	port := freePorts(t, len(names)*len(portFlags)*2)
 	for _, name := range names {
-		h := &host{site: s, name: name, dir: filepath.Join(t.TempDir(), name), ports: map[string]int{}, runs: binary}
+		h := &host{site: s, name: name, dir: filepath.Join(t.TempDir(), name), ip: "127.0.0.1", ports: map[string]int{}, runs: binary}
 		for flag, n := range portFlags {
 			h.ports[flag] = port
 			port += n
@@ -53,11 +57,11 @@ func newSite(t *testing.T, names ...string) *site {
 }
 
 // freePorts finds the first of n ports in a row that nobody has, below those that
-// the kernel gives to outgoing connections.
+// the kernel gives to outgoing connections. It gives none twice.
 func freePorts(t *testing.T, n int) int {
 	t.Helper()
 next:
-	for first := 12_000 + os.Getpid()%4_000; first < 30_000; first += n {
+	for first := nextPort; first < 30_000; first += n {
 		for i := range n {
 			ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(first+i)))
 			if err != nil {
@@ -65,14 +69,21 @@ next:
 			}
 			ln.Close()
 		}
+		nextPort = first + n
 		return first
 	}
 	t.Fatalf("no %d free ports in a row", n)
 	return 0
 }
 
+var nextPort = 12_000 + os.Getpid()%4_000
+
 func (h *host) addr(flag string) string {
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(h.ports[flag]))
+	ip := h.ip
+	if flag == "http-port" {
+		ip = "127.0.0.1"
+	}
+	return net.JoinHostPort(ip, strconv.Itoa(h.ports[flag]))
 }
 
 func (h *host) config() string { return filepath.Join(h.dir, "etc", "tandemail.toml") }
@@ -80,7 +91,7 @@ func (h *host) config() string { return filepath.Join(h.dir, "etc", "tandemail.t
 // flags say where things are on this host.
 func (h *host) flags() []string {
 	out := []string{
-		"--name", h.name, "--address", "127.0.0.1", "--config", h.config(),
+		"--name", h.name, "--address", h.ip, "--config", h.config(),
 		"--meta", filepath.Join(h.dir, "meta"), "--spool", filepath.Join(h.dir, "spool"),
 	}
 	for flag, port := range h.ports {
@@ -89,11 +100,43 @@ func (h *host) flags() []string {
 	return out
 }
 
+// configure puts lines into a section of the configuration that was written.
+func (h *host) configure(section string, lines ...string) {
+	h.site.t.Helper()
+	b, err := os.ReadFile(h.config())
+	if err != nil {
+		h.site.t.Fatal(err)
+	}
+	head := "[" + section + "]\n"
+	text := strings.Replace(string(b), head, head+strings.Join(lines, "\n")+"\n", 1)
+	if text == string(b) {
+		h.site.t.Fatalf("%s has no section %s", h.config(), section)
+	}
+	if err := os.WriteFile(h.config(), []byte(text), 0o600); err != nil {
+		h.site.t.Fatal(err)
+	}
+}
+
 // command runs the program; failure is what it says on standard error.
 func command(ctx context.Context, args ...string) (stdout []byte, failure error) {
+	return output(ctx, append([]string{binary}, args...))
+}
+
+// program is how the program is run on this host.
+func (h *host) program(args ...string) []string {
+	argv := append([]string{h.runs}, args...)
+	if h.space != "" {
+		argv = append([]string{"ip", "netns", "exec", h.space}, argv...)
+	}
+	return argv
+}
+
+// output runs a command line. Exit code 3, "done, but the cluster is unhealthy", is no
+// failure.
+func output(ctx context.Context, argv []string) (stdout []byte, failure error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTime)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -102,14 +145,14 @@ func command(ctx context.Context, args ...string) (stdout []byte, failure error)
 		return out, nil
 	}
 	if err != nil {
-		return out, fmt.Errorf("tandemail %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
+		return out, fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, strings.TrimSpace(stderr.String()))
 	}
 	return out, nil
 }
 
 // ask runs a command against this host's machine.
 func (h *host) ask(ctx context.Context, args ...string) ([]byte, error) {
-	return command(ctx, append([]string{"--api", "http://" + h.addr("http-port")}, args...)...)
+	return output(ctx, h.program(append([]string{"--api", "http://" + h.addr("http-port")}, args...)...))
 }
 
 // must is ask for what has to work within a while: a machine that has just started
@@ -137,7 +180,8 @@ func (h *host) lastLog() string {
 // serve starts the daemon.
 func (h *host) serve() {
 	h.site.t.Helper()
-	h.start(exec.Command(h.runs, "serve", "--config", h.config()))
+	argv := h.program("serve", "--config", h.config())
+	h.start(exec.Command(argv[0], argv[1:]...))
 }
 
 // start starts it by that command.
@@ -179,7 +223,7 @@ func (h *host) end(s syscall.Signal) {
 
 // join makes this host a machine with a token from another.
 func (h *host) join(token string, more ...string) error {
-	_, err := command(h.site.t.Context(), append(append([]string{"join", token}, h.flags()...), more...)...)
+	_, err := output(h.site.t.Context(), h.program(append(append([]string{"join", token}, h.flags()...), more...)...))
 	return err
 }
 
@@ -197,6 +241,23 @@ func (s *site) found(first *host, others ...*host) {
 		h.serve()
 	}
 	first.until(func(st status) string { return up(st, 1+len(others)) })
+}
+
+// found makes this host the first machine of a cluster.
+func (h *host) found(more ...string) {
+	h.site.t.Helper()
+	if _, err := output(h.site.t.Context(), h.program(append(append([]string{"init"}, h.flags()...), more...)...)); err != nil {
+		h.site.t.Fatal(err)
+	}
+}
+
+// follow makes this host a machine with a token from another, and starts it.
+func (h *host) follow(other *host, flags ...string) {
+	h.site.t.Helper()
+	if err := h.join(other.token(flags...)); err != nil {
+		h.site.t.Fatal(err)
+	}
+	h.serve()
 }
 
 // token makes one.
@@ -233,5 +294,29 @@ func (h *host) until(why func(status) string) {
 		if !pause(ctx, 200*time.Millisecond) {
 			t.Fatalf("asked %s: %s (%v)\n%s", h.name, wrong, err, h.lastLog())
 		}
+	}
+}
+
+// signal sends the daemon a signal that does not end it.
+func (h *host) signal(s syscall.Signal) {
+	h.site.t.Helper()
+	if err := h.cmd.Process.Signal(s); err != nil {
+		h.site.t.Fatalf("%s: %v", h.name, err)
+	}
+}
+
+// addUser makes a user, and waits until every front end has heard of it.
+func (h *host) addUser(u user, fronts ...*host) {
+	h.site.t.Helper()
+	h.must("user", "add", u.User, "--password", u.Password)
+	for _, f := range fronts {
+		f.must("user", "where", u.User)
+	}
+}
+
+func mustJSON(t *testing.T, b []byte, v any) {
+	t.Helper()
+	if err := json.Unmarshal(b, v); err != nil {
+		t.Fatalf("%q: %v", b, err)
 	}
 }

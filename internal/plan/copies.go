@@ -101,6 +101,8 @@ func (d *decision) slotProblems(s *Store) {
 			d.problem(Problem{Code: code, Severity: sev, Store: s.Store, Machine: ref.Machine, Text: fmt.Sprintf("The copy of store %s on %s %s.", s.Store, ref.Machine, text), Next: next})
 		}
 		switch {
+		case st.Empty && st.Failed != "":
+			about(SlotFailed, Critical, "is not there: "+st.Failed, "mount its disk, or bring it back")
 		case st.Counter < ref.Counter:
 			about(SlotOlder, Critical, fmt.Sprintf("was opened %d times, the cluster knows of %d: an older disk or a clone", st.Counter, ref.Counter), "find its newer disk, or reseed it")
 		case st.BadNewer:

@@ -150,10 +150,10 @@ func (d *decision) usable(ref cluster.SlotRef) (*SlotStatus, string) {
 	switch {
 	case st == nil || st.Closed:
 		return nil, "does not run the slot"
-	case st.Counter < ref.Counter:
-		return nil, "has an older state of the slot than the cluster knows"
 	case st.Failed != "":
 		return nil, "has the slot failed: " + st.Failed
+	case st.Counter < ref.Counter:
+		return nil, "has an older state of the slot than the cluster knows"
 	case st.Frozen != "":
 		return nil, "has the slot frozen: " + st.Frozen
 	case st.Stalled:

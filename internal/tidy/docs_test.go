@@ -7,14 +7,10 @@ import (
 	"testing"
 )
 
-var testName = regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w*)`")
+var testName = regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w*)(?:/[^`]*)?`")
 
-// TestLimitsNameTestsThatExist: a limit that is documented is held by something.
-func TestLimitsNameTestsThatExist(t *testing.T) {
-	text, err := os.ReadFile("../../docs/limits.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+// TestPagesNameTestsThatExist: a limit, or what holds in a failure, is held by something.
+func TestPagesNameTestsThatExist(t *testing.T) {
 	known := map[string]bool{}
 	for _, f := range source(t) {
 		for _, d := range f.ast.Decls {
@@ -23,13 +19,19 @@ func TestLimitsNameTestsThatExist(t *testing.T) {
 			}
 		}
 	}
-	names := testName.FindAllSubmatch(text, -1)
-	if len(names) < 10 {
-		t.Fatalf("only %d tests are named: this test does not see the tables", len(names))
-	}
-	for _, m := range names {
-		if name := string(m[1]); !known[name] {
-			t.Errorf("docs/limits.md names %s, which is not there: name the test that holds the limit", name)
+	for _, page := range []string{"docs/limits.md", "docs/failures.md"} {
+		text, err := os.ReadFile("../../" + page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := testName.FindAllSubmatch(text, -1)
+		if len(names) < 10 {
+			t.Fatalf("%s names only %d tests: this test does not see the tables", page, len(names))
+		}
+		for _, m := range names {
+			if name := string(m[1]); !known[name] {
+				t.Errorf("%s names %s, which is not there: name the test that holds it", page, name)
+			}
 		}
 	}
 }
