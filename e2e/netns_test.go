@@ -85,6 +85,7 @@ func newSpacedSite(t *testing.T, names ...string) *site {
 	s := &site{t: t, hosts: map[string]*host{}}
 	for i, name := range names {
 		h := &host{
+			runs: binary,
 			site: s, name: name, dir: filepath.Join(t.TempDir(), name), ip: fmt.Sprintf("%s.%d", spaces.net, i+1), space: spaces.space(name),
 			ports: map[string]int{"internal-port": 7700, "lmtp-port": 24, "imap-port": 143, "http-port": 8025, "member-port": 2379},
 		}
