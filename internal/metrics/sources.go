@@ -19,7 +19,7 @@ type Sources struct {
 	Cluster string
 	Machine cluster.Machine
 
-	Disks map[string]*disk.Disk    // by what they are for: "meta"
+	Disks map[string]*disk.Disk    // by what they are for: "meta", and "spool" if it is another
 	Slots func() []agent.SlotStats // one a store
 	Host  func() host.Stats
 	Link  func() accept.Stats
