@@ -110,7 +110,7 @@ func TestCampaign(t *testing.T) {
 		}
 	}
 	inParallel(*parallel, seeds)
-	inParallel(4**parallel, slow) // they wait most of the time
+	inParallel(2**parallel, slow) // they wait most of the time
 	all.Wait()
 	t.Log(summary(slices.Collect(maps.Values(done))))
 }

@@ -63,7 +63,7 @@ type run struct {
 // RealTime reports whether the run of a seed has to be done in real time: it draws also
 // from the troubles of an index after which Pebble waits for ever under its locks. Virtual
 // time would stop with it.
-func RealTime(seed uint64) bool { return seed%10 == 0 }
+func RealTime(seed uint64) bool { return seed%50 == 0 }
 
 // Run does one run, in a synctest bubble unless RealTime says otherwise. Keep is called with the world's disks if it
 // failed. What a failed index leaves behind never ends: the caller ends the process.
