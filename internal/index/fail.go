@@ -37,6 +37,7 @@ func (d *DB) guard(f func() error) error {
 	if err := d.Err(); err != nil {
 		return err
 	}
+	d.calls.Add(1)
 	g := guarded{f, make(chan error, 1)}
 	select {
 	case d.idle <- g: // the goroutine of an earlier call
@@ -52,6 +53,30 @@ func (d *DB) guard(f func() error) error {
 	}
 }
 
+// settled returns when no call is under way any more, left behind ones included: what
+// they read from goes with Close. False: Pebble is parked, and some may never end.
+func (d *DB) settled() bool {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		d.calls.Wait()
+	}()
+	select {
+	case <-done:
+	case <-d.parked:
+	}
+	return !d.isParked()
+}
+
+func (d *DB) isParked() bool {
+	select {
+	case <-d.parked:
+		return true
+	default:
+		return false
+	}
+}
+
 // guarded is a call on its way to a goroutine that makes it.
 type guarded struct {
 	f    func() error
@@ -64,7 +89,9 @@ func (d *DB) work(g guarded) {
 	lull := time.NewTimer(workerLull)
 	defer lull.Stop()
 	for {
-		g.done <- g.call()
+		err := g.call()
+		d.calls.Done()
+		g.done <- err
 		lull.Reset(workerLull)
 		select {
 		case g = <-d.idle:
@@ -113,7 +140,7 @@ func (l logger) Errorf(format string, args ...any) {
 
 // Fatalf never returns, as Pebble expects, and ends nothing but this DB.
 func (l logger) Fatalf(format string, args ...any) {
-	l.d.parked.Store(true)
+	l.d.parkOnce.Do(func() { close(l.d.parked) })
 	_ = l.d.fail(fmt.Errorf("fatal: %s", fmt.Sprintf(format, args...)))
 	select {}
 }
