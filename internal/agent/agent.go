@@ -54,13 +54,11 @@ type Config struct {
 	Coord   coord.Coord
 	Remote  *Remote // other machines' agents
 	// Dial opens a connection of its own to the replica service of machine m.
-	Dial func(ctx context.Context, m cluster.Machine, hello []byte) (net.Conn, error)
-	// DialBody does so to the service that gives a body.
-	DialBody func(ctx context.Context, m cluster.Machine, hello []byte) (net.Conn, error)
-	Clock    func() time.Duration
-	Now      func() time.Time
-	Rand     io.Reader
-	Log      *slog.Logger
+	Dial  func(ctx context.Context, m cluster.Machine, hello []byte) (net.Conn, error)
+	Clock func() time.Duration
+	Now   func() time.Time
+	Rand  io.Reader
+	Log   *slog.Logger
 	// SpoolDisk is of the device that Spool is on; nil: the same.
 	SpoolDisk *disk.Disk
 	// Suspects, if set, names machines that this machine cannot reach.

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,12 +15,6 @@ import (
 
 // A copy that has lost a body asks another copy for it: one connection, one body
 // (docs/protocol/agent.md).
-
-// bodyHello opens such a connection.
-type bodyHello struct {
-	streamHello
-	Body mail.BodyID `json:"body"`
-}
 
 const (
 	// bodiesAtOnce are sent by this machine at a time; who asks for more asks again.
@@ -41,11 +34,7 @@ const (
 
 // Body implements slot.Peers.
 func (p peers) Body(ctx context.Context, m cluster.Machine, s cluster.Store, from, to cluster.SlotID, id mail.BodyID) (io.ReadCloser, error) {
-	hello, err := json.Marshal(bodyHello{streamHello{s, from, to}, id})
-	if err != nil {
-		return nil, fmt.Errorf("encode question for a body: %w", err)
-	}
-	conn, err := p.agent.cfg.DialBody(ctx, m, hello)
+	conn, err := p.dial(ctx, m, streamHello{Store: s, From: from, To: to, Body: id})
 	if err != nil {
 		return nil, err
 	}
@@ -86,18 +75,8 @@ func (b *incomingBody) Close() error {
 	return b.conn.Close()
 }
 
-// HandleBody answers a copy on machine peer that asks for a body.
-func (a *Agent) HandleBody(peer cluster.Machine, hello []byte, conn net.Conn) error {
-	err := a.sendBody(peer, hello, conn)
-	return errors.Join(err, conn.Close())
-}
-
-func (a *Agent) sendBody(peer cluster.Machine, hello []byte, conn net.Conn) error {
-	var h bodyHello
-	err := json.Unmarshal(hello, &h)
-	if err != nil {
-		return fmt.Errorf("question for a body from %s: %w", peer, err)
-	}
+// giveBody sends a body of r's to who asked for it.
+func (a *Agent) giveBody(r *running, id mail.BodyID, conn net.Conn) error {
 	to := lively{conn}
 	select {
 	case a.bodies <- struct{}{}:
@@ -105,7 +84,7 @@ func (a *Agent) sendBody(peer cluster.Machine, hello []byte, conn net.Conn) erro
 	default:
 		return refuseBody(to, errors.New("other bodies are being sent"))
 	}
-	c, err := a.openBody(peer, h)
+	c, err := r.OpenBody(id)
 	if err != nil {
 		return errors.Join(err, refuseBody(to, err))
 	}
@@ -114,21 +93,9 @@ func (a *Agent) sendBody(peer cluster.Machine, hello []byte, conn net.Conn) erro
 		_, err = io.CopyBuffer(struct{ io.Writer }{to}, io.NewSectionReader(c, 0, c.Size()), make([]byte, 128<<10))
 	}
 	if err != nil {
-		err = fmt.Errorf("send body %d to %s: %w", h.Body, peer, err)
+		err = fmt.Errorf("send body %d: %w", id, err)
 	}
 	return errors.Join(err, c.Close())
-}
-
-// openBody opens it for a slot of the same store, which the certificate's machine has.
-func (a *Agent) openBody(peer cluster.Machine, h bodyHello) (mail.Content, error) {
-	r := a.stream(h.streamHello)
-	if r == nil {
-		return nil, fmt.Errorf("slot %v of store %s is not here", h.To, h.Store)
-	}
-	if rec := r.Slot.Status().Record; rec.MachineOf(h.From) != peer {
-		return nil, fmt.Errorf("%s claims slot %v, which is not that machine's", peer, h.From)
-	}
-	return r.OpenBody(h.Body)
 }
 
 func refuseBody(to io.Writer, why error) error {

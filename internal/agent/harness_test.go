@@ -78,7 +78,7 @@ func (n *node) start(m cluster.Machine) {
 	begun := time.Now()
 	n.Agent = New(Config{
 		Cluster: "test", Machine: m, Meta: "/meta", Spool: "/spool", FS: n.fs, Disk: disk.New(disk.Config{}),
-		Coord: n.client, Remote: &Remote{Call: n.call}, Dial: n.dial, DialBody: n.dialBody,
+		Coord: n.client, Remote: &Remote{Call: n.call}, Dial: n.dial,
 		Clock: func() time.Duration { return time.Since(begun) }, Now: time.Now, Rand: rand.Reader, Log: log,
 		SegmentSize: 1 << 20, Level: n.level, Apply: n.apply, Redeliver: n.redeliver, Owner: n.owner,
 	})
@@ -105,16 +105,6 @@ func (n *node) dial(_ context.Context, m cluster.Machine, hello []byte) (net.Con
 	}
 	here, there := net.Pipe()
 	n.site.wg.Go(func() { _ = to.HandleReplica(context.Background(), n.cfg.Machine, hello, there) })
-	return here, nil
-}
-
-func (n *node) dialBody(_ context.Context, m cluster.Machine, hello []byte) (net.Conn, error) {
-	to := n.site.agents[m]
-	if to == nil || to.cut {
-		return nil, fmt.Errorf("%s cannot be reached", m)
-	}
-	here, there := net.Pipe()
-	n.site.wg.Go(func() { _ = to.HandleBody(n.cfg.Machine, hello, there) })
 	return here, nil
 }
 

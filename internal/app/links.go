@@ -20,7 +20,6 @@ const (
 	serviceDeliver = "deliver" // deliveries, many at a time
 	serviceLarge   = "large"   // one large delivery a stream
 	serviceReplica = "replica" // journal streams
-	serviceBody    = "body"    // stored bodies, for copies that have lost them
 )
 
 const (
@@ -64,7 +63,6 @@ func (m *machine) serveLink(g *group) error {
 		raw[serviceDeliver] = m.handleDeliver
 		raw[serviceReplica] = m.handleReplica
 		raw[serviceLarge] = m.handleLarge
-		raw[serviceBody] = m.handleBody
 		mux[host.Service] = m.handleSession
 	}
 	srv, err := link.NewServer(link.ServerConfig{Identity: m.identity, Allowed: m.allowed, Log: m.log, Raw: raw, Mux: mux, MaxConns: 4096, Guest: m.guest()})
@@ -110,14 +108,6 @@ func (m *machine) handleReplica(ctx context.Context, s *link.Stream) {
 
 func (m *machine) dialReplica(ctx context.Context, to cluster.Machine, hello []byte) (net.Conn, error) {
 	return m.dialer.Raw(ctx, to, serviceReplica, hello)
-}
-
-func (m *machine) handleBody(_ context.Context, s *link.Stream) {
-	m.ended(s, m.agent.HandleBody(s.Peer.Machine, s.Meta, s))
-}
-
-func (m *machine) dialBody(ctx context.Context, to cluster.Machine, hello []byte) (net.Conn, error) {
-	return m.dialer.Raw(ctx, to, serviceBody, hello)
 }
 
 // handleLarge answers one request that is a frame in itself: its octets until the

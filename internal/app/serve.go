@@ -148,7 +148,7 @@ func (m *machine) buildAgent(g *group) error {
 	m.agent = agent.New(agent.Config{
 		Cluster: m.cfg.Cluster, Machine: m.name, Meta: m.cfg.Meta, Spool: m.cfg.Spool,
 		FS: vfs.Default, Disk: meta, SpoolDisk: spool, Shared: index.NewShared(blockCache, openTables), Decoder: decoder, Coord: m.coord, Remote: m.remote,
-		Dial: m.dialReplica, DialBody: m.dialBody, Clock: bootTime, Now: time.Now, Rand: rand.Reader, Log: m.log, Suspects: m.suspects,
+		Dial: m.dialReplica, Clock: bootTime, Now: time.Now, Rand: rand.Reader, Log: m.log, Suspects: m.suspects,
 		RefuseDegraded: m.cfg.Degrade == "refuse", Redeliver: m.redeliver, Owner: m.owner,
 	})
 	m.handler = &deliver.Handler{Slot: m.agent.Slot, Log: m.log}

@@ -42,10 +42,10 @@ const (
 	levelTime = 4 * time.Minute
 	// scrubTime is when a scrub has begun and ended after whatever was done before.
 	scrubTime = 5 * time.Second
-	// patience is how long the operator lets a slot help itself.
-	patience = 3 * time.Second
-	// indexPatience is that for an index, which is opened again every minute at most.
-	indexPatience = 2 * time.Minute
+	// patience is how long the operator lets a slot help itself by becoming a copy of the
+	// master, and indexPatience by opening its index again, which it does every minute.
+	patience      = 20 * time.Second
+	indexPatience = 90 * time.Second
 )
 
 // run is one run.
@@ -266,16 +266,14 @@ func (r *run) lost(m *machine, rec cluster.StoreRecord) (bool, time.Duration) {
 	ref, _ := rec.Ref(m.ID())
 	switch {
 	case r.gone[m.ID()]:
-		return true, patience
+		return true, 0
 	case !ok:
 		return false, 0
-	case st.State == slot.StateFailed && strings.Contains(st.Reason, "index failed"):
-		return true, indexPatience
-	case st.State == slot.StateFailed, st.Counter < ref.Counter:
-		return true, patience
 	}
-	// The journal: it is of no use to a copy that needs it.
-	return slices.ContainsFunc(st.Damaged, func(d slot.Damaged) bool { return d.Body == 0 && d.Pack == "" }), patience
+	if st.State == slot.StateFailed && strings.Contains(st.Reason, "index failed") {
+		return true, indexPatience
+	}
+	return st.State == slot.StateFailed || st.Counter < ref.Counter, patience
 }
 
 // succeed takes the slot out of the set and gives its machine a new one.

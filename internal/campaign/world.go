@@ -66,10 +66,9 @@ func newWorld(seed uint64, machines int, sparing bool, log *slog.Logger) (*world
 	w.rec = cluster.StoreRecord{Store: "s1", Nonce: "first"}
 	w.shape = slot.Config{
 		Cluster: "test", Store: "s1", Meta: "/meta/s1", Spool: "/spool/s1", Records: w, Now: time.Now, Rand: rand.Reader,
-		SegmentSize: []int64{32 << 10, 128 << 10, 1 << 20}[rng.IntN(3)], Packs: true,
-		Hurry: slot.Hurry{
+		SegmentSize: []int64{32 << 10, 128 << 10, 1 << 20}[rng.IntN(3)], Hurry: slot.Hurry{
 			Move: 200 * time.Millisecond, Collect: 3 * time.Second, Scrub: 2 * time.Second, Save: 5 * time.Second,
-			Repair: time.Second, AnyTurn: true,
+			Repair: time.Second, AnyTurn: true, Reach: 8 << 20, Wait: 3 * time.Second,
 		},
 	}
 	for i := range machines {
@@ -237,6 +236,15 @@ var errUnreached = errors.New("machine cannot be reached")
 
 // Dial implements slot.Peers.
 func (m *machine) Dial(_ context.Context, _ cluster.Machine, _ cluster.Store, from, to cluster.SlotID) (net.Conn, error) {
+	return m.dial(from, to, (*slot.Slot).Accept)
+}
+
+// DialSeed implements slot.Peers.
+func (m *machine) DialSeed(_ context.Context, _ cluster.Machine, _ cluster.Store, from, to cluster.SlotID) (net.Conn, error) {
+	return m.dial(from, to, (*slot.Slot).AcceptSeed)
+}
+
+func (m *machine) dial(from, to cluster.SlotID, accept func(*slot.Slot, context.Context, cluster.SlotID, net.Conn) error) (net.Conn, error) {
 	w := m.world
 	other, s := w.reach(m.name, to)
 	if s == nil {
@@ -246,7 +254,7 @@ func (m *machine) Dial(_ context.Context, _ cluster.Machine, _ cluster.Store, fr
 	w.mu.Lock()
 	w.conns = append(w.conns, conn{m.name, other.name, here})
 	w.mu.Unlock()
-	w.wg.Go(func() { _ = s.Accept(context.Background(), from, there) })
+	w.wg.Go(func() { _ = accept(s, context.Background(), from, there) })
 	return here, nil
 }
 

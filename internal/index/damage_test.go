@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -36,39 +35,24 @@ func TestDamagedTableFailsTheIndexAndNothingElse(t *testing.T) {
 	}
 }
 
-// TestCloseWaitsForCallsThatWereLeftBehind: what they read would go with it.
-func TestCloseWaitsForCallsThatWereLeftBehind(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := mustOpen(t, Config{FS: vfs.NewMem(), Dir: "index"})
-		here, goOn := make(chan struct{}), make(chan struct{})
-		left := make(chan error, 1)
-		go func() {
-			left <- d.guard(func() error {
-				close(here)
-				<-goOn
-				return nil
-			})
-		}()
-		<-here
-		broken := errors.New("broken")
-		_ = d.fail(broken)
-		if err := <-left; !errors.Is(err, broken) {
-			t.Errorf("the caller was told %v", err)
-		}
-		closed := make(chan struct{})
-		go func() {
-			defer close(closed)
-			_ = d.Close()
-		}()
-		synctest.Wait()
-		select {
-		case <-closed:
-			t.Error("closed while a call was under way")
-		default:
-		}
-		close(goOn)
-		<-closed
-	})
+// TestABatchOfAFailedIndexIsClosed: what it read with would have Pebble panic.
+func TestABatchOfAFailedIndexIsClosed(t *testing.T) {
+	d := mustOpen(t, Config{FS: vfs.NewMem(), Dir: "index"})
+	commit(t, d, 1, "a", "1")
+	if _, err := d.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	b := d.NewBatch()
+	if v, err := b.Get([]byte("a")); err != nil || string(v) != "1" {
+		t.Fatalf("%q, %v", v, err)
+	}
+	_ = d.fail(errors.New("broken"))
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := d.pebble.Close(); err != nil { // would panic
+		t.Error(err)
+	}
 }
 
 // flipTable changes one octet of the only table; false if it is not that long.

@@ -37,7 +37,6 @@ func (d *DB) guard(f func() error) error {
 	if err := d.Err(); err != nil {
 		return err
 	}
-	d.calls.Add(1)
 	g := guarded{f, make(chan error, 1)}
 	select {
 	case d.idle <- g: // the goroutine of an earlier call
@@ -53,19 +52,17 @@ func (d *DB) guard(f func() error) error {
 	}
 }
 
-// settled returns when no call is under way any more, left behind ones included: what
-// they read from goes with Close. False: Pebble is parked, and some may never end.
-func (d *DB) settled() bool {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		d.calls.Wait()
-	}()
+// insist calls f also after the DB has failed, unless Pebble is parked: an iterator that
+// is left open makes closing panic.
+func (d *DB) insist(f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- guarded{f: f}.call() }()
 	select {
-	case <-done:
+	case err := <-done:
+		return err
 	case <-d.parked:
+		return d.Err()
 	}
-	return !d.isParked()
 }
 
 func (d *DB) isParked() bool {
@@ -89,9 +86,7 @@ func (d *DB) work(g guarded) {
 	lull := time.NewTimer(workerLull)
 	defer lull.Stop()
 	for {
-		err := g.call()
-		d.calls.Done()
-		g.done <- err
+		g.done <- g.call()
 		lull.Reset(workerLull)
 		select {
 		case g = <-d.idle:

@@ -76,7 +76,6 @@ type DB struct {
 
 	idle    chan guarded  // to a goroutine that waits for a call
 	failed  chan struct{} // closed when err is set
-	calls   sync.WaitGroup
 	parked  chan struct{} // closed when a goroutine of Pebble's will never come back
 	closing chan struct{}
 
@@ -189,7 +188,7 @@ func (d *DB) Close() error {
 	d.current = nil
 	d.mu.Unlock()
 	close(d.closing)
-	if !d.settled() {
+	if d.isParked() {
 		return errors.Join(flushed, d.fence.shut()) // leaked
 	}
 	if newest != nil {

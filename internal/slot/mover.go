@@ -119,7 +119,7 @@ func (m *mover) look(ctx context.Context) error {
 	if m.cfg.Clock() < m.collect {
 		return nil
 	}
-	if err := errors.Join(m.missing(), m.collectSome(ctx)); err != nil {
+	if err := errors.Join(m.nowhere(), m.collectSome(ctx)); err != nil {
 		return fmt.Errorf("collect packs: %w", err)
 	}
 	m.collect = m.cfg.Clock() + cmp.Or(m.cfg.Hurry.Collect, collectEvery)

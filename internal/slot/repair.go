@@ -97,29 +97,7 @@ func (m *mover) repair(ctx context.Context) error {
 	if err := m.mended(ctx, done); err != nil {
 		return err
 	}
-	return m.missing() // there may have been more than the list takes
-}
-
-// missing notes bodies whose pack is gone. Nobody else retires packs meanwhile.
-func (m *mover) missing() error {
-	snap, err := m.snapshot()
-	if err != nil {
-		return err
-	}
-	defer snap.release()
-	there := map[pack.ID]bool{}
-	for _, p := range m.packs.Packs() {
-		there[p.ID] = true
-	}
-	for b, err := range state.Locations(snap, 0, 0) {
-		if err != nil {
-			return fmt.Errorf("look for packs that are gone: %w", err)
-		}
-		if b.InPack() && !there[pack.ID(b.Pack.ID)] {
-			m.noteBody(b.Body, packName(b.Location), errGone)
-		}
-	}
-	return nil
+	return m.nowhere() // there may have been more than the list takes
 }
 
 // mended has the index say where the bodies are now, and forgets their damage.

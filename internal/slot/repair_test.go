@@ -85,7 +85,7 @@ func TestLostPacksAreFetchedFromThePartner(t *testing.T) {
 		n.start()
 	})
 	w.lead(0)
-	if err := n.handMover().missing(); err != nil || len(n.Status().Damaged) < 3 {
+	if err := n.handMover().nowhere(); err != nil || len(n.Status().Damaged) < 3 {
 		t.Errorf("before anybody reads: %v, %v", n.Status().Damaged, err)
 	}
 	lost := int64(0)

@@ -1,7 +1,6 @@
 package slot
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"sync/atomic"
