@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/tandemail/tandemail/internal/cluster"
@@ -20,11 +19,8 @@ type Batch struct {
 	sorted []string          // keys of writes, ascending, but for those in fresh
 	fresh  []string          // keys of writes since the last Scan
 	seek   *pebble.Iterator  // what Get looks keys up with, once it had to
-
-	closing sync.Once // seek
-	closed  error     // what that came to
-	cold    bool
-	err     error
+	cold   bool
+	err    error
 }
 
 // Cold returns a batch for changes in passing: what it reads and writes is not
@@ -90,20 +86,19 @@ func (b *Batch) Close() error {
 	if b.seek == nil {
 		return nil
 	}
-	if err := b.db.insist(b.closeSeek); err != nil {
+	if err := b.db.guard(b.closeSeek); err != nil {
 		return b.db.fail(fmt.Errorf("close batch: %w", classify(err)))
 	}
 	return nil
 }
 
-// closeSeek closes what Get looks keys up with, once: a Commit that was left behind may
-// be at it, too.
 func (b *Batch) closeSeek() error {
-	if b.seek == nil {
+	it := b.seek
+	if it == nil {
 		return nil
 	}
-	b.closing.Do(func() { b.closed = b.seek.Close() })
-	return b.closed
+	b.seek = nil
+	return it.Close()
 }
 
 // Set copies key and value.

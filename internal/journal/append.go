@@ -76,11 +76,7 @@ func (j *Journal) write(b Batch) error {
 			return err
 		}
 	}
-	n := 0
-	if err := j.cfg.Disk.Write(func() (err error) {
-		n, err = s.file.WriteAt(b.Raw, s.offset(b.Base))
-		return err
-	}); err != nil {
+	if n, err := s.file.WriteAt(b.Raw, s.offset(b.Base)); err != nil {
 		err = fmt.Errorf("write batch at %d: %w", b.Base, err)
 		if n == 0 && noSpace(err) {
 			return fmt.Errorf("%w: %w", cluster.ErrFull, err)

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"sync/atomic"
-	"syscall"
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/journal"
@@ -57,8 +55,7 @@ func (inc *incarnation) openBody(id mail.BodyID, rec state.BodyRecord, at state.
 			return nil, fmt.Errorf("body %d is nowhere: %w", id, mail.ErrCorrupt)
 		}
 	}
-	inc.noteBody(id, packName(at), errGone)
-	return nil, fmt.Errorf("body %d: %w: %w", id, mail.ErrCorrupt, errGone)
+	return nil, fmt.Errorf("body %d moves again and again: %w", id, mail.ErrBusy)
 }
 
 // whereNow looks a body up in the newest state. mail.ErrNoMessage: nothing refers to
@@ -119,8 +116,8 @@ func (inc *incarnation) packFailed(id mail.BodyID, at pack.Location, err error) 
 	switch {
 	case errors.Is(err, cluster.ErrStopped):
 		return fmt.Errorf("%w: %w", mail.ErrMoved, err)
-	case errors.Is(err, cluster.ErrDamaged), errors.Is(err, syscall.EIO):
-		inc.noteBody(id, at.Pack.String(), err)
+	case errors.Is(err, cluster.ErrDamaged):
+		inc.damaged.note(Damaged{Body: id, Pack: at.Pack.String(), Why: err.Error()})
 		return fmt.Errorf("%w: %w", mail.ErrCorrupt, err)
 	}
 	return err
@@ -138,16 +135,9 @@ type chunkedBody struct {
 }
 
 func (inc *incarnation) openChunks(id mail.BodyID, rec state.BodyRecord, at state.Location) mail.Content {
-	many := len(at.Chunks) > 1
-	whole := at.Chunked(func(c state.Placed) io.ReaderAt {
-		r := &chunkReader{inc.journal, c.LSN}
-		if many {
-			return &verifiedChunk{chunkReader: r}
-		}
-		return r
-	})
+	whole := at.Chunked(func(c state.Placed) io.ReaderAt { return &chunkReader{inc.journal, c.LSN} })
 	b := &chunkedBody{Content: whole, inc: inc, id: id, rec: rec}
-	if !many && whole.Size() == rec.Length {
+	if len(at.Chunks) == 1 && whole.Size() == rec.Length {
 		b.Content = &verifiedBody{Content: whole, sum: rec.SHA256}
 	}
 	return b
@@ -156,10 +146,6 @@ func (inc *incarnation) openChunks(id mail.BodyID, rec state.BodyRecord, at stat
 // ReadAt implements io.ReaderAt.
 func (b *chunkedBody) ReadAt(p []byte, off int64) (int, error) {
 	n, err := b.Content.ReadAt(p, off)
-	if errors.Is(err, cluster.ErrDamaged) || errors.Is(err, mail.ErrCorrupt) {
-		b.inc.noteBody(b.id, "", err)
-		err = fmt.Errorf("%w: %w", mail.ErrCorrupt, err)
-	}
 	if !errors.Is(err, journal.ErrTrimmed) {
 		return n, err
 	}
@@ -219,37 +205,10 @@ type chunkReader struct {
 // ReadAt implements io.ReaderAt.
 func (c *chunkReader) ReadAt(p []byte, off int64) (int, error) {
 	n, err := c.journal.ReadPayloadAt(p, c.at, off)
-	return n, movedIfStopped(err)
-}
-
-// verifiedChunk reads one of many chunks, whose hash covers more than is read: before
-// its first octets its batch is compared with its checksum.
-type verifiedChunk struct {
-	*chunkReader
-	good atomic.Bool
-}
-
-// ReadAt implements io.ReaderAt.
-func (c *verifiedChunk) ReadAt(p []byte, off int64) (int, error) {
-	if !c.good.Load() {
-		at, _, err := c.journal.Bounds(c.at)
-		if err == nil {
-			_, err = firstBatch(c.journal, at)
-		}
-		if err != nil {
-			return 0, movedIfStopped(err)
-		}
-		c.good.Store(true)
-	}
-	return c.chunkReader.ReadAt(p, off)
-}
-
-// movedIfStopped says to who reads that the incarnation has ended.
-func movedIfStopped(err error) error {
 	if errors.Is(err, cluster.ErrStopped) {
-		return fmt.Errorf("%w: %w", mail.ErrMoved, err)
+		err = fmt.Errorf("%w: %w", mail.ErrMoved, err)
 	}
-	return err
+	return n, err
 }
 
 // verifiedBody reads a body that is one chunk, whole and once, and shows
