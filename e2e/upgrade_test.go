@@ -133,7 +133,7 @@ func (h *host) wantLevel(level, next int) {
 // TestAClusterIsUpgradedUnderLoadAndTheWayBackIsOpenUntilItIsFinished runs two builds
 // of different level in one cluster, machine by machine.
 func TestAClusterIsUpgradedUnderLoadAndTheWayBackIsOpenUntilItIsFinished(t *testing.T) {
-	needDev(t)
+	needFailures(t)
 	next := filepath.Join(t.TempDir(), "tandemail-next")
 	if err := build(next, "-tags", "nextlevel"); err != nil {
 		t.Fatal(err)

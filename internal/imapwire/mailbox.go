@@ -27,11 +27,14 @@ func (l *lexer) pattern() (string, error) {
 }
 
 func (l *lexer) name(s string) (string, error) {
-	if l.utf8 {
-		if !utf8.ValidString(s) {
-			return "", syntax("Mailbox name is not valid UTF-8")
-		}
-	} else {
+	switch {
+	case l.utf8 && !utf8.ValidString(s):
+		return "", syntax("Mailbox name is not valid UTF-8")
+	case l.utf8:
+	case utf8.ValidString(s) && strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }):
+		// Some clients send names as they are to a server that offers IMAP4rev2, without
+		// enabling it. Modified UTF-7 has no such octets, so they can mean nothing else.
+	default:
 		var err error
 		if s, err = DecodeUTF7(s); err != nil {
 			return "", syntax("Mailbox name is %v", err)

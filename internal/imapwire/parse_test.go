@@ -102,17 +102,21 @@ func TestBadCommandsAreExplained(t *testing.T) {
 	}
 }
 
-func TestUTF8NamesNeedToBeEnabled(t *testing.T) {
+// TestUTF8NamesAreUnderstood whether the client has enabled them or not; only then "&"
+// stands for itself.
+func TestUTF8NamesAreUnderstood(t *testing.T) {
 	raw := collect(t, `a SELECT "gru`+"\u0308"+`n"`)
-	if _, err := Parse(raw, false); err == nil {
-		t.Error("8-bit name accepted without UTF8=ACCEPT")
-	}
-	c, err := Parse(raw, true)
-	if err != nil || c.Args.(*Select).Mailbox != "grün" {
-		t.Errorf("got %+v, %v; want the name in normal form C", c.Args, err)
+	for _, enabled := range []bool{false, true} {
+		c, err := Parse(raw, enabled)
+		if err != nil || c.Args.(*Select).Mailbox != "grün" {
+			t.Errorf("enabled %t: got %+v, %v; want the name in normal form C", enabled, c.Args, err)
+		}
 	}
 	if c, err := Parse(collect(t, `a SELECT "a&b"`), true); err != nil || c.Args.(*Select).Mailbox != "a&b" {
 		t.Errorf("got %+v, %v; want & to stand for itself", c.Args, err)
+	}
+	if _, err := Parse(collect(t, `a SELECT "a&b"`), false); err == nil {
+		t.Error("& is taken for itself by a client that did not enable that")
 	}
 }
 
