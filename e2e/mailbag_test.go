@@ -100,6 +100,19 @@ func (b *mailbag) waits(t *testing.T, users []user, fronts ...*host) {
 	all.Wait()
 }
 
+// keeps says that nobody is called unknown: what a front end does not take, the MTA
+// keeps.
+func (b *mailbag) keeps(t *testing.T, users []user, fronts ...*host) {
+	t.Helper()
+	for _, front := range fronts {
+		for _, u := range users {
+			if reply, _ := b.try(t.Context(), front, u); reply.Code >= 500 {
+				t.Errorf("mail for %s at %s: %d %s", u.User, front.name, reply.Code, reply.Text)
+			}
+		}
+	}
+}
+
 // count asks how many messages a user has.
 func count(ctx context.Context, front *host, u user) (n int, err error) {
 	s, err := login(ctx, front.addr("imap-port"), u)
