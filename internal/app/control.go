@@ -44,6 +44,7 @@ func (m *machine) startMember(g *group) error {
 		return err
 	}
 	m.member, m.voting = member, member.first.Ready()
+	m.sources.Database = member.database
 	g.run("coordinator member", member.Run)
 	g.run("struck keys", func(ctx context.Context) error { return m.struck.follow(ctx, m.coord, m.log) })
 	return nil

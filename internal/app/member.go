@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 
 	"github.com/tandemail/tandemail/internal/coord/etcd"
+	"github.com/tandemail/tandemail/internal/metrics"
 )
 
 // member runs this machine's member of the coordinator, and starts it anew when the
@@ -16,6 +18,7 @@ type member struct {
 	cfg   etcd.MemberConfig
 	first *etcd.Member
 	asked chan restart
+	now   atomic.Pointer[etcd.Member] // that runs, or did
 }
 
 // restart is a question whether the running member believes what is in the file.
@@ -39,6 +42,7 @@ func (o *member) Run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("read CA certificates: %w", err)
 		}
+		o.now.Store(next)
 		running, stop := context.WithCancel(ctx)
 		ended := make(chan error, 1)
 		go func() { ended <- next.Run(running) }()
@@ -113,4 +117,12 @@ func (o *member) Believe(ctx context.Context) error {
 	case <-ctx.Done():
 		return fail()
 	}
+}
+
+// database is for the metrics.
+func (o *member) database() metrics.Database {
+	if m := o.now.Load(); m != nil {
+		return metrics.Database(m.Space())
+	}
+	return metrics.Database{}
 }

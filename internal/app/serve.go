@@ -104,7 +104,7 @@ func (m *machine) openIdentity(*group) error {
 	if id.Machine != m.name {
 		return fmt.Errorf("the certificate in %s is for machine %s, not %s", m.cfg.PKI.Dir, id.Machine, m.name)
 	}
-	m.identity = id
+	m.identity, m.sources.RenewBy = id, id.RenewBy
 	return nil
 }
 

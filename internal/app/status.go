@@ -135,6 +135,9 @@ func (b *backend) Status(ctx context.Context) (api.Status, error) {
 		if rec, _, err := b.rotation(ctx); err == nil && rec.UnderWay() {
 			s.Problems = append(s.Problems, rotationProblem(rotationOf(rec)))
 		}
+		if b.full(ctx) {
+			s.Problems = append(s.Problems, coordinatorFull)
+		}
 	}
 	if b.users.Stats().Incomplete {
 		s.Problems = append(s.Problems, directoryIncomplete)
@@ -146,6 +149,23 @@ var directoryIncomplete = api.Problem{
 	Code: "directory-incomplete", Severity: "critical",
 	Text: "Users and aliases may be missing since the coordinator went back or was recovered; an unknown address is answered with a temporary error.",
 	Next: "restore them by `tandemail control recover --from EXPORT`; when nobody is missing, `tandemail control recover --complete`",
+}
+
+var coordinatorFull = api.Problem{
+	Code: "coordinator-full", Severity: "critical",
+	Text: "The coordinator's database has met its quota: nothing can be changed, and no master either. Mail flows as long as nothing fails.",
+	Next: "its members make room within ten minutes if the past fills it; if they do not, the log of the control machines says why",
+}
+
+// full reports whether the coordinator says so; who cannot ask has another problem.
+func (b *backend) full(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	if b.etcd == nil {
+		return false // another kind of coordinator, in tests
+	}
+	full, err := b.etcd.Full(ctx)
+	return err == nil && full
 }
 
 // problems are the elected controller's.

@@ -77,7 +77,8 @@ func full(t *testing.T) Sources {
 				Answered: map[host.Answered]int64{{Name: "UID FETCH", Status: "OK"}: 6, {Name: "other", Status: "BAD"}: 7},
 			}
 		},
-		Link: func() accept.Stats { return accept.Stats{Open: 1, Accepted: 2, Refused: 3} },
+		Link:    func() accept.Stats { return accept.Stats{Open: 1, Accepted: 2, Refused: 3} },
+		RenewBy: func() time.Time { return time.Unix(1_800_000_000, 0) },
 		Clients: map[string]func() proxy.Stats{"imap": func() proxy.Stats {
 			return proxy.Stats{
 				Open: 1, LoggedIn: 2, Idling: 3, Holding: 4, Connections: 5, Commands: 6, Broken: 7, Resumed: 8, Resent: 9,
@@ -97,6 +98,7 @@ func full(t *testing.T) Sources {
 				{Code: plan.CopyMissing, Severity: plan.Note},
 			}}
 		},
+		Database: func() Database { return Database{File: 3 << 20, Used: 1 << 20, Quota: 1 << 30} },
 		Actions: func() map[controller.Acted]int64 {
 			return map[controller.Acted]int64{{Kind: plan.Nominate}: 2, {Kind: plan.Drain, Failed: true}: 1}
 		},

@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"time"
+
 	"github.com/tandemail/tandemail/internal/accept"
 	"github.com/tandemail/tandemail/internal/agent"
 	"github.com/tandemail/tandemail/internal/cluster"
@@ -25,6 +27,8 @@ type Sources struct {
 	Tails func() []*tail.Report    // what forced failovers left here
 	Host  func() host.Stats
 	Link  func() accept.Stats
+	// RenewBy is when the certificate should be renewed at the latest.
+	RenewBy func() time.Time
 
 	Clients    map[string]func() proxy.Stats // by protocol: "imap", "pop3"
 	LMTP       func() accept.Stats
@@ -34,6 +38,7 @@ type Sources struct {
 	Routes    func() []route.Route
 	Directory func() directory.Stats
 	Coord     *Coord
+	Database  func() Database // of the member that runs here
 	// Controller and Actions are of this machine's candidate.
 	Controller func() controller.Report
 	Actions    func() map[controller.Acted]int64

@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -52,6 +54,10 @@ type MemberConfig struct {
 	// Quick halves ticks and election timeout, for quiet disks and trials: a lost
 	// leader costs 0.5-1 s instead of 1.3-1.7 s.
 	Quick bool
+	// Quota bounds the database, in octets; 0 is 1 GiB.
+	Quota int64
+	// Tend is how often the database is looked at; 0 is every 30 s.
+	Tend time.Duration
 	// Unsafe skips every sync: for tests only.
 	Unsafe bool
 	Log    *slog.Logger
@@ -90,6 +96,7 @@ type Member struct {
 	near neighbours
 	// removed: the others said that this member is none of them any more.
 	removed atomic.Bool
+	space   atomic.Pointer[Space]
 }
 
 // NewMember checks cfg and starts nothing.
@@ -119,7 +126,7 @@ func NewMember(cfg MemberConfig) (*Member, error) {
 		e.TickMs, e.ElectionMs = 50, 500
 	}
 	e.SnapshotCount, e.SnapshotCatchUpEntries = snapshotCount, catchUpEntries
-	e.QuotaBackendBytes = backendQuota
+	e.QuotaBackendBytes = cmp.Or(cfg.Quota, backendQuota)
 	e.AutoCompactionMode, e.AutoCompactionRetention = embed.CompactorModePeriodic, compactRetention
 	e.BootstrapDefragThresholdMegabytes, e.MaxLearners = defragThreshold, maxLearners
 	e.WarningApplyDuration, e.WarningUnaryRequestDuration = slowRequest, slowRequest
@@ -257,14 +264,12 @@ func (m *Member) launch() (*embed.Etcd, error) {
 
 func (m *Member) serve(ctx context.Context, e *embed.Etcd) error {
 	ctx, cancel := context.WithCancel(ctx)
-	voting := make(chan struct{})
-	go func() {
-		defer close(voting)
-		m.becomeVoter(ctx, e)
-	}()
+	var beside sync.WaitGroup
+	beside.Go(func() { m.becomeVoter(ctx, e) })
+	beside.Go(func() { m.tend(ctx, e) })
 	defer func() {
 		cancel()
-		<-voting
+		beside.Wait()
 	}()
 	for {
 		select {
