@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,6 +22,7 @@ var failures = []struct {
 	{"a replica hangs", (*rows).aReplicaHangs},
 	{"etcd quorum only", (*rows).quorumOnly},
 	{"etcd quorum, then a replica", (*rows).quorumThenReplica},
+	{"the disk of an etcd member is full", (*rows).memberFull},
 	{"etcd for good", (*rows).quorumForGood},
 	{"fast disk of one slot", (*rows).fastDisk},
 	{"both copies of a store", (*rows).bothCopies},
@@ -241,6 +243,75 @@ func (r *rows) refuses(t *testing.T, fronts ...*host) {
 	both.Go(func() { r.bag.waits(t, r.bag.users, fronts...) })
 	both.Go(func() { r.bag.unreadable(t, fronts...) })
 	both.Wait()
+}
+
+// memberFull: a member that finds no room when it starts does not run, and the others go
+// on. When a person has made room it is back, with nothing else done.
+func (r *rows) memberFull(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("a disk of its own needs root")
+	}
+	c, dir := r.control[2], filepath.Join(r.control[2].dir, "meta", "etcd")
+	c.end(syscall.SIGTERM)
+	moveDir(t, dir, dir+".real")
+	shell(t, "mkdir", dir)
+	shell(t, "mount", "-t", "tmpfs", "-o", "size=256m,mode=0700", "tandemail-test", dir)
+	mounted := true
+	t.Cleanup(func() {
+		if mounted {
+			shell(t, "umount", "-l", dir)
+		}
+	})
+	shell(t, "cp", "-a", dir+".real/.", dir)
+	fill := filepath.Join(dir, "filled")
+	if err := fillUp(fill); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("filling the disk ended with: %v", err)
+	}
+	c.serve()
+	select {
+	case <-c.ended:
+	case <-time.After(stopTime):
+		t.Fatalf("%s runs on a full disk\n%s", c.name, c.lastLog())
+	}
+	if why := c.lastLog(); !strings.Contains(why, "no space left on device") {
+		t.Errorf("why it ended is not said: %s", why)
+	}
+	r.control[0].says(
+		problem{Code: "machine-dead", Severity: "critical", Machine: "c3"},
+		problem{Code: "coordinator-without-spare", Severity: "critical"},
+	)
+	r.bag.flows(t, r.storage...)
+	if err := os.Remove(fill); err != nil {
+		t.Fatal(err)
+	}
+	c.serve()
+	r.heals(t)
+	c.end(syscall.SIGTERM)
+	shell(t, "cp", "-a", dir, dir+".now")
+	shell(t, "umount", dir)
+	mounted = false
+	for _, gone := range []string{dir, dir + ".real"} {
+		if err := os.RemoveAll(gone); err != nil {
+			t.Fatal(err)
+		}
+	}
+	moveDir(t, dir+".now", dir)
+	c.serve()
+}
+
+// fillUp writes a file until that fails.
+func fillUp(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for size := 1 << 20; size > 0; {
+		if _, err = f.Write(make([]byte, size)); err != nil {
+			size /= 2
+		}
+	}
+	return err
 }
 
 // quorumForGood: the members' data is lost, a new coordinator is founded, and recovered

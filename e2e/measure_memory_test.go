@@ -62,7 +62,7 @@ func (c *cluster) fillStores(t *testing.T, stores int, each int64) {
 	}
 	all := each * int64(stores)
 	r, err := bench.RunLMTP(t.Context(), bench.LMTPConfig{
-		Addresses: c.routers(), Recipients: to, Connections: fillConnections, Messages: all, Size: 2048,
+		Addresses: c.routers(), Recipients: to, Connections: 8 * stores, Messages: all, Size: 2048, // so that a store's share a sync
 	})
 	if err != nil || r.Count() < all*99/100 {
 		t.Fatalf("fill: %d of %d messages, %v", r.Count(), all, err)
