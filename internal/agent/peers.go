@@ -10,6 +10,7 @@ import (
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/coord"
+	"github.com/tandemail/tandemail/internal/mail"
 	"github.com/tandemail/tandemail/internal/replica"
 )
 
@@ -20,6 +21,8 @@ type streamHello struct {
 	To    cluster.SlotID `json:"to"`
 	// Seed: the caller is to become a copy of the other.
 	Seed bool `json:"seed,omitempty"`
+	// Body: the caller wants this body and nothing else.
+	Body mail.BodyID `json:"body,omitempty"`
 }
 
 // peers implements slot.Peers.
@@ -91,7 +94,10 @@ func (a *Agent) HandleReplica(ctx context.Context, peer cluster.Machine, hello [
 	if rec := r.Slot.Status().Record; rec.MachineOf(h.From) != peer {
 		return errors.Join(fmt.Errorf("stream from %s claims slot %v, which is not that machine's", peer, h.From), conn.Close())
 	}
-	if h.Seed {
+	switch {
+	case h.Body != 0:
+		return errors.Join(a.giveBody(r, h.Body, conn), conn.Close())
+	case h.Seed:
 		return r.AcceptSeed(ctx, h.From, conn)
 	}
 	return r.Accept(ctx, h.From, conn)
