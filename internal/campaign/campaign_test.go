@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -146,6 +147,8 @@ func inProcess(ctx context.Context, seed uint64, where string) Report {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestOneRun$", "-test.count=1")
 	cmd.Env = append(os.Environ(), fmt.Sprint(seedVar, "=", seed), dirVar+"="+mine, onlyVar+"="+*only, "GOMAXPROCS=2", "GOTRACEBACK=all")
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGQUIT) } // it shows what it waits for
+	cmd.WaitDelay = 10 * time.Second
 	begun := time.Now()
 	said, err := cmd.CombinedOutput()
 	var rep Report
