@@ -41,14 +41,14 @@ import (
 	"github.com/tandemail/tandemail/internal/tail"
 )
 
-// Config of an Agent. All but the last seven are required.
+// Config of an Agent. All but the last eight are required.
 type Config struct {
 	Cluster string
 	Machine cluster.Machine
 	Meta    string // the machine's directory on the fast disk
 	Spool   string // and on the big one
 	FS      vfs.FS
-	Disk    *disk.Disk
+	Disk    *disk.Disk // of the device that Meta is on
 	Shared  *index.Shared
 	Decoder *pack.Decoder // of packs, shared too; nil: each slot has one
 	Coord   coord.Coord
@@ -59,6 +59,8 @@ type Config struct {
 	Now   func() time.Time
 	Rand  io.Reader
 	Log   *slog.Logger
+	// SpoolDisk is of the device that Spool is on; nil: the same.
+	SpoolDisk *disk.Disk
 	// Suspects, if set, names machines that this machine cannot reach.
 	Suspects func() []cluster.Machine
 	// RefuseDegraded: see slot.Config.
@@ -87,6 +89,7 @@ type Agent struct {
 	claims    map[cluster.SlotID]slot.Claim // of what is on the disks, as of the start
 	records   map[cluster.Store]cluster.StoreRecord
 	tails     map[tailKey]kept
+	bodies    chan struct{} // full while as many are sent as may be
 	wg        sync.WaitGroup
 }
 
@@ -98,6 +101,7 @@ func New(cfg Config) *Agent {
 	return &Agent{
 		cfg: cfg, log: cfg.Log, slots: map[cluster.SlotID]*running{}, stores: map[cluster.Store]*running{},
 		closing: map[cluster.SlotID]<-chan struct{}{}, records: map[cluster.Store]cluster.StoreRecord{}, tails: map[tailKey]kept{},
+		bodies: make(chan struct{}, bodiesAtOnce),
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/coord"
+	"github.com/tandemail/tandemail/internal/mail"
 	"github.com/tandemail/tandemail/internal/replica"
 )
 
@@ -20,6 +21,8 @@ type streamHello struct {
 	To    cluster.SlotID `json:"to"`
 	// Seed: the caller is to become a copy of the other.
 	Seed bool `json:"seed,omitempty"`
+	// Body: the caller wants this body and nothing else.
+	Body mail.BodyID `json:"body,omitempty"`
 }
 
 // peers implements slot.Peers.
@@ -83,18 +86,33 @@ func (a *Agent) HandleReplica(ctx context.Context, peer cluster.Machine, hello [
 	if err := json.Unmarshal(hello, &h); err != nil {
 		return errors.Join(fmt.Errorf("stream hello from %s: %w", peer, err), conn.Close())
 	}
-	r := a.stream(h)
-	if r == nil {
-		return errors.Join(fmt.Errorf("stream from %s for slot %v of store %s, which is not here", peer, h.To, h.Store), conn.Close())
+	r, err := a.asked(peer, h)
+	if err != nil {
+		if h.Body != 0 {
+			err = errors.Join(err, refuseBody(lively{conn}, err))
+		}
+		return errors.Join(err, conn.Close())
 	}
-	// The certificate names the machine; the record names the machine's slots.
-	if rec := r.Slot.Status().Record; rec.MachineOf(h.From) != peer {
-		return errors.Join(fmt.Errorf("stream from %s claims slot %v, which is not that machine's", peer, h.From), conn.Close())
-	}
-	if h.Seed {
+	switch {
+	case h.Body != 0:
+		return errors.Join(a.giveBody(r, h.Body, conn), conn.Close())
+	case h.Seed:
 		return r.AcceptSeed(ctx, h.From, conn)
 	}
 	return r.Accept(ctx, h.From, conn)
+}
+
+// asked finds the slot that a connection from machine peer is for.
+func (a *Agent) asked(peer cluster.Machine, h streamHello) (*running, error) {
+	r := a.stream(h)
+	if r == nil {
+		return nil, fmt.Errorf("stream from %s for slot %v of store %s, which is not here", peer, h.To, h.Store)
+	}
+	// The certificate names the machine; the record names the machine's slots.
+	if rec := r.Slot.Status().Record; rec.MachineOf(h.From) != peer {
+		return nil, fmt.Errorf("stream from %s claims slot %v, which is not that machine's", peer, h.From)
+	}
+	return r, nil
 }
 
 // stream finds the slot that a connection is for, nil if it is not here.

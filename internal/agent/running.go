@@ -190,7 +190,7 @@ func (a *Agent) slotConfig(store cluster.Store, id cluster.SlotID) slot.Config {
 	return slot.Config{
 		Cluster: a.cfg.Cluster, Store: store, Slot: id, Machine: a.cfg.Machine,
 		Meta: filepath.Join(a.cfg.Meta, "slots", name), Spool: filepath.Join(a.cfg.Spool, "slots", name),
-		FS: a.cfg.FS, Disk: a.cfg.Disk, Shared: a.cfg.Shared, Decoder: a.cfg.Decoder,
+		FS: a.cfg.FS, Disk: a.cfg.Disk, SpoolDisk: a.cfg.SpoolDisk, Shared: a.cfg.Shared, Decoder: a.cfg.Decoder,
 		Records: records{a.cfg.Coord, store}, Peers: peers{a},
 		Clock: a.cfg.Clock, Now: a.cfg.Now, Rand: a.cfg.Rand, Log: a.log,
 		RefuseDegraded: a.cfg.RefuseDegraded, SegmentSize: a.cfg.SegmentSize, Level: a.cfg.Level, Apply: a.cfg.Apply,

@@ -28,8 +28,8 @@ type Status struct {
 	Claims []slot.Claim `json:"claims,omitempty"`
 	// Accuses are machines that something here cannot reach now.
 	Accuses []cluster.Machine `json:"accuses,omitempty"`
-	// SyncAge is how long the oldest sync has been waited for, in nanoseconds: a
-	// hanging disk shows here.
+	// SyncAge is how long the oldest sync or write of a disk has been waited for, in
+	// nanoseconds: a hanging disk shows here.
 	SyncAge time.Duration `json:"sync_age"`
 }
 
@@ -82,6 +82,9 @@ type Lost struct {
 // Status never waits for a disk or another machine.
 func (a *Agent) Status() Status {
 	st := Status{Machine: a.cfg.Machine, PID: os.Getpid(), Level: a.cfg.Level, Slots: []SlotStatus{}, SyncAge: a.cfg.Disk.Outstanding()}
+	if d := a.cfg.SpoolDisk; d != nil {
+		st.SyncAge = max(st.SyncAge, d.Outstanding())
+	}
 	if a.cfg.Suspects != nil {
 		st.Accuses = a.cfg.Suspects()
 	}

@@ -25,7 +25,6 @@ import (
 	"github.com/tandemail/tandemail/internal/coord/etcd"
 	"github.com/tandemail/tandemail/internal/deliver"
 	"github.com/tandemail/tandemail/internal/directory"
-	"github.com/tandemail/tandemail/internal/disk"
 	"github.com/tandemail/tandemail/internal/host"
 	"github.com/tandemail/tandemail/internal/index"
 	"github.com/tandemail/tandemail/internal/link"
@@ -138,12 +137,9 @@ func (m *machine) buildAgent(g *group) error {
 	if !m.cfg.Has(config.RoleStorage) {
 		return nil
 	}
-	d := disk.New(disk.Config{Usage: func() (vfs.DiskUsage, error) { return vfs.Default.GetDiskUsage(m.cfg.Meta) }})
-	if err := vfs.Default.MkdirAll(m.cfg.Meta, 0o700); err != nil {
-		return fmt.Errorf("make meta directory: %w", err)
-	}
-	if err := vfs.Default.MkdirAll(m.cfg.Spool, 0o700); err != nil {
-		return fmt.Errorf("make spool directory: %w", err)
+	meta, spool, err := m.openDisks(g)
+	if err != nil {
+		return err
 	}
 	decoder, err := pack.NewDecoder(runtime.GOMAXPROCS(0))
 	if err != nil {
@@ -151,14 +147,12 @@ func (m *machine) buildAgent(g *group) error {
 	}
 	m.agent = agent.New(agent.Config{
 		Cluster: m.cfg.Cluster, Machine: m.name, Meta: m.cfg.Meta, Spool: m.cfg.Spool,
-		FS: vfs.Default, Disk: d, Shared: index.NewShared(blockCache, openTables), Decoder: decoder, Coord: m.coord, Remote: m.remote,
+		FS: vfs.Default, Disk: meta, SpoolDisk: spool, Shared: index.NewShared(blockCache, openTables), Decoder: decoder, Coord: m.coord, Remote: m.remote,
 		Dial: m.dialReplica, Clock: bootTime, Now: time.Now, Rand: rand.Reader, Log: m.log, Suspects: m.suspects,
 		RefuseDegraded: m.cfg.Degrade == "refuse", Redeliver: m.redeliver, Owner: m.owner,
 	})
 	m.handler = &deliver.Handler{Slot: m.agent.Slot, Log: m.log}
-	m.sources.Disks, m.sources.Slots = map[string]*disk.Disk{"meta": d}, m.agent.Stats
-	m.sources.Tails = m.agent.Tails
-	g.run("disk", d.Run)
+	m.sources.Slots, m.sources.Tails = m.agent.Stats, m.agent.Tails
 	g.run("agent", m.agent.Run)
 	g.run("doubt", m.keepDoubting)
 	return nil

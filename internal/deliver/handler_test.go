@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -82,6 +83,10 @@ func (l *lone) Dial(context.Context, cluster.Machine, cluster.Store, cluster.Slo
 }
 
 func (l *lone) DialSeed(context.Context, cluster.Machine, cluster.Store, cluster.SlotID, cluster.SlotID) (net.Conn, error) {
+	return nil, errors.New("there is nobody else")
+}
+
+func (l *lone) Body(context.Context, cluster.Machine, cluster.Store, cluster.SlotID, cluster.SlotID, mail.BodyID) (io.ReadCloser, error) {
 	return nil, errors.New("there is nobody else")
 }
 

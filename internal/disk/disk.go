@@ -30,6 +30,8 @@ type Config struct {
 	// Usage asks the file system how full it is, e.g. vfs.FS.GetDiskUsage.
 	// Nil: space is unknown and never refused.
 	Usage func() (vfs.DiskUsage, error)
+	// Ballast is kept by Run while there is room; nil: none.
+	Ballast *Ballast
 	// Interval between two space readings of Run. Default 10 s.
 	Interval time.Duration
 	// Now is the clock that times syncs. Default time.Now.
@@ -46,6 +48,7 @@ type Disk struct {
 	mu      sync.Mutex
 	queue   []*request // waiting, oldest first; at most one a file
 	running map[*request]struct{}
+	writes  map[*request]struct{} // that a Write waits for
 }
 
 // New returns a Disk. It starts nothing and touches no file.
@@ -59,7 +62,7 @@ func New(cfg Config) *Disk {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Disk{cfg: cfg, count: newCounters(), running: make(map[*request]struct{}), turn: make(chan struct{}, 1)}
+	return &Disk{cfg: cfg, count: newCounters(), running: make(map[*request]struct{}), writes: make(map[*request]struct{}), turn: make(chan struct{}, 1)}
 }
 
 // Stats returns the counters since New.
@@ -78,9 +81,24 @@ func (d *Disk) Waiting() int {
 	return len(d.queue)
 }
 
-// Outstanding returns the age of the oldest sync asked for and not answered, 0
-// if there is none. It does not wait for the device: a value of seconds is how
-// a hanging disk is recognised.
+// Write calls write, which writes to the device, and counts it as outstanding
+// meanwhile: a device that hangs may hold a write as well as a sync.
+func (d *Disk) Write(write func() error) error {
+	r := &request{asked: d.cfg.Now()}
+	d.mu.Lock()
+	d.writes[r] = struct{}{}
+	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		delete(d.writes, r)
+		d.mu.Unlock()
+	}()
+	return write()
+}
+
+// Outstanding returns the age of the oldest sync asked for, or Write begun, and not
+// answered, 0 if there is none. It does not wait for the device: a value of seconds is
+// how a hanging disk is recognised.
 func (d *Disk) Outstanding() time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -91,6 +109,9 @@ func (d *Disk) Outstanding() time.Duration {
 		}
 	}
 	for r := range d.running {
+		older(r)
+	}
+	for r := range d.writes {
 		older(r)
 	}
 	if len(d.queue) > 0 {

@@ -162,6 +162,27 @@ func TestOutstandingShowsAHangingDisk(t *testing.T) {
 	})
 }
 
+func TestOutstandingShowsAWriteThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, broken := New(Config{}), errors.New("input/output error")
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := d.Write(func() error { time.Sleep(time.Minute); return broken }); !errors.Is(err, broken) { // virtual
+				t.Errorf("write: %v", err)
+			}
+		})
+		synctest.Wait()
+		time.Sleep(7 * time.Second) // virtual
+		if got := d.Outstanding(); got != 7*time.Second {
+			t.Errorf("outstanding %v, want 7s", got)
+		}
+		wg.Wait()
+		if got := d.Outstanding(); got != 0 {
+			t.Errorf("outstanding %v when idle", got)
+		}
+	})
+}
+
 func TestWatermarks(t *testing.T) {
 	for _, c := range []struct {
 		total, avail uint64

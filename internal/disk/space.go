@@ -89,12 +89,14 @@ func (d *Disk) Refresh() error {
 	return s.Err
 }
 
-// Run refreshes the reading until ctx ends. A failed reading is kept in Space.Err.
+// Run refreshes the reading until ctx ends, and keeps the ballast. A failed reading is
+// kept in Space.Err.
 func (d *Disk) Run(ctx context.Context) error {
 	t := time.NewTicker(d.cfg.Interval)
 	defer t.Stop()
 	for {
 		_ = d.Refresh() // kept in Space.Err
+		d.keepBallast()
 		select {
 		case <-ctx.Done():
 			return nil

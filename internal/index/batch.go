@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/tandemail/tandemail/internal/cluster"
@@ -19,8 +20,11 @@ type Batch struct {
 	sorted []string          // keys of writes, ascending, but for those in fresh
 	fresh  []string          // keys of writes since the last Scan
 	seek   *pebble.Iterator  // what Get looks keys up with, once it had to
-	cold   bool
-	err    error
+
+	closing sync.Once // seek
+	closed  error     // what that came to
+	cold    bool
+	err     error
 }
 
 // Cold returns a batch for changes in passing: what it reads and writes is not
@@ -86,19 +90,20 @@ func (b *Batch) Close() error {
 	if b.seek == nil {
 		return nil
 	}
-	if err := b.db.guard(b.closeSeek); err != nil {
+	if err := b.db.insist(b.closeSeek); err != nil {
 		return b.db.fail(fmt.Errorf("close batch: %w", classify(err)))
 	}
 	return nil
 }
 
+// closeSeek closes what Get looks keys up with, once: a Commit that was left behind may
+// be at it, too.
 func (b *Batch) closeSeek() error {
-	it := b.seek
-	if it == nil {
+	if b.seek == nil {
 		return nil
 	}
-	b.seek = nil
-	return it.Close()
+	b.closing.Do(func() { b.closed = b.seek.Close() })
+	return b.closed
 }
 
 // Set copies key and value.

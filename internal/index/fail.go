@@ -52,6 +52,28 @@ func (d *DB) guard(f func() error) error {
 	}
 }
 
+// insist calls f also after the DB has failed, unless Pebble is parked: an iterator that
+// is left open makes closing panic.
+func (d *DB) insist(f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- guarded{f: f}.call() }()
+	select {
+	case err := <-done:
+		return err
+	case <-d.parked:
+		return d.Err()
+	}
+}
+
+func (d *DB) isParked() bool {
+	select {
+	case <-d.parked:
+		return true
+	default:
+		return false
+	}
+}
+
 // guarded is a call on its way to a goroutine that makes it.
 type guarded struct {
 	f    func() error
@@ -113,7 +135,7 @@ func (l logger) Errorf(format string, args ...any) {
 
 // Fatalf never returns, as Pebble expects, and ends nothing but this DB.
 func (l logger) Fatalf(format string, args ...any) {
-	l.d.parked.Store(true)
+	l.d.parkOnce.Do(func() { close(l.d.parked) })
 	_ = l.d.fail(fmt.Errorf("fatal: %s", fmt.Sprintf(format, args...)))
 	select {}
 }

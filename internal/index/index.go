@@ -15,8 +15,9 @@
 // Failure: what would make Pebble end the process, and every background error,
 // fails this DB alone and finally. A failed DB answers every call with its error
 // and calls Config.Fail once. Pebble's goroutine that met a fatal error is parked
-// for ever, for going on would be wrong: such a DB, with its lock on the
-// directory, is leaked until the process ends.
+// for ever, for going on would be wrong: such a DB is leaked until the process
+// ends. Close ends whatever it could still change and frees its lock, so that the
+// directory can be opened again.
 package index
 
 import (
@@ -25,7 +26,6 @@ import (
 	"log/slog"
 	"os"
 	"sync"
-	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -70,13 +70,16 @@ type Config struct {
 // DB is an open index. Use Open.
 type DB struct {
 	cfg    Config
+	fence  *fence
 	pebble *pebble.DB
 	hot    *hot // the applier's
 
 	idle    chan guarded  // to a goroutine that waits for a call
 	failed  chan struct{} // closed when err is set
-	parked  atomic.Bool   // a goroutine of Pebble's will never come back
+	parked  chan struct{} // closed when a goroutine of Pebble's will never come back
 	closing chan struct{}
+
+	parkOnce sync.Once
 
 	mu      sync.Mutex
 	err     error
@@ -95,16 +98,16 @@ func Open(cfg Config) (*DB, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &DB{cfg: cfg, hot: newHot(), idle: make(chan guarded), failed: make(chan struct{}), closing: make(chan struct{})}
+	d := &DB{cfg: cfg, fence: &fence{FS: cfg.FS}, hot: newHot(), idle: make(chan guarded), failed: make(chan struct{}), parked: make(chan struct{}), closing: make(chan struct{})}
 	if err := d.guard(func() (err error) {
 		d.pebble, err = pebble.Open(cfg.Dir, d.options(false))
 		return err
 	}); err != nil {
-		return nil, fmt.Errorf("open index %s: %w", cfg.Dir, classify(err))
+		return nil, errors.Join(fmt.Errorf("open index %s: %w", cfg.Dir, classify(err)), d.fence.shut())
 	}
 	p, err := readApplied(d.pebble)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open index %s: %w", cfg.Dir, err), d.pebble.Close())
+		return nil, errors.Join(fmt.Errorf("open index %s: %w", cfg.Dir, err), d.pebble.Close(), d.fence.shut())
 	}
 	d.applied = p
 	return d, nil
@@ -112,7 +115,7 @@ func Open(cfg Config) (*DB, error) {
 
 func (d *DB) options(readOnly bool) *pebble.Options {
 	o := &pebble.Options{
-		FS:                 d.cfg.FS,
+		FS:                 d.fence,
 		FormatMajorVersion: Format,
 		DisableWAL:         true,
 		MemTableSize:       d.cfg.MemTableSize,
@@ -185,13 +188,14 @@ func (d *DB) Close() error {
 	d.current = nil
 	d.mu.Unlock()
 	close(d.closing)
-	if d.parked.Load() {
-		return flushed // leaked
+	if d.isParked() {
+		return errors.Join(flushed, d.fence.shut()) // leaked
 	}
 	if newest != nil {
 		flushed = errors.Join(flushed, newest.release())
 	}
-	return errors.Join(flushed, d.pebble.Close())
+	// Pebble panics if it has lost count of what reads its files.
+	return errors.Join(flushed, guarded{f: d.pebble.Close}.call(), d.fence.shut())
 }
 
 func classify(err error) error {

@@ -402,6 +402,11 @@ func TestFailingDiskFailsOnlyThisIndex(t *testing.T) {
 			if _, err := again.Flush(); err != nil {
 				t.Errorf("flush with room: %v", err)
 			}
+			same := closing(t, mustOpen(t, Config{FS: fs, Dir: "index"})) // by the process that had it
+			commit(t, same, 2, "b", "2")
+			if _, err := same.Flush(); err != nil {
+				t.Errorf("flush in the same directory: %v", err)
+			}
 		})
 	}
 }

@@ -91,7 +91,7 @@ func (s *shared) release() error {
 	s.refs--
 	last := s.refs == 0
 	s.db.mu.Unlock()
-	if !last || s.db.parked.Load() {
+	if !last || s.db.isParked() {
 		return nil
 	}
 	return s.snap.Close()

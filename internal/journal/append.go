@@ -76,7 +76,11 @@ func (j *Journal) write(b Batch) error {
 			return err
 		}
 	}
-	if n, err := s.file.WriteAt(b.Raw, s.offset(b.Base)); err != nil {
+	n := 0
+	if err := j.cfg.Disk.Write(func() (err error) {
+		n, err = s.file.WriteAt(b.Raw, s.offset(b.Base))
+		return err
+	}); err != nil {
 		err = fmt.Errorf("write batch at %d: %w", b.Base, err)
 		if n == 0 && noSpace(err) {
 			return fmt.Errorf("%w: %w", cluster.ErrFull, err)

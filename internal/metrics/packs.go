@@ -4,7 +4,7 @@ import "github.com/tandemail/tandemail/internal/slot"
 
 // packs are the bodies at rest of a copy.
 type packs struct {
-	files, size, moved, dead, collected, scrubbed, damaged *family
+	files, size, moved, dead, collected, scrubbed, repaired, damaged *family
 }
 
 func newPacks(t *table) *packs {
@@ -15,7 +15,8 @@ func newPacks(t *table) *packs {
 		moved:     t.counter("slot_bodies_moved_total", "Bodies that went from the slot's journal to packs.", store),
 		dead:      t.counter("slot_bodies_moved_dead_total", "Of them, those that nothing referred to any more when they arrived.", store),
 		collected: t.counter("slot_packs_collected_total", "Packs of which the slot gave up what was dead.", store),
-		scrubbed:  t.counter("slot_packs_scrubbed_bytes_total", "Octets of packs that were read again and compared.", store),
+		scrubbed:  t.counter("slot_packs_scrubbed_bytes_total", "Octets of the journal and of packs that were read again and compared.", store),
+		repaired:  t.counter("slot_bodies_repaired_total", "Damaged bodies that the slot fetched from another copy.", store),
 		damaged:   t.gauge("slot_bodies_damaged", "Bodies that the slot is known not to be able to give.", store),
 	}
 }
@@ -27,5 +28,6 @@ func (p *packs) copy(o out, st *slot.PackStats, store string) {
 	o.set(p.dead, float64(st.Dead), store)
 	o.set(p.collected, float64(st.Collected), store)
 	o.set(p.scrubbed, float64(st.Scrubbed), store)
+	o.set(p.repaired, float64(st.Repaired), store)
 	o.set(p.damaged, float64(st.Damaged), store)
 }

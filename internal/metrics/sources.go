@@ -22,7 +22,7 @@ type Sources struct {
 	Cluster string
 	Machine cluster.Machine
 
-	Disks map[string]*disk.Disk    // by what they are for: "meta"
+	Disks map[string]*disk.Disk    // by what they are for: "meta", and "spool" if it is another
 	Slots func() []agent.SlotStats // one a store
 	Tails func() []*tail.Report    // what forced failovers left here
 	Host  func() host.Stats

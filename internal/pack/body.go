@@ -74,6 +74,25 @@ func (b *Body) open(id mail.BodyID) error {
 	return nil
 }
 
+// Describe returns what the pack says of a body, whatever has become of its octets.
+// Errors as those of Body.
+func (s *Set) Describe(id mail.BodyID, at Location) (Entry, error) {
+	p, f, err := s.openFile(at.Pack)
+	if err != nil {
+		return Entry{}, fmt.Errorf("body %d: %w", id, err)
+	}
+	defer s.unpin(p)
+	win := &window{r: f, step: headerFixed}
+	h, _, err := win.header(at.Offset)
+	if err == nil && (h.pack != at.Pack || h.Body != id) {
+		err = fmt.Errorf("body %d of pack %v is here", h.Body, h.pack)
+	}
+	if err != nil {
+		err = damaged(err, Damage{Pack: at.Pack, Body: id, Offset: at.Offset, Size: at.Size})
+	}
+	return h.Entry, errors.Join(err, f.Close())
+}
+
 // Entry is what the pack says of the body. Its hash and length are to be compared
 // with the state's.
 func (b *Body) Entry() Entry { return b.head.Entry }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -87,6 +88,11 @@ func (l *lone) Dial(context.Context, cluster.Machine, cluster.Store, cluster.Slo
 }
 
 func (l *lone) DialSeed(context.Context, cluster.Machine, cluster.Store, cluster.SlotID, cluster.SlotID) (net.Conn, error) {
+	return nil, errors.New("alone")
+}
+
+// Body implements slot.Peers.
+func (l *lone) Body(context.Context, cluster.Machine, cluster.Store, cluster.SlotID, cluster.SlotID, mail.BodyID) (io.ReadCloser, error) {
 	return nil, errors.New("alone")
 }
 

@@ -90,7 +90,7 @@ func BenchmarkDeliver(b *testing.B) {
 func BenchmarkMove(b *testing.B) {
 	w := onDisk(b, 1)
 	n := w.node[0]
-	n.cfg.hurry.move = time.Hour
+	n.cfg.Hurry.Move = time.Hour
 	n.start()
 	w.lead(0)
 	for i := range benchAccounts {

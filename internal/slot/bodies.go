@@ -78,6 +78,16 @@ func (m *mover) recheck() error {
 	if due == 0 || m.index.Applied().LSN < due {
 		return nil
 	}
+	if err := m.nowhere(); err != nil {
+		return err
+	}
+	m.damaged.setRecheck(0)
+	return nil
+}
+
+// nowhere lists the bodies that something refers to and that are nowhere. Nobody else
+// retires packs or trims the journal meanwhile.
+func (m *mover) nowhere() error {
 	snap, err := m.snapshot()
 	if err != nil {
 		return err
@@ -92,7 +102,6 @@ func (m *mover) recheck() error {
 			m.noteNowhere(b)
 		}
 	}
-	m.damaged.setRecheck(0)
 	return nil
 }
 
@@ -101,6 +110,7 @@ func (inc *incarnation) noteNowhere(b state.Located) {
 	if b.InPack() {
 		d.Pack = packLocation(b.Pack).Pack.String()
 	}
-	inc.damaged.note(d)
-	inc.log.Error("a stored body is nowhere; its partner has it", "lsn", b.Body)
+	if inc.damaged.note(d) {
+		inc.log.Error("a stored body is nowhere; it is fetched from another copy", "lsn", b.Body)
+	}
 }

@@ -41,7 +41,7 @@ func (n *node) collectAll(t testing.TB, m *mover) {
 func TestRestoredIndexFindsEveryBody(t *testing.T) {
 	w := movedByHand(t, 1)
 	n := w.node[0]
-	n.cfg.hurry.anyTurn = true
+	n.cfg.Hurry.AnyTurn = true
 	n.stop()
 	n.start()
 	w.lead(0)

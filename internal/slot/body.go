@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
+	"syscall"
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/journal"
@@ -55,7 +57,8 @@ func (inc *incarnation) openBody(id mail.BodyID, rec state.BodyRecord, at state.
 			return nil, fmt.Errorf("body %d is nowhere: %w", id, mail.ErrCorrupt)
 		}
 	}
-	return nil, fmt.Errorf("body %d moves again and again: %w", id, mail.ErrBusy)
+	inc.noteBody(id, packName(at), errGone)
+	return nil, fmt.Errorf("body %d: %w: %w", id, mail.ErrCorrupt, errGone)
 }
 
 // whereNow looks a body up in the newest state. mail.ErrNoMessage: nothing refers to
@@ -116,8 +119,8 @@ func (inc *incarnation) packFailed(id mail.BodyID, at pack.Location, err error) 
 	switch {
 	case errors.Is(err, cluster.ErrStopped):
 		return fmt.Errorf("%w: %w", mail.ErrMoved, err)
-	case errors.Is(err, cluster.ErrDamaged):
-		inc.damaged.note(Damaged{Body: id, Pack: at.Pack.String(), Why: err.Error()})
+	case errors.Is(err, cluster.ErrDamaged), errors.Is(err, syscall.EIO):
+		inc.noteBody(id, at.Pack.String(), err)
 		return fmt.Errorf("%w: %w", mail.ErrCorrupt, err)
 	}
 	return err
@@ -135,9 +138,16 @@ type chunkedBody struct {
 }
 
 func (inc *incarnation) openChunks(id mail.BodyID, rec state.BodyRecord, at state.Location) mail.Content {
-	whole := at.Chunked(func(c state.Placed) io.ReaderAt { return &chunkReader{inc.journal, c.LSN} })
+	many := len(at.Chunks) > 1
+	whole := at.Chunked(func(c state.Placed) io.ReaderAt {
+		r := &chunkReader{inc.journal, c.LSN}
+		if many {
+			return &verifiedChunk{chunkReader: r}
+		}
+		return r
+	})
 	b := &chunkedBody{Content: whole, inc: inc, id: id, rec: rec}
-	if len(at.Chunks) == 1 && whole.Size() == rec.Length {
+	if !many && whole.Size() == rec.Length {
 		b.Content = &verifiedBody{Content: whole, sum: rec.SHA256}
 	}
 	return b
@@ -146,6 +156,10 @@ func (inc *incarnation) openChunks(id mail.BodyID, rec state.BodyRecord, at stat
 // ReadAt implements io.ReaderAt.
 func (b *chunkedBody) ReadAt(p []byte, off int64) (int, error) {
 	n, err := b.Content.ReadAt(p, off)
+	if errors.Is(err, cluster.ErrDamaged) || errors.Is(err, mail.ErrCorrupt) {
+		b.inc.noteBody(b.id, "", err)
+		err = fmt.Errorf("%w: %w", mail.ErrCorrupt, err)
+	}
 	if !errors.Is(err, journal.ErrTrimmed) {
 		return n, err
 	}
@@ -205,10 +219,37 @@ type chunkReader struct {
 // ReadAt implements io.ReaderAt.
 func (c *chunkReader) ReadAt(p []byte, off int64) (int, error) {
 	n, err := c.journal.ReadPayloadAt(p, c.at, off)
-	if errors.Is(err, cluster.ErrStopped) {
-		err = fmt.Errorf("%w: %w", mail.ErrMoved, err)
+	return n, movedIfStopped(err)
+}
+
+// verifiedChunk reads one of many chunks, whose hash covers more than is read: before
+// its first octets its batch is compared with its checksum.
+type verifiedChunk struct {
+	*chunkReader
+	good atomic.Bool
+}
+
+// ReadAt implements io.ReaderAt.
+func (c *verifiedChunk) ReadAt(p []byte, off int64) (int, error) {
+	if !c.good.Load() {
+		at, _, err := c.journal.Bounds(c.at)
+		if err == nil {
+			_, err = firstBatch(c.journal, at)
+		}
+		if err != nil {
+			return 0, movedIfStopped(err)
+		}
+		c.good.Store(true)
 	}
-	return n, err
+	return c.chunkReader.ReadAt(p, off)
+}
+
+// movedIfStopped says to who reads that the incarnation has ended.
+func movedIfStopped(err error) error {
+	if errors.Is(err, cluster.ErrStopped) {
+		return fmt.Errorf("%w: %w", mail.ErrMoved, err)
+	}
+	return err
 }
 
 // verifiedBody reads a body that is one chunk, whole and once, and shows

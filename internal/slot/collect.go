@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/mail"
 	"github.com/tandemail/tandemail/internal/pack"
 	"github.com/tandemail/tandemail/internal/state"
 )
@@ -89,7 +90,7 @@ var errNotOurTurn = errors.New("another copy's turn to collect")
 
 func (m *mover) ourTurn() bool {
 	rec := m.Status().Record
-	return m.cfg.hurry.anyTurn || turn(&rec, m.cfg.Slot, m.cfg.Now())
+	return m.cfg.Hurry.AnyTurn || turn(&rec, m.cfg.Slot, m.cfg.Now())
 }
 
 // collectSome collects until nothing is worth it, while it is this copy's turn.
@@ -220,7 +221,13 @@ func (m *mover) publishPack(ctx context.Context, p pack.Pack, old []pack.ID) err
 func (inc *incarnation) noteDamage(why error) {
 	var d *pack.Damage
 	if errors.As(why, &d) {
-		inc.damaged.note(Damaged{Body: d.Body, Pack: d.Pack.String(), Why: d.Why.Error()})
-		inc.log.Error("a stored body is damaged; its partner has it", "lsn", d.Body, "err", why)
+		inc.noteBody(d.Body, d.Pack.String(), d.Why)
+	}
+}
+
+// noteBody notes that a body cannot be given from where it is: a pack, or the journal.
+func (inc *incarnation) noteBody(id mail.BodyID, pack string, why error) {
+	if inc.damaged.note(Damaged{Body: id, Pack: pack, Why: why.Error()}) {
+		inc.log.Error("a stored body is damaged; it is fetched from another copy", "lsn", id, "pack", pack, "err", why)
 	}
 }

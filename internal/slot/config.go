@@ -13,6 +13,7 @@ import (
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/disk"
 	"github.com/tandemail/tandemail/internal/index"
+	"github.com/tandemail/tandemail/internal/mail"
 	"github.com/tandemail/tandemail/internal/pack"
 	"github.com/tandemail/tandemail/internal/replica"
 	"github.com/tandemail/tandemail/internal/state"
@@ -45,8 +46,8 @@ type Config struct {
 	RefuseDegraded bool
 	// SegmentSize of the journal; 0 is its default.
 	SegmentSize int64
-	// hurry is for tests.
-	hurry hurry
+	// Hurry is for tests.
+	Hurry Hurry
 	// Changed is told, without blocking, whenever Status may say something new.
 	Changed func()
 	// Level is the highest that this build supports; 0 is that it does. Tests say otherwise.
@@ -55,14 +56,14 @@ type Config struct {
 	Apply ApplyFunc
 }
 
-// hurry replaces the periods and sizes of work in the background; 0 is what the
+// Hurry replaces the periods and sizes of work in the background; 0 is what the
 // constants say.
-type hurry struct {
-	move, collect time.Duration
-	anyTurn       bool          // collect also when it is another copy's turn
-	save          time.Duration // and whenever there is something new
-	reach         cluster.LSN   // of trimming
-	wait          time.Duration
+type Hurry struct {
+	Move, Collect, Scrub, Repair time.Duration
+	AnyTurn                      bool          // collect also when it is another copy's turn
+	Save                         time.Duration // and whenever there is something new
+	Reach                        cluster.LSN   // of trimming
+	Wait                         time.Duration
 }
 
 func (cfg *Config) spoolDisk() *disk.Disk {
@@ -91,6 +92,9 @@ type Peers interface {
 	Dial(ctx context.Context, m cluster.Machine, s cluster.Store, from, to cluster.SlotID) (net.Conn, error)
 	// DialSeed is Dial for the conversation in which slot from becomes a copy of slot to.
 	DialSeed(ctx context.Context, m cluster.Machine, s cluster.Store, from, to cluster.SlotID) (net.Conn, error)
+	// Body asks slot to of store s on machine m for a stored body, within ctx. Its octets
+	// may be any: who reads them compares their hash.
+	Body(ctx context.Context, m cluster.Machine, s cluster.Store, from, to cluster.SlotID, id mail.BodyID) (io.ReadCloser, error)
 	// MayGoAlone asks whether the master here may go on without slot id, on m.
 	MayGoAlone(ctx context.Context, m cluster.Machine, id cluster.SlotID) replica.Verdict
 }

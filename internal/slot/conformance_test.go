@@ -26,7 +26,7 @@ func TestSlotThatMovesEverythingHoldsTheContractOfAccounts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	n := w.node[0]
-	n.cfg.SegmentSize, n.cfg.hurry.move = 8<<10, time.Hour
+	n.cfg.SegmentSize, n.cfg.Hurry.Move = 8<<10, time.Hour
 	var once sync.Once
 	var m *handledMover
 	conform(t, w, func(a mail.Account) mail.Account {

@@ -165,7 +165,7 @@ func TestPowerLossAmongMovesLosesNothing(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, 2)
 				for i, n := range w.node {
-					n.cfg.SegmentSize, n.cfg.hurry = 16<<10<<i, hurry{move: 3 * time.Millisecond, collect: 50 * time.Millisecond, anyTurn: true}
+					n.cfg.SegmentSize, n.cfg.Hurry = 16<<10<<i, Hurry{Move: 3 * time.Millisecond, Collect: 50 * time.Millisecond, AnyTurn: true}
 				}
 				withCalamities(t, seed, w, 4)
 				for _, n := range w.node {

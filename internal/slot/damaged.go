@@ -15,7 +15,8 @@ import (
 )
 
 // Damaged is a stored body that this copy cannot give as it was written, or, with
-// body 0, octets of a pack of which nobody knows whose they are. The partner has it.
+// body 0, octets of a pack of which nobody knows whose they are, or of the journal.
+// Another copy has it.
 type Damaged struct {
 	Body mail.BodyID `json:"body,omitempty"`
 	Pack string      `json:"pack,omitempty"` // 16 hexadecimal digits; none: in the journal
@@ -84,15 +85,16 @@ func (d *damaged) save(fs vfs.FS, dir string) error {
 	return err
 }
 
-// note adds x unless it is known.
-func (d *damaged) note(x Damaged) {
+// note adds x unless it is known, and reports whether it did.
+func (d *damaged) note(x Damaged) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.doc.Damaged) == maxDamaged || slices.ContainsFunc(d.doc.Damaged, func(o Damaged) bool { return o.same(&x) }) {
-		return
+		return false
 	}
 	d.doc.Damaged = append(d.doc.Damaged, x)
 	d.dirty = true
+	return true
 }
 
 // list returns what is damaged.
@@ -126,6 +128,15 @@ func (d *damaged) setRecheck(lsn cluster.LSN) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.doc.Recheck, d.dirty = lsn, true
+}
+
+// forgetJournal drops what is said of the journal's octets.
+func (d *damaged) forgetJournal() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := len(d.doc.Damaged)
+	d.doc.Damaged = slices.DeleteFunc(d.doc.Damaged, func(x Damaged) bool { return x.Body == 0 && x.Pack == "" })
+	d.dirty = d.dirty || len(d.doc.Damaged) != n
 }
 
 // forget drops what gone says is no loss any more.
@@ -163,16 +174,12 @@ func (inc *incarnation) review() error {
 	}
 	return inc.damaged.forget(func(x Damaged) (bool, error) {
 		if x.Body == 0 {
-			return !there[x.Pack], nil
+			return x.Pack != "" && !there[x.Pack], nil // the journal's, the next scrub of it forgets
 		}
 		at, ok, err := state.ReadLocation(snap, x.Body)
 		if err != nil {
 			return false, fmt.Errorf("review damage: %w", err)
 		}
-		now := ""
-		if at.InPack() {
-			now = packLocation(at.Pack).Pack.String()
-		}
-		return !ok || now != x.Pack, nil
+		return !ok || packName(at) != x.Pack, nil
 	})
 }

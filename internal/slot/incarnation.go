@@ -21,12 +21,16 @@ import (
 func (inc *incarnation) openData(memory adopted) (journal.Recovery, error) {
 	dir := inc.cfg.FS.PathJoin(inc.cfg.Meta, "index")
 	member := memory.Record != nil && memory.Record.IsInSync(inc.cfg.Slot)
-	recovery, err := inc.tryOpen(dir, member)
+	var recovery journal.Recovery
+	err := fmt.Errorf("%w: it failed when it was read", errIndex)
+	if !inc.spoilt {
+		recovery, err = inc.tryOpen(dir, member)
+	}
 	if err == nil || !errors.Is(err, errIndex) {
 		return recovery, err
 	}
 	// The index is only a cache of a snapshot, if there is one, and of the journal.
-	inc.log.Warn("index does not match the journal; it is rebuilt", "err", err)
+	inc.log.Warn("index cannot be used, or does not match the journal; it is rebuilt", "err", err)
 	aside := dir + ".bad"
 	if err := inc.cfg.FS.RemoveAll(aside); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return recovery, fmt.Errorf("remove old index: %w", err)
@@ -34,6 +38,7 @@ func (inc *incarnation) openData(memory adopted) (journal.Recovery, error) {
 	if err := inc.cfg.FS.Rename(dir, aside); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return recovery, fmt.Errorf("set index aside: %w", err)
 	}
+	inc.spoilt = false
 	return inc.tryOpen(dir, member)
 }
 
@@ -42,7 +47,7 @@ var errIndex = errors.New("index unusable")
 
 func (inc *incarnation) tryOpen(dir string, member bool) (journal.Recovery, error) {
 	db, err := inc.openIndex(dir)
-	if errors.Is(err, cluster.ErrDamaged) {
+	if errors.Is(err, cluster.ErrDamaged) || errors.Is(err, os.ErrNotExist) { // a table is missing
 		err = fmt.Errorf("%w: %w", errIndex, err)
 	}
 	if err != nil {
@@ -173,9 +178,9 @@ func (inc *incarnation) run(ctx context.Context, opened replica.Opened) error {
 		})
 	}
 	every(purgeEvery, (&purger{incarnation: inc}).run)
-	every(cmp.Or(inc.cfg.hurry.move, moveEvery), newMover(inc).run)
-	every(scrubLook, (&scrubber{incarnation: inc, pace: newPace(inc.cfg, scrubRate)}).run)
-	every(cmp.Or(inc.cfg.hurry.save, saveLook), inc.saver.run)
+	every(cmp.Or(inc.cfg.Hurry.Move, moveEvery), newMover(inc).run)
+	every(cmp.Or(inc.cfg.Hurry.Scrub, scrubLook), (&scrubber{incarnation: inc, pace: newPace(inc.cfg, scrubRate)}).run)
+	every(cmp.Or(inc.cfg.Hurry.Save, saveLook), inc.saver.run)
 	start(func() {
 		switch err := inc.applier.run(ctx); {
 		case errors.Is(err, errOperation):
@@ -187,7 +192,7 @@ func (inc *incarnation) run(ctx context.Context, opened replica.Opened) error {
 	start(func() {
 		select {
 		case err := <-inc.failed:
-			cancel(fmt.Errorf("%w: index: %w", errFailed, err))
+			cancel(fmt.Errorf("%w: %w", errIndexFailed, err))
 		case <-inc.dropped:
 			cancel(fmt.Errorf("%w: it was asked for", errSeed))
 		case <-ctx.Done():

@@ -195,6 +195,7 @@ func (l *loop) appendBatch(ctx context.Context, batch []*proposal) error {
 	clear(l.records)
 	switch {
 	case errors.Is(err, cluster.ErrFull): // nothing was written
+		l.cramped.Store(true)
 		answerAll(batch, mail.ErrFull)
 		return nil
 	case err != nil:

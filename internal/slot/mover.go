@@ -32,6 +32,7 @@ type mover struct {
 	stuck   map[mail.BodyID]bool // damaged in the journal
 	again   time.Duration        // not before: something failed
 	collect time.Duration        // the next look at what is dead
+	mend    time.Duration        // the next attempt to repair
 }
 
 const (
@@ -68,7 +69,7 @@ func (l *lull) now(end cluster.LSN, debt, segment int64) bool {
 func newMover(inc *incarnation) *mover {
 	return &mover{
 		incarnation: inc, pace: newPace(inc.cfg, moveRate), settled: &inc.settled,
-		from: inc.journal.Low().LSN, stuck: map[mail.BodyID]bool{}, collect: inc.cfg.Clock() + cmp.Or(inc.cfg.hurry.collect, collectFirst),
+		from: inc.journal.Low().LSN, stuck: map[mail.BodyID]bool{}, collect: inc.cfg.Clock() + cmp.Or(inc.cfg.Hurry.Collect, collectFirst),
 	}
 }
 
@@ -89,6 +90,9 @@ func (m *mover) run(ctx context.Context, ticks <-chan time.Time) {
 		}
 		if err != nil && ctx.Err() == nil {
 			m.again = m.cfg.Clock() + moveRetry
+			if errors.Is(err, cluster.ErrFull) {
+				m.relieve(m.cfg.spoolDisk())
+			}
 			m.log.Warn("bodies were not moved; they are where they were, it is tried again", "err", err)
 		}
 	}
@@ -109,13 +113,16 @@ func (m *mover) look(ctx context.Context) error {
 	if err := m.trim(); err != nil {
 		return fmt.Errorf("trim journal: %w", err)
 	}
+	if err := m.repair(ctx); err != nil {
+		return fmt.Errorf("repair bodies: %w", err)
+	}
 	if m.cfg.Clock() < m.collect {
 		return nil
 	}
-	if err := m.collectSome(ctx); err != nil {
+	if err := errors.Join(m.nowhere(), m.collectSome(ctx)); err != nil {
 		return fmt.Errorf("collect packs: %w", err)
 	}
-	m.collect = m.cfg.Clock() + cmp.Or(m.cfg.hurry.collect, collectEvery)
+	m.collect = m.cfg.Clock() + cmp.Or(m.cfg.Hurry.Collect, collectEvery)
 	if err := m.expireAside(); err != nil {
 		return err
 	}
@@ -266,8 +273,7 @@ func (m *mover) fill(ctx context.Context, snap *snapshot, w *pack.Writer, list [
 			return n, nil, w.Err()
 		case errors.Is(err, pack.ErrContent), errors.Is(err, cluster.ErrDamaged):
 			m.stuck[c.Body] = true
-			m.damaged.note(Damaged{Body: c.Body, Why: err.Error()})
-			m.log.Error("a body in the journal is damaged; it stays there, its partner has it", "lsn", c.Body, "err", err)
+			m.noteBody(c.Body, "", err)
 		default:
 			return n, nil, err
 		}

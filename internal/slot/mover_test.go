@@ -24,7 +24,7 @@ import (
 func movedByHand(t testing.TB, slots int) *world {
 	w := newWorld(t, slots)
 	for _, n := range w.node {
-		n.cfg.SegmentSize, n.cfg.hurry.move = 64<<10, time.Hour
+		n.cfg.SegmentSize, n.cfg.Hurry.Move = 64<<10, time.Hour
 		n.start()
 	}
 	w.lead(0)

@@ -30,13 +30,14 @@ type PackStats struct {
 	Dead      int64 // of them, those that nothing referred to any more when they arrived
 	Collected int64 // packs that were rewritten or removed
 	Scrubbed  int64 // octets that were read again
+	Repaired  int64 // bodies that were fetched from another copy
 	Damaged   int   // known losses
 }
 
 func (s *Slot) packStats() PackStats {
 	st := PackStats{
 		Moved: s.counts.moved.Load(), Dead: s.counts.dead.Load(), Collected: s.counts.collected.Load(),
-		Scrubbed: s.counts.scrubbed.Load(), Damaged: len(s.damaged.list()),
+		Scrubbed: s.counts.scrubbed.Load(), Repaired: s.counts.repaired.Load(), Damaged: len(s.damaged.list()),
 	}
 	if inc := s.current(); inc != nil {
 		for _, p := range inc.packs.Packs() {

@@ -5,8 +5,10 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -19,6 +21,8 @@ type power struct {
 
 	failSyncs atomic.Int32 // how many of the next syncs fail
 	read      atomic.Int64 // octets of files that were opened for reading
+	badRead   atomic.Bool  // packs cannot be read
+	badWrite  atomic.Pointer[badWrite]
 
 	mu  sync.RWMutex
 	off bool
@@ -49,7 +53,7 @@ func (p *power) do(f func() error) error {
 	return f()
 }
 
-func (p *power) file(open func() (vfs.File, error)) (vfs.File, error) {
+func (p *power) file(name string, open func() (vfs.File, error)) (vfs.File, error) {
 	var f vfs.File
 	err := p.do(func() (err error) {
 		f, err = open()
@@ -58,7 +62,7 @@ func (p *power) file(open func() (vfs.File, error)) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &poweredFile{f, p}, nil
+	return &poweredFile{f, p, name}, nil
 }
 
 func (p *power) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
@@ -66,34 +70,38 @@ func (p *power) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &countedFile{f, p}, nil
+	return &countedFile{f, p, name}, nil
 }
 
 type countedFile struct {
 	vfs.File
 	power *power
+	name  string
 }
 
 func (f *countedFile) ReadAt(b []byte, off int64) (int, error) {
+	if f.power.badRead.Load() && strings.HasSuffix(f.name, ".pack") {
+		return 0, syscall.EIO
+	}
 	n, err := f.File.ReadAt(b, off)
 	f.power.read.Add(int64(n))
 	return n, err
 }
 
 func (p *power) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return p.file(func() (vfs.File, error) { return p.FS.Create(name, c) })
+	return p.file(name, func() (vfs.File, error) { return p.FS.Create(name, c) })
 }
 
 func (p *power) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
-	return p.file(func() (vfs.File, error) { return p.FS.OpenReadWrite(name, c, opts...) })
+	return p.file(name, func() (vfs.File, error) { return p.FS.OpenReadWrite(name, c, opts...) })
 }
 
 func (p *power) OpenDir(name string) (vfs.File, error) {
-	return p.file(func() (vfs.File, error) { return p.FS.OpenDir(name) })
+	return p.file(name, func() (vfs.File, error) { return p.FS.OpenDir(name) })
 }
 
 func (p *power) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return p.file(func() (vfs.File, error) { return p.FS.ReuseForWrite(from, to, c) })
+	return p.file(to, func() (vfs.File, error) { return p.FS.ReuseForWrite(from, to, c) })
 }
 
 func (p *power) Link(from, to string) error {
@@ -127,10 +135,14 @@ func (p *power) Lock(name string) (c io.Closer, err error) {
 type poweredFile struct {
 	vfs.File
 	power *power
+	name  string
 }
 
 func (f *poweredFile) Write(b []byte) (n int, err error) {
 	err = f.power.do(func() (err error) {
+		if err = f.power.badWrite.Load().of(f.name); err != nil {
+			return err
+		}
 		n, err = f.File.Write(b)
 		return err
 	})

@@ -147,7 +147,7 @@ func (s *saver) due(now time.Time, at cluster.LSN) bool {
 		return false
 	}
 	age, journal := now.Sub(s.last.at), int64(at-s.last.lsn)
-	return age >= saveEvery || age < 0 || s.cfg.hurry.save > 0 ||
+	return age >= saveEvery || age < 0 || s.cfg.Hurry.Save > 0 ||
 		s.applied.Load() >= max(saveAfter, s.last.size) || journal >= max(saveJournal, saveWorth*s.last.size)
 }
 

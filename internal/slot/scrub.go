@@ -1,19 +1,22 @@
 package slot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 
+	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/journal"
 	"github.com/tandemail/tandemail/internal/mail"
 	"github.com/tandemail/tandemail/internal/pack"
 	"github.com/tandemail/tandemail/internal/state"
 )
 
-// The scrub reads all packs again once in a while, since a disk tells of what it has
-// lost only when asked.
+// The scrub reads the journal and all packs again once in a while, since a disk tells
+// of what it has lost only when asked.
 const (
 	scrubEvery = 7 * 24 * time.Hour
 	// scrubRate is in octets a second and slot: 1.2 TB a week, and 40 MiB/s of a
@@ -23,7 +26,7 @@ const (
 	scrubLook = time.Minute
 )
 
-// scrubber reads packs, one after the other. It goes on after a restart where it was.
+// scrubber reads the journal, then packs, one after the other. It goes on after a restart where it was.
 type scrubber struct {
 	*incarnation
 	pace *pace
@@ -52,10 +55,15 @@ func (s *scrubber) look(ctx context.Context) error {
 		scrubbed = now.Add(-scrubEvery * time.Duration(s.cfg.Slot[0]) / 256)
 		s.damaged.setScrub(scrubbed, "")
 	}
-	if now.Sub(scrubbed) < scrubEvery {
+	if now.Sub(scrubbed) < cmp.Or(s.cfg.Hurry.Scrub, scrubEvery) {
 		return nil
 	}
-	from, _ := pack.ParseName(next + ".pack")
+	from, going := pack.ParseName(next + ".pack")
+	if !going {
+		if err := s.scrubJournal(ctx); err != nil {
+			return err
+		}
+	}
 	if err := s.scrub(ctx, from); err != nil {
 		return err
 	}
@@ -85,6 +93,73 @@ func (s *scrubber) scrub(ctx context.Context, from pack.ID) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// scrubJournal reads what the journal has now.
+func (s *scrubber) scrubJournal(ctx context.Context) error {
+	s.damaged.forgetJournal()
+	for at, end := s.journal.Low().LSN, s.journal.Durable(); at < end; {
+		next, err := s.scrubBatches(ctx, at, end)
+		switch {
+		case errors.Is(err, journal.ErrTrimmed):
+			next = max(at, s.journal.Low().LSN)
+		case errors.Is(err, cluster.ErrDamaged):
+			next, err = s.lostBatch(next, err)
+			if err != nil {
+				return err
+			}
+		case err != nil:
+			return err
+		}
+		at = next
+	}
+	return ctx.Err()
+}
+
+// scrubBatches reads batches from at on, and returns where it stopped.
+func (s *scrubber) scrubBatches(ctx context.Context, at, end cluster.LSN) (cluster.LSN, error) {
+	for b, err := range s.journal.Batches(at, 0) {
+		if err == nil {
+			err = s.pace.take(ctx, len(b.Raw))
+		}
+		if err != nil {
+			return at, err
+		}
+		s.counts.scrubbed.Add(int64(len(b.Raw)))
+		if at = b.End; at >= end {
+			break
+		}
+	}
+	return at, nil
+}
+
+// lostBatch notes that the batch at lsn is damaged, with the bodies that are nowhere
+// else, and returns where the next one begins. Where no header says that, it is where
+// the scrub ends.
+func (s *scrubber) lostBatch(lsn cluster.LSN, why error) (next cluster.LSN, err error) {
+	if s.damaged.note(Damaged{Why: why.Error()}) {
+		s.log.Error("octets of the journal are damaged; another copy has them", "lsn", lsn, "err", why)
+	}
+	_, next, err = s.journal.Bounds(lsn)
+	if errors.Is(err, cluster.ErrDamaged) {
+		return s.journal.End().LSN, nil
+	} else if err != nil {
+		return 0, err
+	}
+	snap, err := s.snapshot()
+	if err != nil {
+		return 0, err
+	}
+	defer snap.release()
+	for b, err := range state.Locations(snap, mail.BodyID(lsn), mail.BodyID(next)) {
+		if err != nil {
+			return 0, fmt.Errorf("look for what is damaged: %w", err)
+		}
+		if !b.InPack() {
+			s.noteBody(b.Body, "", why)
+		}
+	}
+	return next, nil
 }
 
 // lost notes which bodies that something refers to are lost with d.

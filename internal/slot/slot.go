@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/tandemail/tandemail/internal/cluster"
@@ -38,6 +39,7 @@ type Slot struct {
 	retention atomic.Int64
 
 	cleared bool // what an earlier process left in the spool is gone; Run's
+	spoilt  bool // the index is damaged, though it opens: it is made anew; Run's
 
 	mu     sync.Mutex
 	now    *incarnation // nil while none is open
@@ -61,17 +63,10 @@ func New(cfg Config) *Slot {
 
 // Create makes the two directories of a new, empty slot.
 func Create(cfg Config) error {
-	for _, dir := range []string{cfg.Meta, cfg.Spool} {
-		if err := cfg.FS.MkdirAll(dir, 0o700); err != nil {
+	for _, dir := range []string{cfg.Meta, cfg.Spool, cfg.FS.PathJoin(cfg.Meta, "journal")} {
+		if err := cfg.Disk.MakeDir(cfg.FS, dir); err != nil {
 			return fmt.Errorf("create slot: %w", err)
 		}
-		if err := syncDir(cfg.FS, cfg.FS.PathDir(dir)); err != nil {
-			return err
-		}
-	}
-	journalDir := cfg.FS.PathJoin(cfg.Meta, "journal")
-	if err := cfg.FS.MkdirAll(journalDir, 0o700); err != nil {
-		return fmt.Errorf("create slot: %w", err)
 	}
 	j, err := journal.Create(journalConfig(&cfg), cluster.Position{})
 	if err != nil {
@@ -98,18 +93,25 @@ func journalConfig(cfg *Config) journal.Config {
 const (
 	reopenMin = 100 * time.Millisecond
 	reopenMax = 5 * time.Second
+	// indexMax is for a slot whose index failed: to make one costs more than an open.
+	indexMax = time.Minute
 )
 
 // Run opens the slot and serves until ctx ends. A slot whose data is damaged or too old
-// makes itself a copy of the master (seeding). One that failed otherwise stays so, and
-// says so in Status, until the process ends, the store gives up the operation that it
-// failed at, or a person wants it made anew.
+// makes itself a copy of the master (seeding). One whose index failed is failed for a
+// while only: the index is opened again, or made anew if it is damaged. One that failed
+// otherwise stays so, and says so in Status, until the process ends, the store gives up
+// the operation that it failed at, or a person wants it made anew.
 func (s *Slot) Run(ctx context.Context) error {
 	pause := reopenMin
 	for {
 		begun := s.cfg.Clock()
 		err := s.runOnce(ctx)
-		if s.cfg.Clock()-begun > reopenMax {
+		most := reopenMax
+		if errors.Is(err, errIndexFailed) {
+			most = indexMax
+		}
+		if s.cfg.Clock()-begun > most {
 			pause = reopenMin
 		}
 		switch {
@@ -121,6 +123,13 @@ func (s *Slot) Run(ctx context.Context) error {
 			}
 			pause = reopenMin
 			continue
+		case errors.Is(err, errIndexFailed):
+			s.spoilt = errors.Is(err, cluster.ErrDamaged)
+			if errors.Is(err, syscall.ENOSPC) {
+				s.relieve(s.cfg.Disk)
+			}
+			s.log.Error("index failed; it is opened again, or made anew if it is damaged", "err", err)
+			s.setStatus(func(st *Status) { st.State, st.Role = StateFailed, replica.RoleFailed.String() })
 		case errors.Is(err, errFailed), errors.Is(err, cluster.ErrDamaged), errors.Is(err, cluster.ErrNewer):
 			s.log.Error("slot failed; its partner serves, or must", "err", err)
 			s.setStatus(func(st *Status) {
@@ -145,9 +154,12 @@ func (s *Slot) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		pause = min(2*pause, reopenMax)
+		pause = min(2*pause, most)
 	}
 }
+
+// errIndexFailed: an index that was open is no use any more. The journal may be fine.
+var errIndexFailed = errors.New("index failed")
 
 // runOnce is one incarnation.
 func (s *Slot) runOnce(ctx context.Context) error {
@@ -156,6 +168,9 @@ func (s *Slot) runOnce(ctx context.Context) error {
 		return fmt.Errorf("open slot: %w", err)
 	}
 	err = inc.run(ctx, opened)
+	if why := inc.index.Err(); why != nil {
+		err = fmt.Errorf("%w: %w", errIndexFailed, why)
+	}
 	return errors.Join(err, inc.close())
 }
 
@@ -181,6 +196,7 @@ type incarnation struct {
 	stager  *state.Stager
 	commit  atomic.Uint64         // the protocol's, for the frames that streams send
 	full    atomic.Bool           // no new octets
+	cramped atomic.Bool           // an append found no room
 	settled atomic.Uint64         // LSN: see Status
 	fault   atomic.Pointer[error] // an operation cannot be applied: reads only
 	scratch []applied             // the applier's

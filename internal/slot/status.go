@@ -66,6 +66,7 @@ type counters struct {
 	dead       atomic.Int64
 	collected  atomic.Int64
 	scrubbed   atomic.Int64
+	repaired   atomic.Int64
 }
 
 // Counts are what a slot has done since New, as master.

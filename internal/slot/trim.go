@@ -52,13 +52,13 @@ func (t *trimming) to() cluster.LSN {
 	return to
 }
 
-func (cfg *Config) reach() cluster.LSN { return cmp.Or(cfg.hurry.reach, trimReach) }
+func (cfg *Config) reach() cluster.LSN { return cmp.Or(cfg.Hurry.Reach, trimReach) }
 
 // trim gives up what the journal need not have. What others read of it just now is
 // pinned or waits (journal.Trim).
 func (m *mover) trim() error {
 	t := trimming{
-		reach: m.cfg.reach(), wait: cmp.Or(m.cfg.hurry.wait, trimWait), now: m.cfg.Clock(), end: m.journal.End().LSN,
+		reach: m.cfg.reach(), wait: cmp.Or(m.cfg.Hurry.Wait, trimWait), now: m.cfg.Clock(), end: m.journal.End().LSN,
 		settled: cluster.LSN(m.settled.Load()), saved: m.saver.newest(), others: m.sessions.followed(),
 	}
 	low := m.journal.Low()

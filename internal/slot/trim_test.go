@@ -74,7 +74,7 @@ func trimmedWorld(t testing.TB, slots int) *world {
 
 func (n *node) trimSoon() {
 	n.cfg.SegmentSize = 32 << 10
-	n.cfg.hurry = hurry{move: 3 * time.Millisecond, collect: 50 * time.Millisecond, anyTurn: true, reach: 64 << 10, save: 3 * time.Millisecond, wait: 300 * time.Millisecond}
+	n.cfg.Hurry = Hurry{Move: 3 * time.Millisecond, Collect: 50 * time.Millisecond, AnyTurn: true, Reach: 64 << 10, Save: 3 * time.Millisecond, Wait: 300 * time.Millisecond}
 }
 
 // trimmed delivers until the node's journal begins after lsn.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/disk"
+	"github.com/tandemail/tandemail/internal/mail"
 	"github.com/tandemail/tandemail/internal/replica"
 )
 
@@ -188,6 +189,23 @@ func (n *node) DialSeed(_ context.Context, m cluster.Machine, _ cluster.Store, f
 			}
 		}()
 		return here, nil
+	}
+	return nil, fmt.Errorf("machine %s is down", m)
+}
+
+// Body implements Peers.
+func (n *node) Body(_ context.Context, m cluster.Machine, _ cluster.Store, _, to cluster.SlotID, id mail.BodyID) (io.ReadCloser, error) {
+	for _, other := range n.world.nodes() {
+		if s := other.running(); other.cfg.Slot == to && s != nil {
+			c, err := s.OpenBody(id)
+			if err != nil {
+				return nil, err
+			}
+			return struct {
+				io.Reader
+				io.Closer
+			}{io.NewSectionReader(c, 0, c.Size()), c}, nil
+		}
 	}
 	return nil, fmt.Errorf("machine %s is down", m)
 }

@@ -34,6 +34,7 @@ var layers = []struct {
 	{"surfaces", "/cmd/tandemail"},
 	{testLayer, "mail/mailtest coord/coordtest imapwire/imaptest simnet simfs"},
 	{testLayer, "sim tidy /e2e/ledger"},
+	{testLayer, "campaign"},
 	{testLayer, "/e2e /interop"},
 }
 
