@@ -27,7 +27,7 @@ import (
 )
 
 var (
-	runs     = flag.Int("campaign.runs", 20, "runs that the log shall have")
+	runs     = flag.Int("campaign.runs", 12, "runs that the log shall have; with -short 3 at most")
 	first    = flag.Uint64("campaign.seed", 1, "seed of the first run; the others follow")
 	dir      = flag.String("campaign.dir", "", "where the log is, which is gone on with, and what failed runs leave; default: a new one")
 	only     = flag.String("campaign.only", "", "names of faults to draw from, separated by commas; default: all")
@@ -85,8 +85,12 @@ func TestCampaign(t *testing.T) {
 			t.Errorf("seed %d: %s\nfaults %q; %s has what it left; repeat with -campaign.seed=%d -campaign.runs=1", rep.Seed, rep.Result, rep.Faults, where, rep.Seed)
 		}
 	}
+	want := uint64(*runs)
+	if testing.Short() {
+		want = min(want, 3)
+	}
 	var seeds, slow []uint64
-	for i := range uint64(*runs) {
+	for i := range want {
 		switch seed := *first + i; {
 		case done[seed].Seed == seed:
 		case RealTime(seed):
