@@ -39,8 +39,8 @@ type Deed struct {
 	Cut     bool      `json:"cut,omitempty"`      // the UIDs are not all
 	Name    string    `json:"name,omitempty"`     // of the mailbox, before
 	NewName string    `json:"new_name,omitempty"` // and after
-	// Of a changed right: the account id of whose, "anyone" for everybody's, and all that
-	// they have since then, "" for nothing.
+	// Of a changed right: the user whose it is, by account id or, where the directory is
+	// at hand, by name, or "anyone"; and all that they have since then.
 	Grantee string `json:"grantee,omitempty"`
 	Rights  string `json:"rights,omitempty"`
 }
