@@ -165,6 +165,14 @@ func (b *backend) History(ctx context.Context, address string, req api.HistoryRe
 	if h.Places == nil {
 		h.Places = []slot.Place{}
 	}
+	for i := range h.Deeds {
+		var id mail.AccountID
+		if g := &h.Deeds[i].Grantee; id.UnmarshalText([]byte(*g)) == nil {
+			if u, ok := b.users.ByAccount(id); ok {
+				*g = u.Name
+			}
+		}
+	}
 	return api.UserHistory{Address: u.Name, Account: u.Account.String(), Deeds: h.Deeds, Places: h.Places, More: h.More}, err
 }
 

@@ -28,7 +28,7 @@ func (m *machine) buildHost(*group) error {
 	if err != nil {
 		return fmt.Errorf("prepare spool of sessions: %w", err)
 	}
-	m.host, err = host.New(host.Config{Slot: m.hostSlot, Spool: dir, Log: m.log})
+	m.host, err = host.New(host.Config{Slot: m.hostSlot, Others: m.others, Spool: dir, Log: m.log})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -70,6 +71,9 @@ func which(d slot.Deed) string {
 		add("%s%s", d.Name, d.NewName)
 	case d.Mailbox != "":
 		add("%s", d.Mailbox)
+	}
+	if d.Grantee != "" {
+		add("%s: %s", d.Grantee, cmp.Or(d.Rights, "no rights"))
 	}
 	if d.UIDs != "" {
 		add("UID %.80s", d.UIDs)

@@ -19,6 +19,8 @@ import (
 //	/tandemail/v1/users/<shard>/           there while entries of that shard may be missing;
 //	/tandemail/v1/aliases/<shard>/         likewise: a shard is listed and watched together with it
 //	/tandemail/v1/deleted/<account>        DeletedUser; who can come back
+//	/tandemail/v1/grants/<user>/<owner>    {}; user may have been granted something by owner: both are
+//	                                       account ids, user may be "anyone"
 //	/tandemail/v1/tokens/<hash>            TokenRecord; hash is that of the token's secret
 //	/tandemail/v1/struck/<key>             StruckRecord; key is that of a machine that was removed
 //	/tandemail/v1/rotation                 RotationRecord, of the last change of the CA
@@ -38,6 +40,7 @@ const (
 	UsersPrefix    = Root + "users/"
 	AliasesPrefix  = Root + "aliases/"
 	DeletedPrefix  = Root + "deleted/"
+	GrantsPrefix   = Root + "grants/"
 	TokensPrefix   = Root + "tokens/"
 	StruckPrefix   = Root + "struck/"
 	HistoryPrefix  = Root + "history/"
@@ -50,6 +53,19 @@ const (
 
 // DeletedKey is the key of a deleted user, by the account's id.
 func DeletedKey(account string) string { return DeletedPrefix + account }
+
+// GrantKey is the key that says that owner may have granted something to a user: both
+// are account ids, the user may be "anyone".
+func GrantKey(user, owner string) string { return GrantsPrefix + user + "/" + owner }
+
+// GrantPrefixes are the prefixes that together hold everything below GrantsPrefix.
+func GrantPrefixes() []string {
+	out := make([]string, Shards, Shards+1)
+	for i := range out {
+		out[i] = GrantsPrefix + shardName(byte(i))
+	}
+	return append(out, GrantsPrefix+"anyone/")
+}
 
 // TokenKey is the key of a token, by the hash of its secret.
 func TokenKey(hash string) string { return TokensPrefix + hash }

@@ -77,6 +77,9 @@ func (d *Directory) Undelete(ctx context.Context, u User) error {
 
 // Forget removes a deleted user, who does not come back.
 func (d *Directory) Forget(ctx context.Context, u User) error {
+	if err := d.forgetGrants(ctx, u.Account); err != nil {
+		return err
+	}
 	_, _, err := d.write(ctx, coord.DeletedKey(u.Account.String()), nil, coord.Txn{
 		Then: []coord.Op{coord.Delete(coord.DeletedKey(u.Account.String()))},
 	})

@@ -3,7 +3,7 @@
 //
 // The truth is in the coordinator. Every process that needs the directory keeps
 // a full copy, fed by a watch, so that a log-in or a recipient costs no round
-// trip and works while the coordinator is down. A copy costs about 320 octets a
+// trip and works while the coordinator is down. A copy costs about 400 octets a
 // user; it is meant for up to a million.
 //
 // It does not verify passwords (auth) and does not know which machine serves a
@@ -30,6 +30,7 @@ import (
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/coord"
+	"github.com/tandemail/tandemail/internal/mail"
 )
 
 // Config has good zero values except for Coord.
@@ -48,6 +49,10 @@ type Directory struct {
 	cfg     Config
 	users   *table[User]
 	aliases *table[Alias]
+	grants  grants
+
+	namesMu  sync.RWMutex
+	accounts map[mail.AccountID]string // name by account
 
 	storesMu sync.Mutex
 	names    map[cluster.Store]cluster.Store // one string a store, not one a user
@@ -64,7 +69,11 @@ func New(cfg Config) *Directory {
 	}
 	d := &Directory{cfg: cfg, names: map[cluster.Store]cluster.Store{}, counts: map[cluster.Store]int{}}
 	d.users = newTable(coord.UsersPrefix, d.parseUser)
-	d.users.changed = d.countUser
+	d.accounts = map[mail.AccountID]string{}
+	d.users.changed = func(old, fresh *User) {
+		d.countUser(old, fresh)
+		d.nameAccount(old, fresh)
+	}
 	d.aliases = newTable(coord.AliasesPrefix, parseAlias)
 	return d
 }
@@ -74,6 +83,9 @@ func (d *Directory) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { feed(ctx, d, d.users) })
 	wg.Go(func() { feed(ctx, d, d.aliases) })
+	wg.Go(func() {
+		_ = coord.Follow(ctx, d.cfg.Coord, coord.Following{Prefix: coord.GrantsPrefix, Lists: coord.GrantPrefixes()}, d.grants.apply)
+	})
 	wg.Wait()
 	return ctx.Err()
 }

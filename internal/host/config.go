@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/imapd"
 	"github.com/tandemail/tandemail/internal/imapwire"
 	"github.com/tandemail/tandemail/internal/link"
 	"github.com/tandemail/tandemail/internal/mail"
@@ -39,8 +40,10 @@ type Standing struct {
 // means the value named.
 type Config struct {
 	// Slot finds the slot of a store on this machine.
-	Slot    func(cluster.Store) (Slot, error)
-	Spool   *spool.Dir // for literals above 256 KiB
+	Slot  func(cluster.Store) (Slot, error)
+	Spool *spool.Dir // for literals above 256 KiB
+	// Others is what a session sees of other users and their accounts; nil: nothing.
+	Others  func(session.Open) imapd.Others
 	Log     *slog.Logger
 	Version string           // told to clients by ID; not told
 	Now     func() time.Time // time.Now

@@ -35,11 +35,16 @@ func (c *conn) newExecutor(account mail.Account) executor {
 	o := &c.open
 	switch o.Protocol {
 	case session.IMAP:
+		var others imapd.Others
+		if c.host.cfg.Others != nil {
+			others = c.host.cfg.Others(*o)
+		}
 		return &imapExecutor{
 			collector: imapwire.NewCollector(limits(), c.newSpool),
 			session: imapd.New(imapd.Config{
 				Account: account, Session: o.Session, User: o.User, By: o.By, Remote: o.Remote, Sink: c.sink(),
 				Version: c.host.cfg.Version, Now: c.host.cfg.Now, Log: c.log, Answered: c.answered,
+				Others: others,
 			}),
 		}
 	case session.POP3:

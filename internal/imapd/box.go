@@ -12,11 +12,16 @@ import (
 type box struct {
 	id          mail.MailboxID
 	uidValidity mail.UIDValidity
-	readOnly    bool
+	examined    bool        // the client wants to change nothing
+	rights      mail.Rights // of the user
 	uids        uidMap
 	told        session.Announced // all but Count
 	unsure      mail.UID          // messages below may have been told of in a lost answer
 }
+
+// readOnly reports whether nothing may be changed, by the client's wish or for want of
+// rights (RFC 4314 5.2).
+func (b *box) readOnly() bool { return b.examined || b.rights&changing == 0 }
 
 // announced is what the token says of the picture.
 func (b *box) announced() *session.Announced {

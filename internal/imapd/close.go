@@ -12,7 +12,7 @@ import (
 // read-only, and tells nothing of it.
 func (s *Session) closeMailbox(ctx context.Context, _ *imapwire.Command) (answer, error) {
 	ans := ok("CLOSE completed")
-	if !s.box.readOnly {
+	if !s.box.readOnly() && s.box.rights.Has(mail.MayExpunge) { // else it only closes (RFC 4314 4)
 		var err error
 		if ans.code, err = s.closeAndRemove(ctx); err != nil {
 			return answer{}, err

@@ -28,9 +28,12 @@ var testTime = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 
 func testNow() time.Time { return testTime }
 
+// everybody are the users that sessions know of; who connects is ann.
+var everybody = map[string]mail.AccountID{"ann": {1}, "bob": {2}}
+
 func newAccount(t testing.TB) *mailtest.Account {
 	t.Helper()
-	a, err := mailtest.NewServer(mailtest.Config{Now: testNow}).CreateAccount(mail.AccountID{1}, state.NewAccount{})
+	a, err := mailtest.NewServer(mailtest.Config{Now: testNow}).CreateAccount(everybody["ann"], state.NewAccount{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +82,7 @@ func dialBy(t *testing.T, a mail.Account, id byte, greet bool, by string) net.Co
 	if greet {
 		fmt.Fprint(server, "* PREAUTH [CAPABILITY "+strings.Join(Capabilities(), " ")+"] ready\r\n")
 	}
-	h.s = New(Config{Account: a, Session: mail.SessionID{id}, User: "ann", By: by, Sink: h, Now: testNow})
+	h.s = New(Config{Account: a, Session: mail.SessionID{id}, User: "ann", By: by, Sink: h, Now: testNow, Others: &mailtest.Users{Names: everybody}})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

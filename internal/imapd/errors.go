@@ -55,6 +55,8 @@ var refusals = []struct {
 	{errNoRoot, no(imapwire.CodeNonExistent, "No such quota root")},
 	{errNoResource, no(imapwire.CodeCannot, "No such resource")},
 	{errNotAllowed, no(imapwire.CodeNoPerm, "Not allowed")},
+	{mail.ErrNoPerm, no(imapwire.CodeNoPerm, "No right to do that")},
+	{errNoUser, no(imapwire.CodeCannot, "No such user")},
 	{errUnknownCTE, no(imapwire.CodeUnknownCTE, "Transfer encoding is not supported")},
 	{mail.ErrCorrupt, no(imapwire.CodeCorruption, "A stored message is damaged")},
 }

@@ -70,7 +70,7 @@ func (s *Session) sources(v mail.View, a *imapwire.Esearch) ([]mail.MailboxInfo,
 		if err != nil {
 			return nil, err
 		}
-		if info.NonExistent {
+		if info.NonExistent || !info.Rights.Has(mail.MayRead) {
 			continue
 		}
 		for _, src := range a.Sources {

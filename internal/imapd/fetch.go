@@ -55,7 +55,7 @@ func (s *Session) fetch(ctx context.Context, c *imapwire.Command, a *imapwire.Fe
 		from, to := a.Page.Of(uids.Len())
 		uids = slice(uids, from, to)
 	}
-	if slices.ContainsFunc(a.Items, imapwire.FetchItem.SetsSeen) && !s.box.readOnly {
+	if slices.ContainsFunc(a.Items, imapwire.FetchItem.SetsSeen) && !s.box.examined && s.box.rights.Has(mail.MaySeen) {
 		if err := run.setSeen(ctx, uids); err != nil {
 			return answer{}, err
 		}

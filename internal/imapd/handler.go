@@ -44,6 +44,11 @@ var handlers = map[string]handler{
 	"GETQUOTA":     {run: with((*Session).getQuota)},
 	"GETQUOTAROOT": {run: with((*Session).getQuotaRoot)},
 	"SETQUOTA":     {run: with((*Session).setQuota)},
+	"SETACL":       {run: with((*Session).setACL)},
+	"DELETEACL":    {run: with((*Session).setACL)},
+	"GETACL":       {run: with((*Session).getACL)},
+	"LISTRIGHTS":   {run: with((*Session).listRights)},
+	"MYRIGHTS":     {run: with((*Session).myRights)},
 
 	"CHECK":        {run: (*Session).noop, selected: true},
 	"CLOSE":        {run: (*Session).closeMailbox, selected: true},

@@ -123,7 +123,10 @@ func (s *Session) listEntry(v mail.View, a *imapwire.List, e *entry) error {
 	if childInfo {
 		s.out.buf = append(s.out.buf[:len(s.out.buf)-2], " (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n"...)
 	}
-	if a.Return&imapwire.ListStatus != 0 && !e.NonExistent {
+	if a.Return&imapwire.ListMyRights != 0 && !e.NonExistent && mayAskRights(&e.MailboxInfo) {
+		s.myRightsLine(&e.MailboxInfo)
+	}
+	if a.Return&imapwire.ListStatus != 0 && !e.NonExistent && e.Rights.Has(mail.MayRead) {
 		if slices.Contains(a.Status, imapwire.StatusHighestModSeq) {
 			s.enableFeatures(session.CondStore)
 		}

@@ -32,7 +32,7 @@ func (s *Session) meet(v mail.View, from mail.UID) (bool, error) {
 	if err != nil || mark >= last {
 		return false, err
 	}
-	if !b.readOnly {
+	if !b.readOnly() {
 		s.account.SetRecent(b.id, s.cfg.User, last)
 	}
 	met := b.uids.among(mail.UIDSet{{Lo: max(from, mark+1), Hi: last}})

@@ -70,6 +70,8 @@ func remember(v mail.View, t *session.Selected) (*box, error) {
 		return nil, errGone
 	case err != nil:
 		return nil, err
+	case !info.Rights.Has(mail.MayRead):
+		return nil, errGone
 	case info.UIDValidity != t.UIDValidity:
 		return nil, fmt.Errorf("%w: UIDVALIDITY was %d and is %d", ErrNotResumable, t.UIDValidity, info.UIDValidity)
 	case t.UIDNext > info.UIDNext, max(t.Expunged.ModSeq, t.Flags) > info.HighestModSeq, int(t.Keywords) > len(info.Keywords):
@@ -77,7 +79,7 @@ func remember(v mail.View, t *session.Selected) (*box, error) {
 	case t.Expunged.UID != 0:
 		return nil, fmt.Errorf("%w: it was told of a part of an expunge", ErrNotResumable)
 	}
-	b := &box{id: info.ID, uidValidity: info.UIDValidity, readOnly: t.ReadOnly, unsure: info.UIDNext}
+	b := &box{id: info.ID, uidValidity: info.UIDValidity, examined: t.ReadOnly, rights: info.Rights, unsure: info.UIDNext}
 	uids, err := inView(v, b.id, 1, t.UIDNext, t.Expunged.ModSeq)
 	if errors.Is(err, mail.ErrBelowFloor) {
 		err = fmt.Errorf("%w: %w", ErrNotResumable, err)

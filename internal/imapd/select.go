@@ -26,11 +26,14 @@ func (s *Session) selectMailbox(ctx context.Context, c *imapwire.Command, a *ima
 	if err != nil {
 		return answer{}, err
 	}
+	if err := need(&info, mail.MayRead); err != nil {
+		return answer{}, err
+	}
 	b, unseen, err := picture(v, &info)
 	if err != nil {
 		return answer{}, err
 	}
-	b.readOnly = a.ReadOnly
+	b.examined = a.ReadOnly
 	s.box = b
 	if _, err := s.meet(v, 1); err != nil {
 		return answer{}, err
@@ -48,12 +51,17 @@ func (s *Session) selectMailbox(ctx context.Context, c *imapwire.Command, a *ima
 		}
 	}
 	s.out.delta.Selected = &session.Selected{
-		Mailbox: b.id, UIDValidity: b.uidValidity, ReadOnly: b.readOnly, Announced: *b.announced(),
+		Mailbox: b.id, UIDValidity: b.uidValidity, ReadOnly: b.examined, Announced: *b.announced(),
 	}
-	if a.ReadOnly {
-		return okCode(imapwire.CodeReadOnly, "EXAMINE completed"), nil
+	return okCode(b.access(), c.Name+" completed"), nil
+}
+
+// access is the code that says whether anything may be changed.
+func (b *box) access() string {
+	if b.readOnly() {
+		return imapwire.CodeReadOnly
 	}
-	return okCode(imapwire.CodeReadWrite, "SELECT completed"), nil
+	return imapwire.CodeReadWrite
 }
 
 func highestCode(m mail.ModSeq) string { return fmt.Sprintf("HIGHESTMODSEQ %d", m) }
@@ -61,7 +69,7 @@ func highestCode(m mail.ModSeq) string { return fmt.Sprintf("HIGHESTMODSEQ %d", 
 // picture is a new picture of a mailbox, in which everything is announced, and
 // the number of the first message that is not seen, or 0.
 func picture(v mail.View, info *mail.MailboxInfo) (b *box, unseen uint32, err error) {
-	b = &box{id: info.ID, uidValidity: info.UIDValidity}
+	b = &box{id: info.ID, uidValidity: info.UIDValidity, rights: info.Rights}
 	for f, err := range v.Flags(info.ID, 1, maxUID, 0) {
 		if err != nil {
 			return nil, 0, err

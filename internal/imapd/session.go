@@ -20,6 +20,7 @@ type Config struct {
 	By      string // authorising user of a proxy log-in, or ""
 	Remote  string // the client's address
 	Sink    session.Sink
+	Others  Others // nil: nobody else is known
 
 	Version string           // told by ID; "" is not told
 	Now     func() time.Time // nil: time.Now
@@ -122,7 +123,7 @@ func (s *Session) run(ctx context.Context, cmd *imapwire.Command) (answer, error
 		return bad("Command is not possible now"), nil
 	case h.selected && s.box == nil:
 		return bad("No mailbox is selected"), nil
-	case h.writes && s.box.readOnly:
+	case h.writes && (s.box.examined || s.box.readOnly() && s.resumed.number != s.number):
 		return no(imapwire.CodeReadOnly, "Mailbox is selected read-only"), nil
 	case s.uidOnly() && cmd.ByNumber():
 		return uidRequired, nil

@@ -18,6 +18,9 @@ func (s *Session) status(ctx context.Context, _ *imapwire.Command, a *imapwire.S
 	if err != nil {
 		return answer{}, err
 	}
+	if err := need(&info, mail.MayRead); err != nil {
+		return answer{}, err
+	}
 	if slices.Contains(a.Items, imapwire.StatusHighestModSeq) {
 		s.enableCondStore()
 	}

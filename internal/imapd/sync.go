@@ -34,6 +34,9 @@ func (s *Session) sync(ctx context.Context, u update) error {
 	if err != nil {
 		return err
 	}
+	if err := s.announceRights(&info); err != nil {
+		return err
+	}
 	at := info.HighestModSeq
 	if b.told.Flags >= at && (b.told.Expunged.ModSeq >= at || !u.expunges) {
 		return nil
@@ -172,16 +175,46 @@ func (s *Session) announceKeywords(info *mail.MailboxInfo) {
 
 // flagLines writes FLAGS and PERMANENTFLAGS.
 func (s *Session) flagLines(info *mail.MailboxInfo) {
-	flags := strings.Join(append(mail.AllFlags.Names(), info.Keywords...), " ")
-	s.out.untagged("FLAGS (" + flags + ")")
+	flags := append(mail.AllFlags.Names(), info.Keywords...)
+	s.out.untagged("FLAGS (" + strings.Join(flags, " ") + ")")
+	s.permanentFlags(info)
+}
+
+// permanentFlags tells which flags the user may change (RFC 4314 5.2).
+func (s *Session) permanentFlags(info *mail.MailboxInfo) {
+	may, words := s.box.rights.Settable()
+	flags := may.Names()
+	if words {
+		flags = append(flags, info.Keywords...)
+	}
 	switch {
-	case s.box.readOnly:
+	case s.box.readOnly():
 		s.out.status("PERMANENTFLAGS ()", "Read-only")
 	case len(info.Keywords) >= mail.MaxKeywords:
-		s.out.status("PERMANENTFLAGS ("+flags+")", "No more keywords")
+		s.out.status("PERMANENTFLAGS ("+strings.Join(flags, " ")+")", "No more keywords")
+	case !words:
+		s.out.status("PERMANENTFLAGS ("+strings.Join(flags, " ")+")", "Flags permitted")
 	default:
-		s.out.status("PERMANENTFLAGS ("+flags+` \*)`, "Flags permitted")
+		s.out.status("PERMANENTFLAGS ("+strings.Join(append(flags, `\*`), " ")+")", "Flags permitted")
 	}
+}
+
+// announceRights tells what the user may do now, if that has changed. A mailbox that he
+// may not read any more he cannot have selected.
+func (s *Session) announceRights(info *mail.MailboxInfo) error {
+	b := s.box
+	if info.Rights == b.rights {
+		return nil
+	}
+	if !info.Rights.Has(mail.MayRead) {
+		return errGone
+	}
+	before := b.access()
+	if b.rights = info.Rights; b.access() != before {
+		s.out.status(b.access(), "Rights have changed")
+	}
+	s.permanentFlags(info)
+	return nil
 }
 
 // announceFlags tells the flag changes of messages that were known before, in

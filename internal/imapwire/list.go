@@ -11,7 +11,7 @@ const (
 	SelectSpecialUse
 )
 
-// ListReturn are LIST's return options (RFC 5258, 6154, 5819).
+// ListReturn are LIST's return options (RFC 5258, 6154, 5819, 8440).
 type ListReturn uint8
 
 // The return options.
@@ -20,6 +20,7 @@ const (
 	ListChildren
 	ListSpecialUse
 	ListStatus
+	ListMyRights // RFC 8440
 )
 
 // List is LIST, or LSUB if Lsub is set.
@@ -120,6 +121,8 @@ func (l *lexer) listReturn(c *List) error {
 		c.Return |= ListChildren
 	case "SPECIAL-USE":
 		c.Return |= ListSpecialUse
+	case "MYRIGHTS":
+		c.Return |= ListMyRights
 	case "STATUS":
 		c.Return |= ListStatus
 		if err := l.space(); err != nil {

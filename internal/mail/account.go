@@ -10,6 +10,12 @@ import (
 // Account is all that imapd, pop3d, sieved and transfer know of a slot. No LSN,
 // epoch or peer shows through it. Safe for concurrent use.
 type Account interface {
+	// As is the account as another user finds it, to whom its mailboxes, or some, are
+	// shared (RFC 4314): Views show what that user may see and \Seen as they have set
+	// it, and Do does what their rights allow, else ErrNoPerm. The owner's id, and
+	// the zero id, give the account as its owner finds it, as does an Account that
+	// nobody asked. Nothing is looked up: the user need not exist.
+	As(user AccountID) Account
 	// View is an immutable picture of everything committed so far; it never
 	// blocks writers. Close it soon: it pins disk space. It fails with ErrMoved
 	// when this slot may not serve reads.
@@ -51,14 +57,22 @@ type Body interface {
 
 // View is an immutable picture of an account. Sequences end early only with a
 // non-nil error as their last element. Not safe for concurrent use, except Open.
+//
+// For a user who is not the owner (Account.As) a mailbox in which they have no right is
+// none, \Seen, unseen counters and MODSEQs are the user's, and there are no
+// subscriptions. Which right a question needs is for the caller to ask.
 type View interface {
 	Close()
 	Account() (AccountInfo, error)
 	// Mailboxes yields every mailbox and every computed (\NonExistent) name in
-	// the order of their names, INBOX first.
+	// the order of their names, INBOX first; to a user who is not the owner those with
+	// the right l, and the names above them.
 	Mailboxes() iter.Seq2[MailboxInfo, error]
 	// Subscriptions yields the subscribed names, in order, existing or not.
 	Subscriptions() iter.Seq2[string, error]
+	// ACL lists whom the mailbox is granted to, ascending by id, anyone first. The owner
+	// is among them only if his rights were changed. ErrNoMailbox.
+	ACL(m MailboxID) ([]Grant, error)
 	// Lookup finds a mailbox by name (INBOX in any case). ErrNoMailbox.
 	Lookup(name string) (MailboxInfo, error)
 	// Mailbox finds a mailbox by id, deleted ones excepted. ErrNoMailbox.
@@ -120,5 +134,6 @@ var (
 	ErrUseTaken    = errors.New("special use belongs to another mailbox")
 	ErrOverQuota   = errors.New("over quota")
 	ErrLimit       = errors.New("over a limit of the server")
+	ErrNoPerm      = errors.New("not allowed by the mailbox's owner")
 	ErrBelowFloor  = errors.New("changes that old are no longer listed")
 )

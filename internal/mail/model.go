@@ -9,6 +9,7 @@ const (
 	MaxDepth         = 30
 	MaxMessageSize   = 100 << 20 // octets
 	MaxCopy          = 100_000   // messages of one COPY
+	MaxGrants        = 1_000     // of one mailbox
 	MaxTouched       = 5_000     // messages of one STORE, MOVE or EXPUNGE operation; callers split by Chunk
 )
 
@@ -63,6 +64,8 @@ type MailboxInfo struct {
 	Use            SpecialUse
 	Keywords       []string // the table; a message's Keywords are places in it
 	Subscribed     bool
+	Rights         Rights // of the user whose View this is
+	Shared         bool   // there are grants: see View.ACL
 	// NonExistent: only a component of others' names; all but Name is zero.
 	NonExistent bool
 }

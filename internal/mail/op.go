@@ -2,6 +2,11 @@ package mail
 
 // Op is a change of one account. The types of this file are all there are.
 // Names are NFC UTF-8 with Separator between components.
+//
+// Of a user who is not the owner (Account.As), and of an owner who took rights from
+// himself, each op needs rights: ErrNoPerm if they are missing, ErrNoMailbox in place of
+// it where the user has none at all. Flags that the user may not set are left as they
+// are. A user's \Seen is his own, all other flags are everybody's.
 type Op interface{ isOp() }
 
 // Append adds messages to a mailbox, all or none (APPEND, MULTIAPPEND).
@@ -9,6 +14,7 @@ type Op interface{ isOp() }
 // With Replaces that message is removed in the same operation (REPLACE, RFC 8508); its
 // room is free for the new ones, and Result.Source names it.
 // Refusals: ErrNoMailbox, ErrNoMessage (the replaced one), ErrOverQuota, ErrLimit.
+// Needs i; t and e where a message is replaced.
 type Append struct {
 	Mailbox  MailboxID
 	Messages []NewMessage
@@ -44,6 +50,7 @@ const (
 // Setting what is set changes nothing and draws no MODSEQ.
 // At most MaxTouched UIDs. Result: ModSeq (0: nothing changed), UIDs changed, Modified.
 // Refusals: ErrNoMailbox, ErrLimit (keyword table full).
+// Needs one of s, t and w, of which the flags named are; others are passed over.
 type Store struct {
 	Mailbox        MailboxID
 	UIDs           UIDSet
@@ -57,6 +64,8 @@ type Store struct {
 // UIDValidity of the target, Source and UIDs pairwise in ascending order, ModSeq.
 // UIDs that do not exist are passed over.
 // Refusals: ErrNoMailbox (source or target gone), ErrOverQuota, ErrLimit.
+// Needs r, and i of the target. What others than the user have seen, they have seen of
+// the copies too.
 type Copy struct {
 	From MailboxID
 	UIDs UIDSet
@@ -64,7 +73,7 @@ type Copy struct {
 }
 
 // Move is Copy and the removal of the originals in one operation (RFC 6851).
-// At most MaxTouched UIDs; Result as for Copy.
+// At most MaxTouched UIDs; Result as for Copy. Needs t and e as well.
 type Move struct {
 	From MailboxID
 	UIDs UIDSet
@@ -74,7 +83,7 @@ type Move struct {
 // Expunge removes those of UIDs that carry \Deleted when it takes effect, or all of
 // them if Unmarked says so.
 // At most MaxTouched are removed; Result.More says that others are left.
-// Result: UIDs removed, ModSeq (0: none), More. Refusal: ErrNoMailbox.
+// Result: UIDs removed, ModSeq (0: none), More. Refusal: ErrNoMailbox. Needs e.
 type Expunge struct {
 	Mailbox  MailboxID
 	UIDs     UIDSet
@@ -83,6 +92,8 @@ type Expunge struct {
 
 // Create makes a mailbox. Result: Mailbox, UIDValidity.
 // Missing superiors stay computed names. Refusals: ErrExists, ErrLimit, ErrBadName, ErrUseTaken.
+// The new mailbox has the grants of the nearest mailbox above, of which k is needed; where
+// there is none it has no grants, and none but the owner may make it.
 type Create struct {
 	Name string
 	Use  SpecialUse
@@ -90,18 +101,42 @@ type Create struct {
 
 // Delete hides a mailbox for the retention time; its inferiors stay.
 // Refusals: ErrNoMailbox, ErrCannot (INBOX), ErrHasChildren (a name without a mailbox).
+// Needs x.
 type Delete struct{ Name string }
 
 // Rename renames a mailbox and its inferiors at once. Renaming INBOX creates
 // the new name and moves the messages there, INBOX stays (RFC 9051 6.3.6).
-// Subscriptions are untouched. Refusals: ErrNoMailbox, ErrExists, ErrBadName, ErrCannot, ErrLimit.
+// Subscriptions and grants are untouched. Refusals: ErrNoMailbox, ErrExists, ErrBadName, ErrCannot, ErrLimit.
+// Needs x of all that are renamed, and k as Create does; INBOX is its owner's to rename.
 type Rename struct{ From, To string }
 
-// Subscribe adds or removes a name of the subscription list; the name need not exist.
+// Subscribe adds or removes a name of the subscription list; the name need not exist. The
+// list is the owner's, as the quota is.
 type Subscribe struct {
 	Name string
 	On   bool
 }
+
+// SetACL changes what a user may do with a mailbox. A user without rights has no grant;
+// the owner has one if it says less than everything.
+// Refusals: ErrNoMailbox, ErrLimit (MaxGrants). Needs a.
+type SetACL struct {
+	Mailbox MailboxID
+	User    AccountID // zero: anyone
+	Mode    ACLMode
+	Rights  Rights
+}
+
+// ACLMode says how SetACL's rights combine with those that are granted.
+type ACLMode uint8
+
+// The modes of SETACL, and DELETEACL.
+const (
+	ReplaceRights ACLMode = iota
+	AddRights
+	RemoveRights
+	DeleteGrant
+)
 
 // SetQuota replaces the limits of the account. 0 means none.
 type SetQuota struct{ LimitMessages, LimitOctets int64 }
@@ -115,6 +150,7 @@ func (Create) isOp()    {}
 func (Delete) isOp()    {}
 func (Rename) isOp()    {}
 func (Subscribe) isOp() {}
+func (SetACL) isOp()    {}
 func (SetQuota) isOp()  {}
 
 // Result of an operation that took effect. Which fields are set, each Op says.

@@ -32,6 +32,7 @@ var refusals = []struct {
 	{errMarked, "-ERR Message is marked for removal"},
 	{mail.ErrNoMessage, "-ERR Message has been removed meanwhile"},
 	{mail.ErrCorrupt, "-ERR [SYS/PERM] Stored message is damaged"},
+	{mail.ErrNoPerm, "-ERR [SYS/PERM] No right to do that"},
 	{mail.ErrFrozen, "-ERR [SYS/TEMP] Account takes no changes for the moment"},
 }
 

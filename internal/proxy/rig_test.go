@@ -17,6 +17,7 @@ import (
 	"github.com/tandemail/tandemail/internal/auth"
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/host"
+	"github.com/tandemail/tandemail/internal/imapd"
 	"github.com/tandemail/tandemail/internal/imapwire/imaptest"
 	"github.com/tandemail/tandemail/internal/link"
 	"github.com/tandemail/tandemail/internal/mail"
@@ -34,6 +35,7 @@ type rig struct {
 	cfg    Config
 	server *Server
 	twin   *mailtest.Server
+	users  *mailtest.Users
 	routes *fakeRoutes
 	conns  *pipes                            // of IMAP clients
 	tcp    map[session.Protocol]net.Listener // for clients that send ahead, which a pipe does not buffer
@@ -81,6 +83,7 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 		t: t, twin: mailtest.NewServer(mailtest.Config{Now: testNow}), routes: newFakeRoutes(), conns: newPipes(), tcp: map[session.Protocol]net.Listener{},
 		machines: map[cluster.Machine]*machine{}, log: new(logged), since: time.Hour,
 	}
+	r.users = &mailtest.Users{Server: r.twin, Names: accounts}
 	for _, id := range accounts {
 		if _, err := r.twin.CreateAccount(id, state.NewAccount{}); err != nil {
 			t.Fatal(err)
@@ -126,7 +129,8 @@ func (r *rig) addMachine(name cluster.Machine, log *slog.Logger) {
 			}
 			return m, nil
 		},
-		Spool: m.spool, Now: testNow, Log: log.With("machine", string(name)),
+		Others: func(session.Open) imapd.Others { return r.users },
+		Spool:  m.spool, Now: testNow, Log: log.With("machine", string(name)),
 	})
 	if err != nil {
 		r.t.Fatal(err)

@@ -370,6 +370,8 @@ func (l *left) nameOf(op *operation.Operation) string {
 		id = k.Expunge.Mailbox
 	case *operation.Operation_Move:
 		id = k.Move.From
+	case *operation.Operation_SetAcl:
+		id = k.SetAcl.Mailbox
 	default:
 		return ""
 	}

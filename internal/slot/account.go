@@ -10,12 +10,18 @@ import (
 
 // Account returns the account as protocol servers see it. Whether it exists, and
 // is served here, each call tells.
-func (s *Slot) Account(id mail.AccountID) mail.Account { return &account{s, id} }
+func (s *Slot) Account(id mail.AccountID) mail.Account { return &account{slot: s, id: id} }
 
 // account implements mail.Account on a slot.
 type account struct {
 	slot *Slot
 	id   mail.AccountID
+	user mail.AccountID // who asks; zero: the owner
+}
+
+// As implements mail.Account.
+func (a *account) As(user mail.AccountID) mail.Account {
+	return &account{slot: a.slot, id: a.id, user: user}
 }
 
 // View implements mail.Account.
@@ -36,7 +42,7 @@ func (a *account) View(ctx context.Context) (mail.View, error) {
 		snap.release()
 		return nil, err
 	}
-	return v, nil
+	return v.As(a.user), nil
 }
 
 // Stage implements mail.Account.
@@ -59,7 +65,7 @@ func (a *account) Do(ctx context.Context, req mail.Request) (mail.Result, error)
 		bodies = bodiesOf(op)
 	}
 	out, err := inc.propose(ctx, bodies, func(b *state.Builder) (*state.Proposal, error) {
-		p, err := b.Propose(a.id, req)
+		p, err := b.ProposeAs(a.id, a.user, req)
 		if err == nil {
 			err = inc.check(ctx, p)
 		}

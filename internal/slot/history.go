@@ -39,6 +39,10 @@ type Deed struct {
 	Cut     bool      `json:"cut,omitempty"`      // the UIDs are not all
 	Name    string    `json:"name,omitempty"`     // of the mailbox, before
 	NewName string    `json:"new_name,omitempty"` // and after
+	// Of a changed right: the user whose it is, by account id or, where the directory is
+	// at hand, by name, or "anyone"; and all that they have since then.
+	Grantee string `json:"grantee,omitempty"`
+	Rights  string `json:"rights,omitempty"`
 }
 
 // Place is where a message is.
@@ -102,6 +106,12 @@ func (r *accountReader) deed(d *state.Deed) Deed {
 	out := Deed{
 		At: d.At.Time(), Kind: d.Kind, By: actorOf(d.Actor), UIDs: d.UIDs.String(), ToUIDs: d.ToUIDs.String(),
 		Cut: d.Cut, Name: d.Name, NewName: d.NewName,
+	}
+	if d.Kind == state.DeedSetACL {
+		out.Rights, out.Grantee = d.Rights.String(), "anyone"
+		if !d.Grantee.IsZero() {
+			out.Grantee = d.Grantee.String()
+		}
 	}
 	for _, x := range []struct {
 		id   mail.MailboxID

@@ -68,6 +68,9 @@ func mayHave(list []*operation.NewMailbox) Code {
 
 func (t *tx) setQuota(op *operation.SetQuota) (Code, mail.Result) {
 	q := &t.acc.quota
+	if code := t.own(); code != Done {
+		return code, mail.Result{}
+	}
 	if op.LimitMessages < 0 || op.LimitOctets < 0 {
 		return Limit, mail.Result{}
 	}

@@ -59,6 +59,7 @@ func (s *store) applyToAccount(at cluster.LSN, op *operation.Operation) Outcome 
 	if t.acc.frozen && !passesFrozen(op) {
 		return Outcome{Code: Frozen}
 	}
+	copy(t.user[:], op.User)
 	var out Outcome
 	out.Code, out.Result = t.do(op)
 	t.note(op, &out)
@@ -105,6 +106,8 @@ func (t *tx) do(op *operation.Operation) (Code, mail.Result) {
 		return t.rename(k.Rename)
 	case *operation.Operation_Subscribe:
 		return t.subscribe(k.Subscribe)
+	case *operation.Operation_SetAcl:
+		return t.setACL(k.SetAcl)
 	case *operation.Operation_SetQuota:
 		return t.setQuota(k.SetQuota)
 	case *operation.Operation_Freeze:

@@ -86,6 +86,9 @@ func (a *auditor) account(id mail.AccountID) error {
 		a.wrong("account %v: %d subscriptions by its record, %d by counting", id, acc.subscriptions, n)
 	}
 	a.expiry(id, acc)
+	if err := a.private(id); err != nil {
+		return err
+	}
 	if err := a.expunged(id); err != nil {
 		return err
 	}
@@ -196,6 +199,9 @@ func (a *auditor) mailbox(id mail.AccountID, m mail.MailboxID, acc account) (mai
 	if c := counted; !rec.hidden && (c.messages != rec.messages || c.unseen != rec.unseen || c.deleted != rec.deleted || c.size != rec.size) {
 		a.wrong("mailbox %v: counters %d/%d/%d/%d by its record, %d/%d/%d/%d by counting", m,
 			rec.messages, rec.unseen, rec.deleted, rec.size, c.messages, c.unseen, c.deleted, c.size)
+	}
+	if err := a.grants(id, m, rec); err != nil {
+		return rec, err
 	}
 	if rec.highest > acc.modseq || rec.uidvalidity > acc.uidvalidity || rec.tombstoneFloor > rec.highest {
 		a.wrong("mailbox %v: HIGHESTMODSEQ %d, UIDVALIDITY %d, floor %d above its account's", m, rec.highest, rec.uidvalidity, rec.tombstoneFloor)

@@ -38,8 +38,16 @@ type Proposal struct {
 // have been placed. The error is a word of package mail for what no state could
 // allow: nothing is to be stored.
 func (b *Builder) Propose(account mail.AccountID, req mail.Request) (*Proposal, error) {
+	return b.ProposeAs(account, mail.AccountID{}, req)
+}
+
+// ProposeAs is Propose for a user who need not be the account's owner (mail.Account.As).
+func (b *Builder) ProposeAs(account, user mail.AccountID, req mail.Request) (*Proposal, error) {
 	op := b.operation(req.Actor)
 	op.Account = account[:]
+	if !user.IsZero() && user != account {
+		op.User = user[:]
+	}
 	op.Id = commandID(req.ID)
 	p := &proposing{Builder: b, op: op}
 	if err := p.kind(req.Op); err != nil {
@@ -111,6 +119,12 @@ func (p *proposing) kind(op mail.Op) error {
 	case mail.Subscribe:
 		p.op.Kind = &operation.Operation_Subscribe{Subscribe: &operation.Subscribe{Name: op.Name, On: op.On}}
 		return checkName(op.Name)
+	case mail.SetACL:
+		acl := &operation.SetACL{Mailbox: op.Mailbox[:], Rights: uint32(op.Rights), Mode: uint32(op.Mode)}
+		if !op.User.IsZero() {
+			acl.User = op.User[:]
+		}
+		p.op.Kind = &operation.Operation_SetAcl{SetAcl: acl}
 	case mail.SetQuota:
 		p.op.Kind = &operation.Operation_SetQuota{SetQuota: &operation.SetQuota{LimitMessages: op.LimitMessages, LimitOctets: op.LimitOctets}}
 	default:

@@ -54,10 +54,15 @@ func checkKind(r Reader, a mail.AccountID, acc account, op *operation.Operation)
 		for _, m := range k.Append.Messages {
 			octets += m.Body.Size
 		}
-		if err := checkMailboxes(r, a, k.Append.Mailbox); err != nil {
+		m, ok, err := readMailbox(r, a, mail.MailboxID(k.Append.Mailbox))
+		switch {
+		case err != nil:
 			return err
-		}
-		if k.Append.Replaced != 0 {
+		case !ok:
+			return mail.ErrNoMailbox
+		case m.shared || len(op.User) > 0:
+			return nil // Apply knows who may insert, and says that first
+		case k.Append.Replaced != 0:
 			return checkMailboxes(r, a, k.Append.ReplacedIn) // Apply knows what its room is
 		}
 		if !acc.fits(int64(len(k.Append.Messages)), octets) {
@@ -73,6 +78,8 @@ func checkKind(r Reader, a mail.AccountID, acc account, op *operation.Operation)
 		return checkMailboxes(r, a, k.Undelete.To)
 	case *operation.Operation_Move:
 		return checkMailboxes(r, a, k.Move.From, k.Move.To)
+	case *operation.Operation_SetAcl:
+		return checkMailboxes(r, a, k.SetAcl.Mailbox)
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ const (
 	Limit
 	Frozen     // not stored: the same id may succeed later
 	OldCommand // not stored
+	NoPerm
 	lastCode
 )
 
@@ -28,6 +29,7 @@ var codeErrors = [lastCode]error{
 	Exists: mail.ErrExists, BadName: mail.ErrBadName, HasChildren: mail.ErrHasChildren,
 	Cannot: mail.ErrCannot, UseTaken: mail.ErrUseTaken, OverQuota: mail.ErrOverQuota,
 	Limit: mail.ErrLimit, Frozen: mail.ErrFrozen, OldCommand: mail.ErrOldCommand,
+	NoPerm: mail.ErrNoPerm,
 }
 
 // Err returns the word of package mail for c, nil for Done.

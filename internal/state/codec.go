@@ -10,10 +10,12 @@ import (
 
 // Every stored record begins with a version octet. Integers are varints, octet
 // strings carry their length, ids are 16 octets (docs/format/state.md). Records of
-// accounts and of hidden mailboxes have a second version, with more fields.
+// accounts, of hidden mailboxes and of changed rights have a second version, with more
+// fields; those of shared mailboxes a third.
 const (
 	recordVersion = 1
 	secondVersion = 2
+	thirdVersion  = 3
 )
 
 // writer appends the parts of a record.

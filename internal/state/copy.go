@@ -13,9 +13,14 @@ func (t *tx) copyMessages(op *operation.Copy, move bool) (Code, mail.Result) {
 	if from == nil || to == nil {
 		return NoMailbox, mail.Result{}
 	}
-	limit := mail.MaxCopy
+	limit, need := mail.MaxCopy, mail.MayRead
 	if move {
-		limit = mail.MaxTouched
+		limit, need = mail.MaxTouched, mail.MayRead|mail.MayDeleteMail|mail.MayExpunge
+	}
+	for _, code := range []Code{t.need(from, need), t.need(to, mail.MayInsert)} {
+		if code != Done {
+			return code, mail.Result{}
+		}
 	}
 	uids := t.existing(from, uidSet(op.Uids), limit)
 	if len(uids) > limit {
@@ -64,6 +69,7 @@ func (t *tx) transfer(from, to *box, uids []mail.UID, move bool) (Code, mail.Res
 		res.UIDs = res.UIDs.Add(t.insert(to, &m, s.flags, s.words))
 		res.Source = res.Source.Add(s.uid)
 	}
+	t.carrySeen(from, to, uids, res.UIDs[0].Lo)
 	if move {
 		t.remove(from, uids, false)
 	}
@@ -74,11 +80,18 @@ func (t *tx) transfer(from, to *box, uids []mail.UID, move bool) (Code, mail.Res
 // of to, which is returned grown; false when it is full.
 func (t *tx) sources(from, to *box, uids []mail.UID) (list []source, table []string, ok bool) {
 	words := translator{table: t.keywords(to), names: t.keywords(from)}
+	may, mayWords := t.rights(to).Settable()
+	if t.foreign() {
+		may |= mail.Seen // of the owner: it goes with the message
+	}
 	list = make([]source, 0, len(uids))
 	for _, uid := range uids {
 		no, bit := pageOf(uid)
 		f, k := t.pageAt(from, no).flags(bit)
-		s := source{uid: uid, flags: f}
+		s := source{uid: uid, flags: f & may}
+		if !mayWords {
+			k = mail.Keywords{}
+		}
 		if s.words, ok = words.translate(k); !ok {
 			return nil, nil, false
 		}

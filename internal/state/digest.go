@@ -29,7 +29,7 @@ func Digest(r Reader, id mail.AccountID) (Sum, error) {
 	}
 	d := newDigester(r)
 	d.account(id, acc)
-	for _, kind := range []byte{kindName, kindUse, kindMailbox, kindKeywords, kindMessage, kindExpunged, kindFlags, kindTombstone, kindSubscribe, kindThread} {
+	for _, kind := range []byte{kindName, kindUse, kindMailbox, kindKeywords, kindMessage, kindExpunged, kindFlags, kindTombstone, kindSubscribe, kindThread, kindGrants, kindPrivate} {
 		from := accountKey(nil, id, kind)
 		if err := d.kind(kind, from, prefixEnd(from)); err != nil {
 			return Sum{}, fmt.Errorf("digest of account %v: %w", id, err)
@@ -130,7 +130,10 @@ func (d *digester) kind(kind byte, lo, hi []byte) error {
 		}
 		d.flush()
 	}
-	d.w.uint(n)
+	// What few accounts have makes no difference to those that have none.
+	if few := kind == kindGrants || kind == kindPrivate; n > 0 || !few {
+		d.w.uint(n)
+	}
 	return scanErr(d.r)
 }
 
@@ -157,8 +160,15 @@ func (d *digester) record(kind byte, v []byte) error {
 		return d.message(m)
 	case kindExpunged:
 		return d.expunged(v)
-	case kindFlags:
+	case kindFlags, kindPrivate:
 		return d.flags(v)
+	case kindGrants:
+		list, err := decodeGrants(v)
+		for _, g := range list {
+			d.w.raw(g.User[:])
+			d.w.uint(uint64(g.Rights))
+		}
+		return err
 	case kindTombstone:
 		when, uids, err := decodeTombstone(v)
 		d.w.int(int64(when))

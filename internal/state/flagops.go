@@ -12,10 +12,13 @@ func (t *tx) storeFlags(op *operation.Store) (Code, mail.Result) {
 		return NoMailbox, mail.Result{}
 	}
 	c := flagChange{mode: mail.StoreMode(op.Mode), flags: mail.Flags(op.Flags) & mail.AllFlags}
+	if code := t.mayStore(b, &c, op); code != Done {
+		return code, mail.Result{}
+	}
 	table, ok := t.keywords(b), true
 	if c.mode == mail.RemoveFlags {
-		c.words = knownPlaces(table, op.Keywords)
-	} else if c.words, table, ok = places(table, op.Keywords); !ok {
+		c.words = knownPlaces(table, c.names)
+	} else if c.words, table, ok = places(table, c.names); !ok {
 		return Limit, mail.Result{}
 	}
 	uids := t.existing(b, uidSet(op.Uids), mail.MaxTouched)
@@ -26,21 +29,34 @@ func (t *tx) storeFlags(op *operation.Store) (Code, mail.Result) {
 	for _, uid := range uids {
 		no, bit := pageOf(uid)
 		p := t.pageAt(b, no)
-		if since := op.UnchangedSince; since != nil && max(p.modseqs[bit], b.modseqFloor) > mail.ModSeq(*since) {
+		f0, k0 := p.flags(bit)
+		at, shared := max(p.modseqs[bit], b.modseqFloor), f0
+		if t.foreign() {
+			seen, changed := t.seenBy(b, t.user, uid)
+			f0, at = f0&^mail.Seen|seen, max(at, changed)
+		}
+		if since := op.UnchangedSince; since != nil && at > mail.ModSeq(*since) {
 			res.Modified = res.Modified.Add(uid)
 			continue
 		}
-		f0, k0 := p.flags(bit)
 		f1, k1 := c.apply(f0, k0)
 		if f0 == f1 && k0 == k1 {
 			continue
 		}
 		res.ModSeq = t.touch(b)
+		res.UIDs = res.UIDs.Add(uid)
+		if t.foreign() {
+			if (f0^f1)&mail.Seen != 0 {
+				t.setSeen(b, t.user, uid, f1)
+			}
+			if f1 = f1&^mail.Seen | shared&mail.Seen; f1 == shared && k0 == k1 {
+				continue
+			}
+		}
 		p.put(bit, f1, k1, res.ModSeq)
 		b.pageDirty = true
-		b.count(f0, -1)
+		b.count(shared, -1)
 		b.count(f1, 1)
-		res.UIDs = res.UIDs.Add(uid)
 	}
 	if res.ModSeq != 0 {
 		b.growKeywords(table)
@@ -48,10 +64,33 @@ func (t *tx) storeFlags(op *operation.Store) (Code, mail.Result) {
 	return Done, res
 }
 
+// mayStore takes out of a change what the user's rights do not allow, and refuses it if
+// that is all of it (RFC 4314 4).
+func (t *tx) mayStore(b *box, c *flagChange, op *operation.Store) Code {
+	rights := t.rights(b)
+	c.may, c.mayWords = rights.Settable()
+	nothing := c.flags == 0 && len(op.Keywords) == 0
+	c.flags &= c.may
+	if c.mayWords {
+		c.names = op.Keywords
+	}
+	ok := nothing || c.flags != 0 || len(c.names) > 0
+	if c.mode == mail.ReplaceFlags {
+		ok = c.may != 0
+	}
+	if ok && rights != 0 {
+		return Done
+	}
+	return t.need(b, mail.MaySeen|mail.MayDeleteMail|mail.MayWrite)
+}
+
 type flagChange struct {
-	mode  mail.StoreMode
-	flags mail.Flags
-	words mail.Keywords
+	mode     mail.StoreMode
+	flags    mail.Flags
+	names    []string // of the keywords
+	words    mail.Keywords
+	may      mail.Flags // which the user may set
+	mayWords bool       // and may he keywords
 }
 
 func (c flagChange) apply(f mail.Flags, k mail.Keywords) (mail.Flags, mail.Keywords) {
@@ -61,7 +100,10 @@ func (c flagChange) apply(f mail.Flags, k mail.Keywords) (mail.Flags, mail.Keywo
 	case mail.RemoveFlags:
 		return f &^ c.flags, k.AndNot(c.words)
 	}
-	return c.flags, c.words
+	if !c.mayWords {
+		return f&^c.may | c.flags, k
+	}
+	return f&^c.may | c.flags, c.words
 }
 
 // knownPlaces looks up those keywords that a table has.
@@ -80,6 +122,13 @@ func (t *tx) expunge(op *operation.Expunge) (Code, mail.Result) {
 	b := t.box(mail.MailboxID(op.Mailbox))
 	if b == nil {
 		return NoMailbox, mail.Result{}
+	}
+	need := mail.MayExpunge
+	if op.Unmarked {
+		need |= mail.MayDeleteMail
+	}
+	if code := t.need(b, need); code != Done {
+		return code, mail.Result{}
 	}
 	var res mail.Result
 	if b.deleted == 0 && !op.Unmarked {
@@ -129,6 +178,7 @@ func (t *tx) remove(b *box, uids []mail.UID, expunged bool) (set mail.UIDSet, at
 		t.acc.quota.UsedOctets -= m.Size
 		set = set.Add(uid)
 	}
+	t.forgetSeen(b, uids)
 	t.tombstone(b, at, set)
 	if expunged {
 		t.keepUntilPurged(b, at, set)

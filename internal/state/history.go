@@ -37,12 +37,13 @@ const (
 	DeedDelete          = "delete-mailbox"
 	DeedRename          = "rename-mailbox"
 	DeedUndeleteMailbox = "undelete-mailbox"
+	DeedSetACL          = "set-acl"
 )
 
 var deedKinds = map[byte]string{
 	16: DeedCreateAccount, 17: DeedDeleteAccount, 19: DeedFreeze, 20: DeedThaw, 21: DeedQuota, 22: DeedUndeleteAccount,
 	32: DeedAppend, 33: DeedFlagDeleted, 34: DeedCopy, 35: DeedMove, 36: DeedExpunge, 38: DeedUndelete,
-	48: DeedCreate, 49: DeedDelete, 50: DeedRename, 52: DeedUndeleteMailbox,
+	48: DeedCreate, 49: DeedDelete, 50: DeedRename, 52: DeedUndeleteMailbox, 53: DeedSetACL,
 }
 
 func deedOctet(kind string) byte {
@@ -67,10 +68,16 @@ type Deed struct {
 	Cut     bool           // UIDs and ToUIDs are not all
 	Name    string         // of the mailbox, before
 	NewName string         // and after
+	// Of a changed right: whose, zero for anyone, and all that they have since.
+	Grantee mail.AccountID
+	Rights  mail.Rights
 }
 
 func (d *Deed) encode(w *writer) {
 	w.start()
+	if d.Kind == DeedSetACL {
+		w.startAs(secondVersion)
+	}
 	w.octet(deedOctet(d.Kind))
 	w.int(int64(d.At))
 	for _, s := range []string{d.Actor.User, d.Actor.By, d.Actor.Remote, d.Actor.Command, d.Actor.QueueID} {
@@ -88,6 +95,10 @@ func (d *Deed) encode(w *writer) {
 	}
 	w.string(d.Name)
 	w.string(d.NewName)
+	if d.Kind == DeedSetACL {
+		w.optional(d.Grantee)
+		w.uint(uint64(d.Rights))
+	}
 }
 
 // optional writes an id, or one octet for none.
@@ -109,7 +120,7 @@ func (r *reader) optional() (id [16]byte) {
 
 func decodeDeed(b []byte) (d Deed, err error) {
 	var r reader
-	r.start(b)
+	version := r.startUpTo(b, secondVersion)
 	kind := r.octet()
 	if d.Kind = deedKinds[kind]; d.Kind == "" {
 		r.newer = !r.bad
@@ -126,6 +137,16 @@ func decodeDeed(b []byte) (d Deed, err error) {
 	d.ToUIDs = r.uids()
 	d.Cut = r.flag()
 	d.Name, d.NewName = r.string(), r.string()
+	if (version >= secondVersion) != (d.Kind == DeedSetACL) {
+		r.fail()
+	}
+	if version >= secondVersion {
+		d.Grantee = r.optional()
+		rights := r.uint()
+		if d.Rights = mail.Rights(rights); rights > uint64(mail.AllRights) {
+			r.fail()
+		}
+	}
 	return d, r.finish("history")
 }
 
@@ -177,7 +198,8 @@ func (t *tx) describe(op *operation.Operation, res *mail.Result, d *Deed) bool {
 		d.Kind, d.Mailbox = DeedAppend, res.Mailbox
 	case *operation.Operation_Store:
 		d.Kind, d.Mailbox = DeedFlagDeleted, mail.MailboxID(k.Store.Mailbox)
-		return k.Store.Flags&uint32(mail.Deleted) != 0 && mail.StoreMode(k.Store.Mode) != mail.RemoveFlags
+		return k.Store.Flags&uint32(mail.Deleted) != 0 && mail.StoreMode(k.Store.Mode) != mail.RemoveFlags &&
+			t.rights(t.boxes[0]).Has(mail.MayDeleteMail)
 	case *operation.Operation_Copy:
 		d.Kind = DeedCopy
 		d.transfer(k.Copy.From, res)
@@ -189,6 +211,10 @@ func (t *tx) describe(op *operation.Operation, res *mail.Result, d *Deed) bool {
 		d.transfer(k.Undelete.Mailbox, res)
 	case *operation.Operation_Expunge:
 		d.Kind, d.Mailbox = DeedExpunge, mail.MailboxID(k.Expunge.Mailbox)
+	case *operation.Operation_SetAcl:
+		d.Kind, d.Mailbox = DeedSetACL, res.Mailbox
+		copy(d.Grantee[:], k.SetAcl.User)
+		d.Rights = t.granted(t.boxes[0], d.Grantee)
 	default:
 		return t.describeName(op, res, d)
 	}

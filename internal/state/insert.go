@@ -16,6 +16,9 @@ func (t *tx) append(op *operation.Append) (Code, mail.Result) {
 	if b == nil {
 		return NoMailbox, mail.Result{}
 	}
+	if code := t.need(b, mail.MayInsert); code != Done {
+		return code, mail.Result{}
+	}
 	old, size, code := t.replaced(op)
 	if code != Done {
 		return code, mail.Result{}
@@ -25,11 +28,15 @@ func (t *tx) append(op *operation.Append) (Code, mail.Result) {
 		count--
 	}
 	table := t.keywords(b)
+	may, mayWords := t.rights(b).Settable()
 	words := make([]mail.Keywords, len(op.Messages))
 	for i, m := range op.Messages {
 		octets += m.Body.Size
-		var ok bool
-		if words[i], table, ok = places(table, m.Keywords); !ok || m.Body.Size > mail.MaxMessageSize {
+		keywords, ok := m.Keywords, true
+		if !mayWords {
+			keywords = nil
+		}
+		if words[i], table, ok = places(table, keywords); !ok || m.Body.Size > mail.MaxMessageSize {
 			return Limit, mail.Result{}
 		}
 	}
@@ -43,13 +50,21 @@ func (t *tx) append(op *operation.Append) (Code, mail.Result) {
 	b.growKeywords(table)
 	for i, m := range op.Messages {
 		body := t.retain(t.at, m.Body, 1)
+		f := mail.Flags(m.Flags) & may
+		seen := f & mail.Seen
+		if t.foreign() {
+			f &^= mail.Seen // of the owner, who has not seen it
+		}
 		uid := t.insert(b, &mail.Message{
 			Size:         m.Body.Size,
 			InternalDate: mail.Instant(m.InternalDate),
 			EmailID:      mail.EmailID(m.EmailId),
 			ThreadID:     t.thread(m.References, mail.ThreadID(m.ThreadId)),
 			Extents:      []mail.Extent{{Body: body, Length: m.Body.Size}},
-		}, mail.Flags(m.Flags), words[i])
+		}, f, words[i])
+		if t.foreign() && seen != 0 {
+			t.setSeen(b, t.user, uid, seen)
+		}
 		res.UIDs = res.UIDs.Add(uid)
 	}
 	if old != nil {
@@ -65,6 +80,9 @@ func (t *tx) replaced(op *operation.Append) (old *box, size int64, code Code) {
 	}
 	if old = t.box(mail.MailboxID(op.ReplacedIn)); old == nil {
 		return nil, 0, NoMailbox
+	}
+	if code := t.need(old, mail.MayDeleteMail|mail.MayExpunge); code != Done {
+		return nil, 0, code
 	}
 	octets := t.get(messageKey(t.key, t.id, old.id, mail.UID(op.Replaced)))
 	if octets == nil {

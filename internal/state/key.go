@@ -27,14 +27,17 @@ const (
 	kindThread    = 'H' // hash of a message id
 	kindContent   = 'I' // content key
 	kindKeywords  = 'K' // mailbox
+	kindGrants    = 'L' // mailbox
 	kindMailbox   = 'M' // mailbox
 	kindName      = 'N' // name as nameKey orders it
 	kindHistory   = 'O' // MODSEQ of a change
+	kindPrivate   = 'P' // mailbox, page, user
 	kindRetained  = 'Q' // when it was deleted, what
 	kindRecent    = 'R' // mailbox, user
 	kindSubscribe = 'S' // name as nameKey orders it
 	kindTombstone = 'T' // mailbox, MODSEQ
 	kindUse       = 'U' // special use
+	kindSeen      = 'V' // mailbox, user
 	kindExpiry    = 'X' // when, what
 )
 

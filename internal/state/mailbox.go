@@ -13,6 +13,8 @@ type mailbox struct {
 	hiddenAt mail.Instant // when; 0 if it was under an older release
 	hiddenBy mail.ModSeq  // the operation's
 	purging  bool         // hidden, and parts of it are gone
+	shared   bool         // it has grants
+	private  bool         // users other than the owner have seen messages of it
 
 	uidvalidity    mail.UIDValidity
 	uidnext        mail.UID
@@ -30,6 +32,8 @@ type mailbox struct {
 const (
 	mailboxHidden = 1 << iota
 	mailboxPurging
+	mailboxShared
+	mailboxPrivate
 )
 
 // specialUses: a use is stored as its place here. Append only.
@@ -43,18 +47,26 @@ func useCode(u mail.SpecialUse) (byte, bool) {
 }
 
 func (m *mailbox) encode(w *writer) {
-	if m.hidden {
-		w.startAs(secondVersion)
-		flags := byte(mailboxHidden)
-		if m.purging {
-			flags |= mailboxPurging
+	version, flags := byte(recordVersion), byte(0)
+	for _, f := range []struct {
+		on      bool
+		version byte
+		flag    byte
+	}{
+		{m.hidden, secondVersion, mailboxHidden},
+		{m.hidden && m.purging, secondVersion, mailboxPurging},
+		{m.shared, thirdVersion, mailboxShared},
+		{m.private, thirdVersion, mailboxPrivate},
+	} {
+		if f.on {
+			version, flags = max(version, f.version), flags|f.flag
 		}
-		w.octet(flags)
+	}
+	w.startAs(version)
+	w.octet(flags)
+	if m.hidden {
 		w.int(int64(m.hiddenAt))
 		w.uint(uint64(m.hiddenBy))
-	} else {
-		w.start()
-		w.octet(0)
 	}
 	w.uint(uint64(m.uidvalidity))
 	w.uint(uint64(m.uidnext))
@@ -72,9 +84,13 @@ func (m *mailbox) encode(w *writer) {
 
 func decodeMailbox(b []byte) (m mailbox, err error) {
 	var r reader
-	version := r.startUpTo(b, secondVersion)
-	flags := r.octet()
+	version := r.startUpTo(b, thirdVersion)
+	flags, known := r.octet(), byte(mailboxHidden|mailboxPurging)
+	if version >= thirdVersion {
+		known |= mailboxShared | mailboxPrivate
+	}
 	m.hidden, m.purging = flags&mailboxHidden != 0, flags&mailboxPurging != 0
+	m.shared, m.private = flags&mailboxShared != 0, flags&mailboxPrivate != 0
 	if m.hidden && version >= secondVersion {
 		m.hiddenAt, m.hiddenBy = mail.Instant(r.int()), mail.ModSeq(r.uint())
 	}
@@ -88,7 +104,7 @@ func decodeMailbox(b []byte) (m mailbox, err error) {
 	m.deleted = r.uint32()
 	m.size = r.int()
 	use := int(r.octet())
-	if flags > mailboxHidden|mailboxPurging || m.purging && !m.hidden || use >= len(specialUses) {
+	if flags&^known != 0 || m.purging && !m.hidden || use >= len(specialUses) {
 		r.fail()
 		use = 0
 	}

@@ -9,10 +9,18 @@ import (
 
 func (t *tx) create(op *operation.Create) (Code, mail.Result) {
 	name := canonicalName(op.Name)
+	sup := t.superior(name)
+	if code := t.mayAdd(sup); code != Done {
+		return code, mail.Result{}
+	}
+	if code := t.own(); op.Use != "" && code != Done {
+		return code, mail.Result{}
+	}
 	if code := t.mayCreate(name, mail.SpecialUse(op.Use)); code != Done {
 		return code, mail.Result{}
 	}
 	b := t.newMailbox(mail.MailboxID(op.Id), name, mail.SpecialUse(op.Use))
+	t.inherit(b, sup)
 	return Done, mail.Result{Mailbox: b.id, UIDValidity: b.uidvalidity, ModSeq: b.highest}
 }
 
@@ -91,12 +99,19 @@ func decodeMailboxID(b []byte) (mail.MailboxID, error) {
 // deleteMailbox hides a mailbox for the retention time; inferiors stay.
 func (t *tx) deleteMailbox(op *operation.Delete) (Code, mail.Result) {
 	name := canonicalName(op.Name)
+	id := t.mailboxOf(name)
+	if id != nil {
+		if b := t.box(*id); b != nil {
+			if code := t.need(b, mail.MayDelete); code != Done {
+				return code, mail.Result{}
+			}
+		}
+	}
 	if name == mail.Inbox {
 		return Cannot, mail.Result{}
 	}
-	id := t.mailboxOf(name)
 	if id == nil {
-		if len(t.inferiors(name, 1)) > 0 {
+		if t.visibleBelow(name) {
 			return HasChildren, mail.Result{}
 		}
 		return NoMailbox, mail.Result{}
@@ -115,6 +130,19 @@ func (t *tx) deleteMailbox(op *operation.Delete) (Code, mail.Result) {
 	t.acc.quota.UsedOctets -= b.size
 	t.keepMailbox(b)
 	return Done, mail.Result{ModSeq: t.drawAccount()}
+}
+
+// visibleBelow reports whether the user may look up a mailbox below a name.
+func (t *tx) visibleBelow(name string) bool {
+	if !t.foreign() {
+		return len(t.inferiors(name, 1)) > 0
+	}
+	for _, m := range t.inferiors(name, mail.MaxMailboxes) {
+		if b := t.loadBox(m.id); b != nil && t.rights(b).Has(mail.MayLookup) {
+			return true
+		}
+	}
+	return false
 }
 
 // named is a mailbox by its name.
@@ -142,6 +170,9 @@ func (t *tx) inferiors(name string, limit int) (list []named) {
 func (t *tx) rename(op *operation.Rename) (Code, mail.Result) {
 	from, to := canonicalName(op.From), canonicalName(op.To)
 	if from == mail.Inbox {
+		if code := t.own(); code != Done {
+			return code, mail.Result{}
+		}
 		return t.renameInbox(to, mail.MailboxID(op.Id))
 	}
 	list := t.inferiors(from, mail.MaxMailboxes+1)
@@ -152,6 +183,9 @@ func (t *tx) rename(op *operation.Rename) (Code, mail.Result) {
 	}
 	if len(list) == 0 {
 		return NoMailbox, mail.Result{}
+	}
+	if code := t.mayMove(to, list); code != Done {
+		return code, mail.Result{}
 	}
 	if code := t.mayRename(from, to, list); code != Done {
 		return code, mail.Result{}
@@ -173,6 +207,21 @@ func (t *tx) rename(op *operation.Rename) (Code, mail.Result) {
 	}
 	res.ModSeq = t.drawAccount()
 	return Done, res
+}
+
+// mayMove refuses a user who lacks the right x of a mailbox, or may make none where it
+// is to go.
+func (t *tx) mayMove(to string, list []named) Code {
+	for _, m := range list {
+		b := t.loadBox(m.id)
+		if b == nil {
+			continue
+		}
+		if code := t.need(b, mail.MayDelete); code != Done {
+			return code
+		}
+	}
+	return t.mayAdd(t.superior(to))
 }
 
 func (t *tx) mayRename(from, to string, list []named) Code {
@@ -208,6 +257,7 @@ func (t *tx) renameInbox(to string, id mail.MailboxID) (Code, mail.Result) {
 	}
 	uids := t.existing(inbox, mail.UIDSet{{Lo: 1, Hi: maxUID}}, int(inbox.messages))
 	b := t.newMailbox(id, to, "")
+	t.inherit(b, t.superior(to))
 	t.transfer(inbox, b, uids, true) // into an empty mailbox: nothing to refuse
 	return Done, mail.Result{Mailbox: b.id, UIDValidity: b.uidvalidity, ModSeq: b.highest}
 }
@@ -216,6 +266,9 @@ func (t *tx) renameInbox(to string, id mail.MailboxID) (Code, mail.Result) {
 const maxSubscriptions = 2 * mail.MaxMailboxes
 
 func (t *tx) subscribe(op *operation.Subscribe) (Code, mail.Result) {
+	if code := t.own(); code != Done {
+		return code, mail.Result{}
+	}
 	name := canonicalName(op.Name)
 	if !validName(name) {
 		return BadName, mail.Result{}

@@ -61,13 +61,14 @@ func (w *walk) compareBox(v *View, got mail.MailboxInfo, b *modelBox) {
 		}
 		slices.Sort(words)
 		m := b.messages[i]
-		is := modelMessage{f.UID, f.Flags, strings.Join(words, " "), f.ModSeq, m.size}
+		is := modelMessage{f.UID, f.Flags, strings.Join(words, " "), f.ModSeq, m.size, m.seen, m.marked}
 		if is != m {
 			w.Fatalf("%s: got %+v, want %+v", got.Name, is, m)
 		}
 		i++
 	}
 	equal(w, "messages in "+got.Name, i, len(b.messages))
+	w.compareOther(got.Name, b)
 	w.compareChanged(v, b, b.highest-1)
 	w.compareChanged(v, b, b.highest/2)
 	var tombs []string

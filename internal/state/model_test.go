@@ -31,6 +31,7 @@ type modelBox struct {
 	messages []modelMessage
 	tombs    []string
 	gone     []modelMessage // expunged, by UID
+	grant    mail.Rights    // of the other user
 }
 
 type modelMessage struct {
@@ -39,6 +40,8 @@ type modelMessage struct {
 	words   string // sorted
 	changed mail.ModSeq
 	size    int64
+	seen    bool        // by the other user
+	marked  mail.ModSeq // when that changed last
 }
 
 func (m *model) used() (n int64) {
@@ -138,6 +141,7 @@ func (w *walk) step() {
 	steps := []func(){
 		w.append, w.append, w.append, w.store, w.store, w.copyOrMove, w.copyOrMove, w.expunge, w.undelete,
 		w.create, w.undeleteMailbox, w.delete, w.rename, w.subscribe, w.quota,
+		w.setACL, w.setACL, w.otherStore, w.otherStore, w.otherAppend,
 	}
 	steps[rapid.IntRange(0, len(steps)-1).Draw(w.T, "operation")]()
 }
@@ -175,7 +179,10 @@ func (w *walk) append() {
 
 func (w *walk) insert(b *modelBox, add []modelMessage) (uids mail.UIDSet) {
 	for _, m := range add {
-		m.uid, m.changed = b.next, w.m.modseq
+		m.uid, m.changed, m.marked = b.next, w.m.modseq, 0
+		if m.seen {
+			m.marked = w.m.modseq
+		}
 		b.next++
 		b.messages = append(b.messages, m)
 		b.highest = w.m.modseq
@@ -288,6 +295,7 @@ func (w *walk) expunge() {
 	for _, m := range b.messages {
 		if uids.Contains(m.uid) && m.flags&mail.Deleted != 0 {
 			gone = gone.Add(m.uid)
+			m.seen = false
 			removed = append(removed, m)
 		} else {
 			left = append(left, m)
@@ -315,7 +323,7 @@ func (w *walk) create() {
 			w.Fatalf("new mailbox has UIDVALIDITY %d, another %d", res.UIDValidity, b.validity)
 		}
 	}
-	w.m.boxes[n] = &modelBox{id: res.Mailbox, validity: res.UIDValidity, next: 1, highest: w.m.modseq}
+	w.m.boxes[n] = &modelBox{id: res.Mailbox, validity: res.UIDValidity, next: 1, highest: w.m.modseq, grant: w.inherited(n)}
 }
 
 func (w *walk) inferiors(n string) (list []string) {
@@ -390,7 +398,7 @@ func (w *walk) renameInbox(op mail.Rename) {
 	}
 	res := w.effect(op, Done, true)
 	inbox := w.m.boxes["INBOX"]
-	b := &modelBox{id: res.Mailbox, validity: res.UIDValidity, next: 1, highest: w.m.modseq}
+	b := &modelBox{id: res.Mailbox, validity: res.UIDValidity, next: 1, highest: w.m.modseq, grant: w.inherited(op.To)}
 	w.m.boxes[op.To] = b
 	if len(inbox.messages) == 0 {
 		return

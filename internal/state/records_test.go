@@ -52,6 +52,11 @@ func codecs() []codec {
 			messages: 4, unseen: 3, deleted: 2, size: 1 << 40, use: mail.UseJunk, name: "Müll/x",
 		}, (*mailbox).encode, decodeMailbox),
 		recode("mailbox", mailbox{uidvalidity: 1, uidnext: 2, highest: 3, name: "INBOX"}, (*mailbox).encode, decodeMailbox),
+		recode("mailbox", mailbox{shared: true, private: true, uidvalidity: 1, uidnext: 2, highest: 3, name: "Team"}, (*mailbox).encode, decodeMailbox),
+		recode("mailbox", mailbox{hidden: true, hiddenAt: 5, hiddenBy: 2, shared: true, uidvalidity: 1, uidnext: 2, highest: 3, name: "Team"}, (*mailbox).encode, decodeMailbox),
+		recode("grants", []mail.Grant{{Rights: mail.MayLookup}, {User: mail.AccountID{1}, Rights: mail.AllRights}},
+			func(v *[]mail.Grant, w *writer) { encodeGrants(w, *v) }, decodeGrants),
+		recode("count", uint32(300), func(v *uint32, w *writer) { w.start(); w.uint(uint64(*v)) }, decodeCount),
 		recode("keywords", []string{"$Forwarded", "Work"}, func(v *[]string, w *writer) { encodeKeywords(w, *v) }, decodeKeywords),
 		recode("message", mail.Message{
 			Size: 120, InternalDate: -5, SaveDate: 1_700_000_000_000_000, EmailID: mail.EmailID{1}, ThreadID: mail.ThreadID{2},
@@ -67,6 +72,9 @@ func codecs() []codec {
 		recode("history", Deed{
 			Kind: DeedMove, At: 5, Mailbox: mail.MailboxID{1}, UIDs: uids, To: mail.MailboxID{2}, ToUIDs: uids[:1], Cut: true, Name: "a", NewName: "b",
 			Actor: mail.Actor{User: "u", By: "v", Session: mail.SessionID{3}, Remote: "192.0.2.1", Command: "MOVE", QueueID: "Q"},
+		}, (*Deed).encode, decodeDeed),
+		recode("history", Deed{
+			Kind: DeedSetACL, At: 5, Mailbox: mail.MailboxID{1}, Actor: mail.Actor{User: "u"}, Grantee: mail.AccountID{2}, Rights: mail.AllRights,
 		}, (*Deed).encode, decodeDeed),
 		recode("expunged message", expungedPair{
 			removed{at: 5, by: 7, flags: mail.Seen | mail.Deleted, words: mail.Keywords{}.With(127)},
@@ -144,6 +152,8 @@ func TestStoreIsGolden(t *testing.T) {
 		Transaction: mail.TransactionID{1}, Body: h.body("Message-ID: <a@b>\r\n\r\n"),
 		Recipients: []Recipient{{Number: 1, Account: a, Prefix: []byte("p: q\r\n"), ContentKey: [32]byte{1}}},
 	}))
+	h.do(a, mail.SetACL{Mailbox: inbox, User: mail.AccountID{3}, Rights: mail.MayLookup | mail.MaySeen})
+	h.apply(h.build.ProposeAs(a, mail.AccountID{3}, mail.Request{Op: mail.Store{Mailbox: inbox, UIDs: everyUID, Mode: mail.AddFlags, Flags: mail.Seen}}))
 	h.apply(h.build.Fork(mail.Actor{}, 0))
 	h.apply(h.build.DeleteAccount(mail.Actor{}, h.account(mail.AccountID{2})))
 	var got strings.Builder
@@ -173,7 +183,7 @@ func TestDamagedRecordsAreRefused(t *testing.T) {
 		if _, err := c.decode(append(w[:len(w):len(w)], 0)); !errors.Is(err, cluster.ErrDamaged) {
 			t.Errorf("%s with an octet too many: %v", c.kind, err)
 		}
-		newer := append([]byte{packedVersion + 1}, w[1:]...)
+		newer := append([]byte{thirdVersion + 1}, w[1:]...)
 		if _, err := c.decode(newer); !errors.Is(err, cluster.ErrNewer) {
 			t.Errorf("%s of a newer release: %v", c.kind, err)
 		}
@@ -193,7 +203,7 @@ func FuzzRecords(f *testing.F) {
 		var w writer
 		var again, v any
 		var err error
-		switch kind % 11 {
+		switch kind % 12 {
 		case 0:
 			v, err = reencode(b, &w, decodeAccount, (*account).encode, &again)
 		case 1:
@@ -214,13 +224,15 @@ func FuzzRecords(f *testing.F) {
 			v, err = reencode(b, &w, decodeDeed, (*Deed).encode, &again)
 		case 9:
 			v, err = reencode(b, &w, decodePair, (*expungedPair).encode, &again)
+		case 11:
+			v, err = reencode(b, &w, decodeGrants, func(v *[]mail.Grant, w *writer) { encodeGrants(w, *v) }, &again)
 		case 10:
 			_, _ = decodeMarks(b)
 			_, _, _ = decodeTombstone(b)
 			return
 		}
 		if err == nil && !reflect.DeepEqual(v, again) {
-			t.Errorf("kind %d: %+v became %+v", kind%11, v, again)
+			t.Errorf("kind %d: %+v became %+v", kind%12, v, again)
 		}
 	})
 }

@@ -143,7 +143,7 @@ func (t *tx) dropMailbox(b *box, limit int) (n int, done bool) {
 		m, _ := t.dropExpunged(from, prefixEnd(from), limit-n)
 		n += m
 	}
-	for _, kind := range []byte{kindFlags, kindTombstone, kindRecent} {
+	for _, kind := range []byte{kindFlags, kindTombstone, kindRecent, kindPrivate, kindSeen} {
 		if from := mailboxKey(nil, t.id, kind, id); n < limit {
 			n += t.dropKeys(from, prefixEnd(from), limit-n)
 		}
@@ -156,8 +156,9 @@ func (t *tx) dropMailbox(b *box, limit int) (n int, done bool) {
 		}
 		return n, false
 	}
-	t.delete(mailboxKey(t.key, t.id, kindKeywords, id))
-	t.delete(mailboxKey(t.key, t.id, kindMailbox, id))
+	for _, kind := range []byte{kindKeywords, kindGrants, kindMailbox} {
+		t.delete(mailboxKey(t.key, t.id, kind, id))
+	}
 	return n, true
 }
 

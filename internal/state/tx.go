@@ -14,10 +14,14 @@ type tx struct {
 	at    cluster.LSN
 	now   mail.Instant
 	id    mail.AccountID
+	user  mail.AccountID // whose operation it is; zero: the owner's
 	acc   account
 	dirty bool // acc was changed
 	drawn bool // this operation has its MODSEQ
 	boxes []*box
+
+	private private      // the flag page of one user that is at hand
+	seen    []seenChange // counts that are to be written
 
 	accountChanged bool // in a way that Watch of the account should tell
 }
@@ -31,6 +35,9 @@ type box struct {
 	table       []string
 	tableLoaded bool
 	tableDirty  bool
+
+	grants       []mail.Grant
+	grantsLoaded bool
 
 	page      page
 	pageNo    uint32
@@ -172,6 +179,8 @@ func (t *tx) flushPage(b *box) {
 // flush writes what was changed and returns where.
 func (t *tx) flush() (changed Changed) {
 	changed.Account = t.id
+	t.flushPrivate()
+	t.flushSeen()
 	if t.accountChanged {
 		changed.Mailboxes = append(changed.Mailboxes, mail.MailboxID{})
 	}

@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 
@@ -15,9 +16,14 @@ type OpenFunc func(ctx context.Context, msg mail.Message) (mail.Content, error)
 type View struct {
 	r    Reader
 	id   mail.AccountID
+	user mail.AccountID // who looks; zero: the owner
 	acc  account
 	open OpenFunc
 	done func()
+
+	// Of the mailbox that was looked at last.
+	rightsIn mail.MailboxID
+	rights   mail.Rights
 }
 
 var _ mail.View = (*View)(nil)
@@ -56,6 +62,15 @@ func NewView(r Reader, id mail.AccountID, open OpenFunc, done func()) (*View, er
 	return &View{r: r, id: id, acc: acc, open: open, done: done}, nil
 }
 
+// As makes v the view of a user who need not be the account's owner (mail.Account.As),
+// and returns it.
+func (v *View) As(user mail.AccountID) *View {
+	if v.user, v.rightsIn = user, (mail.MailboxID{}); user == v.id {
+		v.user = mail.AccountID{}
+	}
+	return v
+}
+
 // Close implements mail.View.
 func (v *View) Close() {
 	if v.done != nil {
@@ -81,6 +96,10 @@ func (v *View) Mailboxes() iter.Seq2[mail.MailboxInfo, error] {
 				yield(mail.MailboxInfo{}, err)
 				return
 			}
+			info, err := v.Mailbox(m.id)
+			if v.foreign() && (errors.Is(err, mail.ErrNoMailbox) || err == nil && !info.Rights.Has(mail.MayLookup)) {
+				continue
+			}
 			for i := range len(m.name) {
 				superior := m.name[:i]
 				if m.name[i] != mail.Separator[0] || superior == last || isInferior(last, superior) {
@@ -92,7 +111,6 @@ func (v *View) Mailboxes() iter.Seq2[mail.MailboxInfo, error] {
 				}
 			}
 			last = m.name
-			info, err := v.Mailbox(m.id)
 			if !yield(info, err) || err != nil {
 				return
 			}
@@ -124,6 +142,9 @@ func (v *View) names() iter.Seq2[named, error] {
 // Subscriptions implements mail.View.
 func (v *View) Subscriptions() iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
+		if v.foreign() {
+			return
+		}
 		from := accountKey(nil, v.id, kindSubscribe)
 		for k := range v.r.Scan(from, prefixEnd(from)) {
 			if !yield(keyName(k[accountPrefix:]), nil) {
@@ -137,6 +158,9 @@ func (v *View) Subscriptions() iter.Seq2[string, error] {
 }
 
 func (v *View) subscribed(name string) (bool, error) {
+	if v.foreign() {
+		return false, nil
+	}
 	b, err := v.r.Get(nameKey(nil, v.id, kindSubscribe, name))
 	return b != nil, storeErr(err, "read subscriptions of", v.id)
 }
@@ -167,19 +191,33 @@ func (v *View) Mailbox(id mail.MailboxID) (mail.MailboxInfo, error) {
 	if err != nil {
 		return mail.MailboxInfo{}, err
 	}
-	subscribed, err := v.subscribed(m.name)
-	return mail.MailboxInfo{
+	info := mail.MailboxInfo{
 		ID: id, Name: m.name, UIDValidity: m.uidvalidity, UIDNext: m.uidnext,
 		HighestModSeq: m.highest, TombstoneFloor: m.tombstoneFloor,
 		Messages: m.messages, Unseen: m.unseen, Deleted: m.deleted, Size: m.size,
-		Use: m.use, Keywords: table, Subscribed: subscribed,
-	}, err
+		Use: m.use, Keywords: table, Shared: m.shared,
+	}
+	if info.Rights, err = v.rightsOf(id, &m); err != nil {
+		return mail.MailboxInfo{}, err
+	}
+	if v.foreign() {
+		return v.foreignInfo(info, &m)
+	}
+	info.Subscribed, err = v.subscribed(m.name)
+	return info, err
 }
 
+// mailbox reads a mailbox's record. One in which the user has no right is none.
 func (v *View) mailbox(id mail.MailboxID) (mailbox, error) {
 	m, ok, err := readMailbox(v.r, v.id, id)
 	if err == nil && !ok {
 		err = mail.ErrNoMailbox
+	}
+	if err == nil && v.foreign() {
+		var rights mail.Rights
+		if rights, err = v.rightsOf(id, &m); err == nil && rights == 0 {
+			err = mail.ErrNoMailbox
+		}
 	}
 	return m, err
 }
@@ -198,15 +236,25 @@ func (v *View) Flags(id mail.MailboxID, lo, hi mail.UID, since mail.ModSeq) iter
 		first, _ := pageOf(lo)
 		last, _ := pageOf(hi)
 		var p page
+		var own *page // of the user's \Seen, unless he is the owner
+		if v.foreign() {
+			own = new(page)
+		}
 		for k, b := range v.r.Scan(pageKey(nil, v.id, id, first), pageKey(nil, v.id, id, last+1)) {
-			if max(pageLargest(b), m.modseqFloor) <= since {
+			if max(pageLargest(b), m.modseqFloor) <= since && own == nil {
 				continue
 			}
+			no := be32(k[tailUID:])
 			if err := p.decode(b); err != nil {
 				yield(mail.MessageFlags{}, storeErr(err, "flags of", id))
 				return
 			}
-			no := be32(k[tailUID:])
+			if own != nil {
+				if err := v.overlay(id, &m, no, &p, own); err != nil {
+					yield(mail.MessageFlags{}, err)
+					return
+				}
+			}
 			for rest := p.present & rangeBits(no, mail.UIDRange{Lo: lo, Hi: hi}); rest != 0; rest &= rest - 1 {
 				bit := trailingZeros(rest)
 				f := mail.MessageFlags{

@@ -35,6 +35,8 @@ func change(op salvage.LeftOp) string {
 		return fmt.Sprintf("mailbox %q renamed to %q", k.Rename.From, k.Rename.To)
 	case *operation.Operation_Subscribe:
 		return fmt.Sprintf("mailbox %q subscribed: %v", k.Subscribe.Name, k.Subscribe.On)
+	case *operation.Operation_SetAcl:
+		return "rights changed in " + mailboxName(op.Mailbox)
 	case *operation.Operation_SetQuota:
 		return fmt.Sprintf("quota set to %d messages, %d octets", k.SetQuota.LimitMessages, k.SetQuota.LimitOctets)
 	case *operation.Operation_Freeze:

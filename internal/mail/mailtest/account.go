@@ -15,12 +15,18 @@ import (
 type Account struct {
 	server *Server
 	id     mail.AccountID
+	user   mail.AccountID // who asks; zero: the owner
 }
 
 var _ mail.Account = (*Account)(nil)
 
 // ID returns the account's id.
 func (a *Account) ID() mail.AccountID { return a.id }
+
+// As implements mail.Account.
+func (a *Account) As(user mail.AccountID) mail.Account {
+	return &Account{server: a.server, id: a.id, user: user}
+}
 
 // View implements mail.Account.
 func (a *Account) View(ctx context.Context) (mail.View, error) {
@@ -35,7 +41,7 @@ func (a *Account) View(ctx context.Context) (mail.View, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v, nil
+	return v.As(a.user), nil
 }
 
 func (s *Server) open(ctx context.Context, r state.Reader, msg mail.Message) (mail.Content, error) {
@@ -68,7 +74,7 @@ func (a *Account) Do(ctx context.Context, req mail.Request) (mail.Result, error)
 			return mail.Result{}, err
 		}
 	}
-	p, err := a.server.builder.Propose(a.id, req)
+	p, err := a.server.builder.ProposeAs(a.id, a.user, req)
 	if err != nil {
 		return mail.Result{}, err
 	}

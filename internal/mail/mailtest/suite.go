@@ -17,7 +17,7 @@ import (
 func Run(t *testing.T, fresh func(t *testing.T) mail.Account) {
 	for _, group := range [][]property{
 		newAccountProperties, appendProperties, flagProperties, copyProperties, expungeProperties,
-		nameProperties, onceProperties, viewProperties, replaceProperties,
+		nameProperties, onceProperties, viewProperties, replaceProperties, sharedProperties,
 	} {
 		for _, p := range group {
 			t.Run(p.name, func(t *testing.T) { p.check(newFixture(t, fresh(t))) })
@@ -36,18 +36,18 @@ type fixture struct {
 	*testing.T
 	acct    mail.Account
 	session mail.SessionID
-	number  uint64
+	number  *uint64
 }
 
 func newFixture(t *testing.T, a mail.Account) *fixture {
-	return &fixture{T: t, acct: a, session: mail.SessionID{1, 2, 3}}
+	return &fixture{T: t, acct: a, session: mail.SessionID{1, 2, 3}, number: new(uint64)}
 }
 
 // try does op as the session's next command.
 func (f *fixture) try(op mail.Op) (mail.Result, error) {
-	f.number++
+	*f.number++
 	return f.acct.Do(f.Context(), mail.Request{
-		ID:    mail.OpID{Session: f.session, Number: f.number},
+		ID:    mail.OpID{Session: f.session, Number: *f.number},
 		Actor: mail.Actor{User: "test", Command: fmt.Sprintf("%T", op)},
 		Op:    op,
 	})

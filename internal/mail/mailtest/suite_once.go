@@ -83,7 +83,7 @@ var onceProperties = []property{
 	}},
 	{"sessions do not know each other's numbers", func(f *fixture) {
 		f.answer(f.request(9, 0, mail.Create{Name: "nine"}))
-		f.number = 0
+		*f.number = 0
 		f.do(mail.Create{Name: "one"})
 	}},
 }

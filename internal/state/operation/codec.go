@@ -102,6 +102,8 @@ func (op *Operation) hasUnknown() bool {
 		return unknown(k.Rename)
 	case *Operation_Subscribe:
 		return unknown(k.Subscribe)
+	case *Operation_SetAcl:
+		return unknown(k.SetAcl)
 	case *Operation_Deliver:
 		return unknown(k.Deliver) || k.Deliver.Body.hasUnknown() || anyUnknown(k.Deliver.Recipients)
 	case *Operation_SettleDeliveries:

@@ -34,6 +34,7 @@ type Operation struct {
 	Actor   *Actor                 `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
 	Id      *CommandID             `protobuf:"bytes,4,opt,name=id,proto3" json:"id,omitempty"`           // absent: not remembered
 	Account []byte                 `protobuf:"bytes,5,opt,name=account,proto3" json:"account,omitempty"` // 16 octets; absent in Deliver, SettleDeliveries and Fork
+	User    []byte                 `protobuf:"bytes,6,opt,name=user,proto3" json:"user,omitempty"`       // 16 octets: the account of the user whose rights count; absent: the owner's
 	// Types that are valid to be assigned to Kind:
 	//
 	//	*Operation_CreateAccount
@@ -55,6 +56,7 @@ type Operation struct {
 	//	*Operation_Rename
 	//	*Operation_Subscribe
 	//	*Operation_UndeleteMailbox
+	//	*Operation_SetAcl
 	//	*Operation_Deliver
 	//	*Operation_SettleDeliveries
 	Kind          isOperation_Kind `protobuf_oneof:"kind"`
@@ -123,6 +125,13 @@ func (x *Operation) GetId() *CommandID {
 func (x *Operation) GetAccount() []byte {
 	if x != nil {
 		return x.Account
+	}
+	return nil
+}
+
+func (x *Operation) GetUser() []byte {
+	if x != nil {
+		return x.User
 	}
 	return nil
 }
@@ -305,6 +314,15 @@ func (x *Operation) GetUndeleteMailbox() *UndeleteMailbox {
 	return nil
 }
 
+func (x *Operation) GetSetAcl() *SetACL {
+	if x != nil {
+		if x, ok := x.Kind.(*Operation_SetAcl); ok {
+			return x.SetAcl
+		}
+	}
+	return nil
+}
+
 func (x *Operation) GetDeliver() *Deliver {
 	if x != nil {
 		if x, ok := x.Kind.(*Operation_Deliver); ok {
@@ -403,6 +421,10 @@ type Operation_UndeleteMailbox struct {
 	UndeleteMailbox *UndeleteMailbox `protobuf:"bytes,52,opt,name=undelete_mailbox,json=undeleteMailbox,proto3,oneof"`
 }
 
+type Operation_SetAcl struct {
+	SetAcl *SetACL `protobuf:"bytes,53,opt,name=set_acl,json=setAcl,proto3,oneof"`
+}
+
 type Operation_Deliver struct {
 	Deliver *Deliver `protobuf:"bytes,64,opt,name=deliver,proto3,oneof"`
 }
@@ -448,6 +470,8 @@ func (*Operation_Rename) isOperation_Kind() {}
 func (*Operation_Subscribe) isOperation_Kind() {}
 
 func (*Operation_UndeleteMailbox) isOperation_Kind() {}
+
+func (*Operation_SetAcl) isOperation_Kind() {}
 
 func (*Operation_Deliver) isOperation_Kind() {}
 
@@ -1947,6 +1971,75 @@ func (x *UndeleteMailbox) GetOverQuota() bool {
 	return false
 }
 
+// SetACL changes what a user may do with a mailbox.
+type SetACL struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Mailbox       []byte                 `protobuf:"bytes,1,opt,name=mailbox,proto3" json:"mailbox,omitempty"`
+	User          []byte                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`      // 16 octets: an account; absent: anyone
+	Rights        uint32                 `protobuf:"varint,3,opt,name=rights,proto3" json:"rights,omitempty"` // mail.Rights
+	Mode          uint32                 `protobuf:"varint,4,opt,name=mode,proto3" json:"mode,omitempty"`     // mail.ACLMode
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetACL) Reset() {
+	*x = SetACL{}
+	mi := &file_operation_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetACL) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetACL) ProtoMessage() {}
+
+func (x *SetACL) ProtoReflect() protoreflect.Message {
+	mi := &file_operation_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetACL.ProtoReflect.Descriptor instead.
+func (*SetACL) Descriptor() ([]byte, []int) {
+	return file_operation_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *SetACL) GetMailbox() []byte {
+	if x != nil {
+		return x.Mailbox
+	}
+	return nil
+}
+
+func (x *SetACL) GetUser() []byte {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *SetACL) GetRights() uint32 {
+	if x != nil {
+		return x.Rights
+	}
+	return 0
+}
+
+func (x *SetACL) GetMode() uint32 {
+	if x != nil {
+		return x.Mode
+	}
+	return 0
+}
+
 type Deliver struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Transaction   []byte                 `protobuf:"bytes,1,opt,name=transaction,proto3" json:"transaction,omitempty"` // 16 octets
@@ -1959,7 +2052,7 @@ type Deliver struct {
 
 func (x *Deliver) Reset() {
 	*x = Deliver{}
-	mi := &file_operation_proto_msgTypes[26]
+	mi := &file_operation_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1971,7 +2064,7 @@ func (x *Deliver) String() string {
 func (*Deliver) ProtoMessage() {}
 
 func (x *Deliver) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[26]
+	mi := &file_operation_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1984,7 +2077,7 @@ func (x *Deliver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deliver.ProtoReflect.Descriptor instead.
 func (*Deliver) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{26}
+	return file_operation_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Deliver) GetTransaction() []byte {
@@ -2034,7 +2127,7 @@ type Recipient struct {
 
 func (x *Recipient) Reset() {
 	*x = Recipient{}
-	mi := &file_operation_proto_msgTypes[27]
+	mi := &file_operation_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2046,7 +2139,7 @@ func (x *Recipient) String() string {
 func (*Recipient) ProtoMessage() {}
 
 func (x *Recipient) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[27]
+	mi := &file_operation_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2059,7 +2152,7 @@ func (x *Recipient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recipient.ProtoReflect.Descriptor instead.
 func (*Recipient) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{27}
+	return file_operation_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Recipient) GetNumber() uint32 {
@@ -2150,7 +2243,7 @@ type SettleDeliveries struct {
 
 func (x *SettleDeliveries) Reset() {
 	*x = SettleDeliveries{}
-	mi := &file_operation_proto_msgTypes[28]
+	mi := &file_operation_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2162,7 +2255,7 @@ func (x *SettleDeliveries) String() string {
 func (*SettleDeliveries) ProtoMessage() {}
 
 func (x *SettleDeliveries) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[28]
+	mi := &file_operation_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2175,7 +2268,7 @@ func (x *SettleDeliveries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleDeliveries.ProtoReflect.Descriptor instead.
 func (*SettleDeliveries) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{28}
+	return file_operation_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SettleDeliveries) GetConfirmed() []*DeliveryRef {
@@ -2203,7 +2296,7 @@ type DeliveryRef struct {
 
 func (x *DeliveryRef) Reset() {
 	*x = DeliveryRef{}
-	mi := &file_operation_proto_msgTypes[29]
+	mi := &file_operation_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2215,7 +2308,7 @@ func (x *DeliveryRef) String() string {
 func (*DeliveryRef) ProtoMessage() {}
 
 func (x *DeliveryRef) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[29]
+	mi := &file_operation_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2228,7 +2321,7 @@ func (x *DeliveryRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveryRef.ProtoReflect.Descriptor instead.
 func (*DeliveryRef) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{29}
+	return file_operation_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DeliveryRef) GetAccount() []byte {
@@ -2256,14 +2349,14 @@ var File_operation_proto protoreflect.FileDescriptor
 
 const file_operation_proto_rawDesc = "" +
 	"\n" +
-	"\x0foperation.proto\x12\x0ftandemail.state\"\xe7\n" +
-	"\n" +
+	"\x0foperation.proto\x12\x0ftandemail.state\"\xaf\v\n" +
 	"\tOperation\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\rR\x05level\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12,\n" +
 	"\x05actor\x18\x03 \x01(\v2\x16.tandemail.state.ActorR\x05actor\x12*\n" +
 	"\x02id\x18\x04 \x01(\v2\x1a.tandemail.state.CommandIDR\x02id\x12\x18\n" +
-	"\aaccount\x18\x05 \x01(\fR\aaccount\x12G\n" +
+	"\aaccount\x18\x05 \x01(\fR\aaccount\x12\x12\n" +
+	"\x04user\x18\x06 \x01(\fR\x04user\x12G\n" +
 	"\x0ecreate_account\x18\x10 \x01(\v2\x1e.tandemail.state.CreateAccountH\x00R\rcreateAccount\x12G\n" +
 	"\x0edelete_account\x18\x11 \x01(\v2\x1e.tandemail.state.DeleteAccountH\x00R\rdeleteAccount\x12.\n" +
 	"\x05purge\x18\x12 \x01(\v2\x16.tandemail.state.PurgeH\x00R\x05purge\x121\n" +
@@ -2282,7 +2375,8 @@ const file_operation_proto_rawDesc = "" +
 	"\x06delete\x181 \x01(\v2\x17.tandemail.state.DeleteH\x00R\x06delete\x121\n" +
 	"\x06rename\x182 \x01(\v2\x17.tandemail.state.RenameH\x00R\x06rename\x12:\n" +
 	"\tsubscribe\x183 \x01(\v2\x1a.tandemail.state.SubscribeH\x00R\tsubscribe\x12M\n" +
-	"\x10undelete_mailbox\x184 \x01(\v2 .tandemail.state.UndeleteMailboxH\x00R\x0fundeleteMailbox\x124\n" +
+	"\x10undelete_mailbox\x184 \x01(\v2 .tandemail.state.UndeleteMailboxH\x00R\x0fundeleteMailbox\x122\n" +
+	"\aset_acl\x185 \x01(\v2\x17.tandemail.state.SetACLH\x00R\x06setAcl\x124\n" +
 	"\adeliver\x18@ \x01(\v2\x18.tandemail.state.DeliverH\x00R\adeliver\x12P\n" +
 	"\x11settle_deliveries\x18A \x01(\v2!.tandemail.state.SettleDeliveriesH\x00R\x10settleDeliveriesB\x06\n" +
 	"\x04kind\"\x92\x01\n" +
@@ -2393,7 +2487,12 @@ const file_operation_proto_rawDesc = "" +
 	"\amailbox\x18\x01 \x01(\fR\amailbox\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
-	"over_quota\x18\x03 \x01(\bR\toverQuota\"\xb2\x01\n" +
+	"over_quota\x18\x03 \x01(\bR\toverQuota\"b\n" +
+	"\x06SetACL\x12\x18\n" +
+	"\amailbox\x18\x01 \x01(\fR\amailbox\x12\x12\n" +
+	"\x04user\x18\x02 \x01(\fR\x04user\x12\x16\n" +
+	"\x06rights\x18\x03 \x01(\rR\x06rights\x12\x12\n" +
+	"\x04mode\x18\x04 \x01(\rR\x04mode\"\xb2\x01\n" +
 	"\aDeliver\x12 \n" +
 	"\vtransaction\x18\x01 \x01(\fR\vtransaction\x12)\n" +
 	"\x04body\x18\x02 \x01(\v2\x15.tandemail.state.BodyR\x04body\x12\x1e\n" +
@@ -2437,7 +2536,7 @@ func file_operation_proto_rawDescGZIP() []byte {
 	return file_operation_proto_rawDescData
 }
 
-var file_operation_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_operation_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_operation_proto_goTypes = []any{
 	(*Operation)(nil),        // 0: tandemail.state.Operation
 	(*Actor)(nil),            // 1: tandemail.state.Actor
@@ -2465,10 +2564,11 @@ var file_operation_proto_goTypes = []any{
 	(*Rename)(nil),           // 23: tandemail.state.Rename
 	(*Subscribe)(nil),        // 24: tandemail.state.Subscribe
 	(*UndeleteMailbox)(nil),  // 25: tandemail.state.UndeleteMailbox
-	(*Deliver)(nil),          // 26: tandemail.state.Deliver
-	(*Recipient)(nil),        // 27: tandemail.state.Recipient
-	(*SettleDeliveries)(nil), // 28: tandemail.state.SettleDeliveries
-	(*DeliveryRef)(nil),      // 29: tandemail.state.DeliveryRef
+	(*SetACL)(nil),           // 26: tandemail.state.SetACL
+	(*Deliver)(nil),          // 27: tandemail.state.Deliver
+	(*Recipient)(nil),        // 28: tandemail.state.Recipient
+	(*SettleDeliveries)(nil), // 29: tandemail.state.SettleDeliveries
+	(*DeliveryRef)(nil),      // 30: tandemail.state.DeliveryRef
 }
 var file_operation_proto_depIdxs = []int32{
 	1,  // 0: tandemail.state.Operation.actor:type_name -> tandemail.state.Actor
@@ -2492,25 +2592,26 @@ var file_operation_proto_depIdxs = []int32{
 	23, // 18: tandemail.state.Operation.rename:type_name -> tandemail.state.Rename
 	24, // 19: tandemail.state.Operation.subscribe:type_name -> tandemail.state.Subscribe
 	25, // 20: tandemail.state.Operation.undelete_mailbox:type_name -> tandemail.state.UndeleteMailbox
-	26, // 21: tandemail.state.Operation.deliver:type_name -> tandemail.state.Deliver
-	28, // 22: tandemail.state.Operation.settle_deliveries:type_name -> tandemail.state.SettleDeliveries
-	4,  // 23: tandemail.state.CreateAccount.mailboxes:type_name -> tandemail.state.NewMailbox
-	12, // 24: tandemail.state.Append.messages:type_name -> tandemail.state.NewMessage
-	13, // 25: tandemail.state.NewMessage.body:type_name -> tandemail.state.Body
-	14, // 26: tandemail.state.Body.chunks:type_name -> tandemail.state.Chunk
-	15, // 27: tandemail.state.Store.uids:type_name -> tandemail.state.UIDSet
-	15, // 28: tandemail.state.Copy.uids:type_name -> tandemail.state.UIDSet
-	15, // 29: tandemail.state.Expunge.uids:type_name -> tandemail.state.UIDSet
-	15, // 30: tandemail.state.Undelete.uids:type_name -> tandemail.state.UIDSet
-	13, // 31: tandemail.state.Deliver.body:type_name -> tandemail.state.Body
-	27, // 32: tandemail.state.Deliver.recipients:type_name -> tandemail.state.Recipient
-	29, // 33: tandemail.state.SettleDeliveries.confirmed:type_name -> tandemail.state.DeliveryRef
-	29, // 34: tandemail.state.SettleDeliveries.in_doubt:type_name -> tandemail.state.DeliveryRef
-	35, // [35:35] is the sub-list for method output_type
-	35, // [35:35] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	26, // 21: tandemail.state.Operation.set_acl:type_name -> tandemail.state.SetACL
+	27, // 22: tandemail.state.Operation.deliver:type_name -> tandemail.state.Deliver
+	29, // 23: tandemail.state.Operation.settle_deliveries:type_name -> tandemail.state.SettleDeliveries
+	4,  // 24: tandemail.state.CreateAccount.mailboxes:type_name -> tandemail.state.NewMailbox
+	12, // 25: tandemail.state.Append.messages:type_name -> tandemail.state.NewMessage
+	13, // 26: tandemail.state.NewMessage.body:type_name -> tandemail.state.Body
+	14, // 27: tandemail.state.Body.chunks:type_name -> tandemail.state.Chunk
+	15, // 28: tandemail.state.Store.uids:type_name -> tandemail.state.UIDSet
+	15, // 29: tandemail.state.Copy.uids:type_name -> tandemail.state.UIDSet
+	15, // 30: tandemail.state.Expunge.uids:type_name -> tandemail.state.UIDSet
+	15, // 31: tandemail.state.Undelete.uids:type_name -> tandemail.state.UIDSet
+	13, // 32: tandemail.state.Deliver.body:type_name -> tandemail.state.Body
+	28, // 33: tandemail.state.Deliver.recipients:type_name -> tandemail.state.Recipient
+	30, // 34: tandemail.state.SettleDeliveries.confirmed:type_name -> tandemail.state.DeliveryRef
+	30, // 35: tandemail.state.SettleDeliveries.in_doubt:type_name -> tandemail.state.DeliveryRef
+	36, // [36:36] is the sub-list for method output_type
+	36, // [36:36] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_operation_proto_init() }
@@ -2538,6 +2639,7 @@ func file_operation_proto_init() {
 		(*Operation_Rename)(nil),
 		(*Operation_Subscribe)(nil),
 		(*Operation_UndeleteMailbox)(nil),
+		(*Operation_SetAcl)(nil),
 		(*Operation_Deliver)(nil),
 		(*Operation_SettleDeliveries)(nil),
 	}
@@ -2548,7 +2650,7 @@ func file_operation_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_operation_proto_rawDesc), len(file_operation_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -39,6 +39,7 @@ func samples() []*Operation {
 		&Operation_Rename{&Rename{From: "a", To: "b", Id: id(4)}},
 		&Operation_Subscribe{&Subscribe{Name: "a", On: true}},
 		&Operation_UndeleteMailbox{&UndeleteMailbox{Mailbox: id(2), Name: "a/b", OverQuota: true}},
+		&Operation_SetAcl{&SetACL{Mailbox: id(2), User: id(6), Rights: 1027, Mode: 1}},
 		&Operation_Deliver{&Deliver{Transaction: id(8), Body: body, References: id(5), Recipients: []*Recipient{{
 			Number: 2, Account: id(1), Mailbox: id(2), Use: "Junk", Prefix: []byte("Return-Path: <>\r\n"), Flags: 1,
 			Keywords: words, InternalDate: 1, EmailId: id(3), ThreadId: id(4), ContentKey: sum(0xbb),
@@ -52,6 +53,9 @@ func samples() []*Operation {
 			Actor: &Actor{User: "u", By: "admin", Session: id(9), Remote: "192.0.2.1", Command: "C", QueueId: "Q1"},
 			Id:    &CommandID{Session: id(9), Number: 300, Chunk: 2},
 		})
+		if _, ok := k.(*Operation_SetAcl); ok {
+			ops[len(ops)-1].User = id(7)
+		}
 	}
 	return ops
 }

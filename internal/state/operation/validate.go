@@ -45,6 +45,9 @@ func (op *Operation) validate() error {
 	if len(op.Account) != idSize {
 		return malformed("account id has %d octets", len(op.Account))
 	}
+	if err := optional("user", op.User); err != nil {
+		return err
+	}
 	return op.validateAccountKind()
 }
 
@@ -79,6 +82,11 @@ func (op *Operation) validateAccountKind() error {
 		return ids("mailbox", k.Create.Id)
 	case *Operation_Rename:
 		return ids("mailbox", k.Rename.Id)
+	case *Operation_SetAcl:
+		if k.SetAcl.Mode > 3 {
+			return malformed("mode %d of rights", k.SetAcl.Mode)
+		}
+		return shapes(ids("mailbox", k.SetAcl.Mailbox), optional("user", k.SetAcl.User))
 	}
 	return nil
 }
@@ -207,6 +215,14 @@ func ids(what string, list ...[]byte) error {
 		}
 	}
 	return nil
+}
+
+// optional is ids for one that may be absent.
+func optional(what string, id []byte) error {
+	if len(id) == 0 {
+		return nil
+	}
+	return ids(what, id)
 }
 
 func shapes(errs ...error) error {

@@ -1,0 +1,98 @@
+package mail
+
+import "strings"
+
+// Rights are what a user may do with a mailbox (RFC 4314 2.1). The zero value is none.
+type Rights uint16
+
+// The rights, in the order in which they are written.
+const (
+	MayLookup     Rights = 1 << iota // l: it is visible
+	MayRead                          // r: SELECT, FETCH, SEARCH, COPY from it
+	MaySeen                          // s: keep \Seen across sessions
+	MayWrite                         // w: flags other than \Seen and \Deleted
+	MayInsert                        // i: APPEND, COPY into it
+	MayPost                          // p: submit to its address; kept, and nothing asks for it
+	MayCreate                        // k: mailboxes below it
+	MayDelete                        // x: the mailbox itself
+	MayDeleteMail                    // t: \Deleted
+	MayExpunge                       // e
+	MayAdmin                         // a: its rights
+
+	AllRights    Rights = 1<<iota - 1
+	OwnersRights        = MayLookup | MayAdmin // which an owner cannot lose
+)
+
+const rightLetters = "lrswipkxtea"
+
+// String lists r as IMAP writes it.
+func (r Rights) String() string {
+	var b strings.Builder
+	for i := range len(rightLetters) {
+		if r>>i&1 != 0 {
+			b.WriteByte(rightLetters[i])
+		}
+	}
+	return b.String()
+}
+
+// Has reports whether r holds all of need.
+func (r Rights) Has(need Rights) bool { return r&need == need }
+
+// ParseRights reads rights as a client writes them: c is kx, d is te (RFC 4314 2.1.1).
+// False for a letter that is no right.
+func ParseRights(s string) (r Rights, ok bool) {
+	for i := range len(s) {
+		switch at := strings.IndexByte(rightLetters, s[i]); {
+		case at >= 0:
+			r |= 1 << at
+		case s[i] == 'c':
+			r |= MayCreate | MayDelete
+		case s[i] == 'd':
+			r |= MayDeleteMail | MayExpunge
+		default:
+			return 0, false
+		}
+	}
+	return r, true
+}
+
+// Settable is the flags that a user with these rights may change, and whether keywords
+// are among them.
+func (r Rights) Settable() (f Flags, keywords bool) {
+	if r.Has(MaySeen) {
+		f |= Seen
+	}
+	if r.Has(MayDeleteMail) {
+		f |= Deleted
+	}
+	if keywords = r.Has(MayWrite); keywords {
+		f |= AllFlags &^ (Seen | Deleted)
+	}
+	return f, keywords
+}
+
+// Grant says what a user may do with a mailbox.
+type Grant struct {
+	User   AccountID // zero: anyone
+	Rights Rights
+}
+
+// RightsOf is what a list of grants gives to a user: theirs and anyone's. The owner has
+// all rights unless the list has a grant for him, and is never without l and a.
+func RightsOf(list []Grant, user AccountID, owner bool) (r Rights) {
+	named := false
+	for _, g := range list {
+		if g.User == user || g.User.IsZero() {
+			r |= g.Rights
+		}
+		named = named || g.User == user
+	}
+	switch {
+	case owner && !named:
+		return AllRights
+	case owner:
+		return r | OwnersRights
+	}
+	return r
+}
