@@ -2,8 +2,10 @@ package app
 
 import (
 	"context"
+	"slices"
 	"time"
 
+	"github.com/tandemail/tandemail/internal/agent"
 	"github.com/tandemail/tandemail/internal/api"
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/coord"
@@ -22,7 +24,7 @@ func (b *backend) Reseed(ctx context.Context, s cluster.Store, req api.ReseedReq
 			continue
 		case ref.Slot == rec.Master:
 			return conflict("tandemail store switchover "+string(s), "store %s is served by %s", s, req.Machine)
-		case rec.IsInSync(ref.Slot):
+		case rec.IsInSync(ref.Slot) && !b.damaged(ctx, ref):
 			return conflict("tandemail store digest "+string(s), "the copy of store %s on %s is in sync: it is as good as the master's", s, req.Machine)
 		}
 		if err := b.remote.Reseed(ctx, ref.Machine, s, ref.Slot); err != nil {
@@ -32,4 +34,12 @@ func (b *backend) Reseed(ctx context.Context, s cluster.Store, req api.ReseedReq
 		return nil
 	}
 	return notFound("store %s has no copy on machine %s", s, req.Machine)
+}
+
+// damaged reports whether a slot says that it lacks octets.
+func (b *backend) damaged(ctx context.Context, ref cluster.SlotRef) bool {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	st, err := b.remote.Status(ctx, ref.Machine)
+	return err == nil && slices.ContainsFunc(st.Slots, func(s agent.SlotStatus) bool { return s.Slot == ref.Slot && len(s.Damaged) > 0 })
 }

@@ -237,7 +237,7 @@ func summary(reports []Report) string {
 			kinds[k] += n
 		}
 		sum.Acked, sum.Refused, sum.Unknown, sum.Met = sum.Acked+r.Acked, sum.Refused+r.Refused, sum.Unknown+r.Unknown, sum.Met+r.Met
-		sum.Replaced, sum.Repaired, sum.Seconds = sum.Replaced+r.Replaced, sum.Repaired+r.Repaired, sum.Seconds+r.Seconds
+		sum.Replaced, sum.Reseeded, sum.Repaired, sum.Seconds = sum.Replaced+r.Replaced, sum.Reseeded+r.Reseeded, sum.Repaired+r.Repaired, sum.Seconds+r.Seconds
 		sum.Msec += r.Msec
 	}
 	write := func(w io.Writer, m map[string]int) {
@@ -246,8 +246,8 @@ func summary(reports []Report) string {
 		}
 	}
 	fmt.Fprintf(&b, "%d runs, %d failed; %d changes acknowledged; %d deliveries refused for lack of room, %d given up by their sender; %d accesses met trouble; "+
-		"%d slots replaced, %d bodies repaired; %d s of virtual time, %d s of real time\n",
-		len(reports), bad, sum.Acked, sum.Refused, sum.Unknown, sum.Met, sum.Replaced, sum.Repaired, sum.Seconds, sum.Msec/1000)
+		"%d slots replaced, %d made anew, %d bodies repaired; %d s of virtual time, %d s of real time\n",
+		len(reports), bad, sum.Acked, sum.Refused, sum.Unknown, sum.Met, sum.Replaced, sum.Reseeded, sum.Repaired, sum.Seconds, sum.Msec/1000)
 	write(&b, kinds)
 	write(&b, faults)
 	return b.String()

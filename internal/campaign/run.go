@@ -28,6 +28,7 @@ type Report struct {
 	Unknown  int            `json:"unknown"` // deliveries whose sender gave up
 	Met      int            `json:"met"`     // accesses to disks that met trouble
 	Replaced int            `json:"replaced"`
+	Reseeded int            `json:"reseeded"` // since octets of the journal were damaged
 	Repaired int            `json:"repaired"` // bodies, by their partner
 	Seconds  int            `json:"seconds"`  // of virtual time
 	Msec     int64          `json:"msec"`     // of real time
@@ -255,6 +256,34 @@ func (r *run) operate() error {
 			continue
 		}
 		return r.succeed(m, rec)
+	}
+	return r.reseed(rec)
+}
+
+// reseed has a copy that lacks octets of its journal made anew, since nobody gives it
+// those. Of the master's another becomes the master first.
+func (r *run) reseed(rec cluster.StoreRecord) error {
+	for _, m := range r.w.machines {
+		st, ok := m.status()
+		if !ok || len(rec.InSync) < len(rec.Slots) || !slices.ContainsFunc(st.Damaged, func(d slot.Damaged) bool { return d.Body == 0 && d.Pack == "" }) {
+			continue
+		}
+		s, _ := m.running()
+		if s == nil {
+			continue
+		}
+		if rec.Master != m.ID() {
+			if s.Reseed() == nil {
+				r.out.Reseeded++
+			}
+			continue
+		}
+		for _, other := range rec.InSync {
+			if other != rec.Master {
+				_ = s.SwitchTo(r.ctx, other, 5*time.Second) // it is tried again
+				return nil
+			}
+		}
 	}
 	return nil
 }

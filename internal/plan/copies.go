@@ -117,7 +117,11 @@ func (d *decision) slotProblems(s *Store) {
 			about(SlotStalled, Critical, "is on a disk that hangs", "look at the disk")
 		}
 		if st.Damaged != "" {
-			about(BodiesDamaged, Warning, "cannot give "+st.Damaged, fmt.Sprintf("it is fetched from another copy: do not give up that; if this stays, look at the disk and run `tandemail store reseed %s %s`", s.Store, ref.Machine))
+			next := fmt.Sprintf("it is fetched from another copy: do not give up that; if this stays, look at the disk and run `tandemail store reseed %s %s`", s.Store, ref.Machine)
+			if ref.Slot == s.Master {
+				next += fmt.Sprintf(", after `tandemail store switchover %s`", s.Store)
+			}
+			about(BodiesDamaged, Warning, "cannot give "+st.Damaged, next)
 		}
 	}
 }

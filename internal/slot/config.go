@@ -63,7 +63,7 @@ type Hurry struct {
 	AnyTurn                      bool          // collect also when it is another copy's turn
 	Save                         time.Duration // and whenever there is something new
 	Reach                        cluster.LSN   // of trimming
-	Wait                         time.Duration
+	Wait, Leave                  time.Duration
 }
 
 func (cfg *Config) spoolDisk() *disk.Disk {

@@ -7,8 +7,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/tandemail/tandemail/internal/mail"
+	"github.com/tandemail/tandemail/internal/replica"
 )
 
 // repaired has m repair and checks that node n reads everything again, and says so.
@@ -176,6 +178,60 @@ func TestScrubFindsDamageInTheJournal(t *testing.T) {
 	if lost := n.Status().Damaged; len(lost) != 1 || lost[0].Body != 0 {
 		t.Errorf("after the repair of the body: %v", lost)
 	}
+}
+
+// TestADamagedMemberIsMadeAnewWhenAPersonWantsThat: octets of the journal that are no
+// body are not fetched from anywhere.
+func TestADamagedMemberIsMadeAnewWhenAPersonWantsThat(t *testing.T) {
+	w := trimmedWorld(t, 2)
+	w.inSync()
+	master, n := w.node[0], w.node[1]
+	if err := n.Reseed(); !errors.Is(err, errMember) {
+		t.Errorf("a whole member: %v", err)
+	}
+	n.damaged.note(Damaged{Why: "journal damaged"})
+	if err := n.Reseed(); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually(func() error {
+		if st := n.Status(); st.State != StateOK || len(st.Damaged) > 0 {
+			return fmt.Errorf("%s, damaged: %v", st.State, st.Damaged)
+		}
+		return nil
+	})
+	master.damaged.note(Damaged{Why: "journal damaged"})
+	if err := master.Reseed(); !errors.Is(err, errNoSource) || errors.Is(err, errMember) {
+		t.Errorf("the master: %v", err)
+	}
+	w.copied(n)
+}
+
+// TestADamagedMemberThatIsNeededGoesOn: the master is gone before it goes on without it.
+func TestADamagedMemberThatIsNeededGoesOn(t *testing.T) {
+	w := trimmedWorld(t, 2)
+	w.inSync()
+	n := w.node[1]
+	n.stop()
+	n.cfg.Hurry.Leave = 100 * time.Millisecond
+	n.start()
+	w.eventually(func() error {
+		if st := n.Status(); st.Role != replica.RoleReplica.String() {
+			return errors.New(st.Role)
+		}
+		return nil
+	})
+	w.inSync()
+	n.damaged.note(Damaged{Why: "journal damaged"})
+	w.node[0].stop()
+	if err := n.Reseed(); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually(func() error {
+		if st := n.Status(); st.State != StateOK || n.wanted() {
+			return fmt.Errorf("%s: %s", st.State, st.Reason)
+		}
+		return nil
+	})
 }
 
 // TestLargeBodyInTheJournalIsCompared: no octet of a damaged chunk is shown.

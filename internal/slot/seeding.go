@@ -1,6 +1,7 @@
 package slot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,13 +23,20 @@ import (
 // errSeed: this slot's data is of no use here any more.
 var errSeed = errors.New("to be made a copy of the master")
 
-// errNoSource: there is nobody to copy from now.
-var errNoSource = errors.New("no master to copy from")
+// errNoSource: there is nobody to copy from now. errMember: the store may need what this
+// slot has.
+var (
+	errNoSource = errors.New("no master to copy from")
+	errMember   = errors.New("this slot is in the in-sync set")
+)
 
 // How long a slot waits after an attempt that failed.
 const (
 	seedAgainMin = 500 * time.Millisecond
 	seedAgainMax = 30 * time.Second
+	// leaveTime is how long a member of the set that is to be made anew stays away, so that
+	// the master goes on without it. If it does not, the store may need this one.
+	leaveTime = 30 * time.Second
 )
 
 const (
@@ -46,9 +54,14 @@ type whole struct {
 }
 
 // Reseed wants this slot made a copy of the master, whatever it has. It is refused to a
-// slot that may be needed: the master, and the members of the in-sync set.
+// slot that may be needed: the master, and the members of the in-sync set. A member
+// that knows of damage here leaves the set first, or goes on as it is if it cannot.
 func (s *Slot) Reseed() error {
-	if err := s.spare(); err != nil {
+	err := s.spare()
+	if errors.Is(err, errMember) && len(s.damaged.list()) > 0 {
+		err = nil
+	}
+	if err != nil {
 		return fmt.Errorf("reseed slot: %w", err)
 	}
 	s.mu.Lock()
@@ -94,7 +107,7 @@ func (s *Slot) spare() error {
 	case rec.Master.IsZero() || rec.Master == s.cfg.Slot || !rec.Has(s.cfg.Slot):
 		return fmt.Errorf("master is %v: %w", rec.Master, errNoSource)
 	case rec.IsInSync(s.cfg.Slot):
-		return fmt.Errorf("this slot is in the in-sync set: %w", errNoSource)
+		return fmt.Errorf("%w: %w", errMember, errNoSource)
 	}
 	return nil
 }
@@ -108,9 +121,13 @@ func (s *Slot) fill(ctx context.Context, why error) error {
 		s.log.Warn("slot has to be made a copy of the master", "err", why)
 	}
 	s.showSeeding(why)
-	told := ""
+	told, begun := "", s.cfg.Clock()
 	for pause := seedAgainMin; ; pause = min(2*pause, seedAgainMax) {
 		err := s.fillOnce(ctx, why)
+		if errors.Is(err, errMember) && s.wanted() && s.cfg.Clock()-begun > cmp.Or(s.cfg.Hurry.Leave, leaveTime) {
+			s.log.Warn("slot goes on as it is, since its store did not go on without it", "err", err)
+			err = nil
+		}
 		if err == nil {
 			s.mu.Lock()
 			s.toCopy = false
