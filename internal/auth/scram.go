@@ -30,8 +30,8 @@ const serverNonce = 18 // octets
 // scram is SCRAM-SHA-256 (RFC 5802, RFC 7677), and with plus that whose proof is bound
 // to the TLS connection.
 //
-// It is our own: what there is of libraries tells users from strangers, at the first
-// look-up that fails.
+// It is our own, since all of it is about who learns what: a user without a verifier and
+// a stranger go the way of everybody else, to the end.
 type scram struct {
 	auth    *Authenticator
 	peer    *Peer

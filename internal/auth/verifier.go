@@ -15,8 +15,8 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Iterations of PBKDF2 for a new verifier: about 20 ms for a client. More is refused by
-// clients with Cyrus' library.
+// Iterations of PBKDF2 for a new verifier. More is refused by clients with Cyrus'
+// library.
 const Iterations = 65_536
 
 // Bounds of what a stored verifier may ask of a client (RFC 7677 4).
