@@ -79,6 +79,21 @@ func (c *Client) WhereUser(ctx context.Context, address string) (User, error) {
 	return call[User](ctx, c, http.MethodGet, "/v1/users/"+url.PathEscape(address), nil)
 }
 
+// SetPassword implements Backend.
+func (c *Client) SetPassword(ctx context.Context, address string, req PasswordRequest) (User, error) {
+	return call[User](ctx, c, http.MethodPost, "/v1/users/"+url.PathEscape(address)+"/password", req)
+}
+
+// SCRAM implements Backend.
+func (c *Client) SCRAM(ctx context.Context) (SCRAM, error) {
+	return call[SCRAM](ctx, c, http.MethodGet, "/v1/scram", nil)
+}
+
+// SetSCRAM implements Backend.
+func (c *Client) SetSCRAM(ctx context.Context, req SCRAM) (SCRAM, error) {
+	return call[SCRAM](ctx, c, http.MethodPost, "/v1/scram", req)
+}
+
 // ThawUser implements Backend.
 func (c *Client) ThawUser(ctx context.Context, address string, req ThawRequest) (User, error) {
 	return call[User](ctx, c, http.MethodPost, "/v1/users/"+url.PathEscape(address)+"/thaw", req)

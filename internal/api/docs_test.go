@@ -43,6 +43,8 @@ var documents = []any{
 	Status{},
 	User{},
 	NewUser{},
+	PasswordRequest{},
+	SCRAM{},
 	SwitchRequest{},
 	SwitchReport{},
 	FailoverRequest{},

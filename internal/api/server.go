@@ -38,6 +38,11 @@ func (s *server) routes() map[string]http.HandlerFunc {
 		"DELETE /v1/users/{user}": answer(s, func(r *http.Request) (struct{}, error) {
 			return struct{}{}, b.DeleteUser(r.Context(), r.PathValue("user"), r.URL.Query().Get("by"))
 		}),
+		"POST /v1/users/{user}/password": with(s, func(r *http.Request, req PasswordRequest) (User, error) {
+			return b.SetPassword(r.Context(), r.PathValue("user"), req)
+		}),
+		"GET /v1/scram":         answer(s, func(r *http.Request) (SCRAM, error) { return b.SCRAM(r.Context()) }),
+		"POST /v1/scram":        with(s, func(r *http.Request, req SCRAM) (SCRAM, error) { return b.SetSCRAM(r.Context(), req) }),
 		"GET /v1/deleted-users": answer(s, func(r *http.Request) ([]DeletedUser, error) { return b.DeletedUsers(r.Context()) }),
 		"POST /v1/users/{user}/undelete": with(s, func(r *http.Request, req UndeleteRequest) (UndeleteReport, error) {
 			return b.Undelete(r.Context(), r.PathValue("user"), req)

@@ -78,6 +78,8 @@ type User struct {
 	Account string        `json:"account"`
 	Store   cluster.Store `json:"store"`
 	State   string        `json:"state"`
+	// SCRAM: the user has a verifier for it.
+	SCRAM bool `json:"scram,omitempty"`
 	// Master is where the store is served now; only in answers of where.
 	Master cluster.Machine `json:"master,omitempty"`
 }
@@ -87,6 +89,22 @@ type NewUser struct {
 	Address  string        `json:"user"`
 	Password string        `json:"password"`
 	Store    cluster.Store `json:"store,omitempty"`
+}
+
+// PasswordRequest sets a user's password.
+type PasswordRequest struct {
+	Password string `json:"password"`
+	By       string `json:"by,omitempty"`
+}
+
+// SCRAM says whether the cluster offers SCRAM, and how many users have a verifier for it.
+type SCRAM struct {
+	On bool   `json:"on"`
+	By string `json:"by,omitempty"` // who sets it; not in answers
+	// Iterations of the verifiers that are made. In answers only, as what follows.
+	Iterations int `json:"iterations,omitempty"`
+	Users      int `json:"users"`     // that there are
+	Verifiers  int `json:"verifiers"` // of them with one
 }
 
 // SwitchRequest asks for a planned change of master. To "" means any other copy.
@@ -243,6 +261,10 @@ type Backend interface {
 	AddUser(ctx context.Context, u NewUser) (User, error)
 	DeleteUser(ctx context.Context, address, by string) error
 	WhereUser(ctx context.Context, address string) (User, error)
+	SetPassword(ctx context.Context, address string, req PasswordRequest) (User, error)
+	SCRAM(ctx context.Context) (SCRAM, error)
+	// SetSCRAM has verifiers made from now on, or takes all of them away.
+	SetSCRAM(ctx context.Context, req SCRAM) (SCRAM, error)
 	ThawUser(ctx context.Context, address string, req ThawRequest) (User, error)
 	Undelete(ctx context.Context, address string, req UndeleteRequest) (UndeleteReport, error)
 	History(ctx context.Context, address string, req HistoryRequest) (UserHistory, error)

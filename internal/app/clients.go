@@ -78,6 +78,9 @@ func (m *machine) clientConfig(g *group, name string) (proxy.Config, error) {
 			return proxy.Config{}, fmt.Errorf("load the certificate for clients: %w", err)
 		}
 		cfg.TLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
+		if m.clientCAs != nil { // who shows none, or one of another CA, may come by other ways
+			cfg.TLS.ClientAuth, cfg.TLS.ClientCAs = tls.RequestClientCert, m.clientCAs
+		}
 	}
 	return cfg, nil
 }

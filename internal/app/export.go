@@ -70,7 +70,7 @@ var errNothingToExport = errors.New("the coordinator knows no store or no user")
 func (m *machine) exportOnce(ctx context.Context, at time.Time) error {
 	e := export{Format: exportFormat, Cluster: m.cfg.Cluster, At: at.UTC().Truncate(time.Second)}
 	prefixes := slices.Concat(
-		[]string{coord.SettingsKey, coord.StoresPrefix, coord.MachinesPrefix, coord.DeletedPrefix, coord.StruckPrefix},
+		[]string{coord.SettingsKey, coord.SCRAMKey, coord.StoresPrefix, coord.MachinesPrefix, coord.DeletedPrefix, coord.StruckPrefix},
 		coord.ShardPrefixes(coord.UsersPrefix), coord.ShardPrefixes(coord.AliasesPrefix),
 	)
 	stores, users := 0, 0
@@ -171,7 +171,7 @@ func readExport(path string) (*export, error) {
 // which know better; machines register themselves, and those that were removed must
 // not. Shards' own keys are no entries.
 func restored(key string) bool {
-	return key == coord.SettingsKey || strings.HasPrefix(key, coord.StruckPrefix) || strings.HasPrefix(key, coord.DeletedPrefix) ||
+	return key == coord.SettingsKey || key == coord.SCRAMKey || strings.HasPrefix(key, coord.StruckPrefix) || strings.HasPrefix(key, coord.DeletedPrefix) ||
 		coord.ShardedName(coord.UsersPrefix, key) != "" || coord.ShardedName(coord.AliasesPrefix, key) != ""
 }
 

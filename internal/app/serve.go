@@ -6,6 +6,7 @@ package app
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -57,16 +58,18 @@ type machine struct {
 	users    *directory.Directory
 	auth     *auth.Authenticator
 	hasher   *auth.Hasher
-	dialer   *link.Dialer
-	calls    map[string]*link.Calls
-	pool     *link.Pool
-	large    chan struct{} // places for large deliveries
-	remote   *agent.Remote
-	agent    *agent.Agent // nil without role storage
-	host     *host.Host   // nil without role storage
-	handler  *deliver.Handler
-	control  *controller.Controller // nil without role control
-	sources  metrics.Sources        // what has been built so far
+	// clientCAs certify users; nil: nobody does.
+	clientCAs *x509.CertPool
+	dialer    *link.Dialer
+	calls     map[string]*link.Calls
+	pool      *link.Pool
+	large     chan struct{} // places for large deliveries
+	remote    *agent.Remote
+	agent     *agent.Agent // nil without role storage
+	host      *host.Host   // nil without role storage
+	handler   *deliver.Handler
+	control   *controller.Controller // nil without role control
+	sources   metrics.Sources        // what has been built so far
 }
 
 // Serve runs the machine until ctx ends.
@@ -123,13 +126,18 @@ func (m *machine) connect(g *group) error {
 func (m *machine) buildDirectory(g *group) error {
 	m.hasher = auth.NewHasher(auth.DefaultParams, rand.Reader, 0)
 	m.users = directory.New(directory.Config{Coord: m.coord, Log: m.log, Doubt: m.doubts})
-	a, err := auth.New(auth.Config{Users: m.users, Hasher: m.hasher})
+	cfg := auth.Config{Users: m.users, Hasher: m.hasher}
+	if err := m.strangers(&cfg); err != nil {
+		return err
+	}
+	a, err := auth.New(cfg)
 	if err != nil {
 		return fmt.Errorf("prepare authentication: %w", err)
 	}
 	m.auth = a
 	m.sources.Directory = m.users.Stats
 	g.run("directory", m.users.Run)
+	g.run("SCRAM", m.followSCRAM)
 	return nil
 }
 

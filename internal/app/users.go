@@ -20,7 +20,7 @@ func userOf(u directory.User) api.User {
 	if u.State != directory.Active {
 		state = string(u.State)
 	}
-	return api.User{Address: u.Name, Account: u.Account.String(), Store: u.Store, State: state}
+	return api.User{Address: u.Name, Account: u.Account.String(), Store: u.Store, State: state, SCRAM: u.Verifier != ""}
 }
 
 // userError says what is wrong with an address.
@@ -60,7 +60,7 @@ func (b *backend) Users(ctx context.Context) ([]api.User, error) {
 // reachable. What an interrupted attempt leaves behind is an account nobody knows.
 func (b *backend) AddUser(ctx context.Context, n api.NewUser) (api.User, error) {
 	if n.Password == "" {
-		return api.User{}, &api.Error{Status: http.StatusBadRequest, Message: "a user needs a password"}
+		return api.User{}, noPassword()
 	}
 	switch _, err := b.users.Lookup(ctx, n.Address); {
 	case err == nil:
@@ -68,11 +68,11 @@ func (b *backend) AddUser(ctx context.Context, n api.NewUser) (api.User, error) 
 	case !errors.Is(err, directory.ErrNoUser) && !errors.Is(err, directory.ErrIncomplete):
 		return api.User{}, userError(n.Address, err) // before there is an account without a user
 	}
-	credential, err := b.hasher.Hash(ctx, n.Password)
-	if err != nil {
-		return api.User{}, fmt.Errorf("hash password: %w", err)
+	u := directory.User{Name: n.Address, Store: n.Store, Account: mail.AccountID(newSlotID())}
+	var err error
+	if u.Credential, u.Verifier, err = b.secrets(ctx, n.Password); err != nil {
+		return api.User{}, err
 	}
-	u := directory.User{Name: n.Address, Store: n.Store, Credential: credential, Account: mail.AccountID(newSlotID())}
 	if u.Store == "" {
 		if u.Store, err = b.users.EmptiestStore(ctx); err != nil {
 			return api.User{}, userError(n.Address, err)

@@ -8,7 +8,8 @@
 // Invariants. An unknown user takes as long as a wrong password and gets the same
 // answer. A directory that is not ready is a temporary error, never a refusal.
 // A remembered success is tied to the credential it was verified against, so that
-// a changed password forgets it. All memory is bounded.
+// a changed password forgets it. All memory is bounded. A mechanism is offered only to
+// a client that can end it: what needs TLS or a certificate is not, without.
 //
 // Concurrency: an Authenticator is safe for concurrent use; verifications beyond
 // the hasher's slots wait, within their context.
@@ -20,11 +21,13 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandemail/tandemail/internal/cluster"
@@ -42,6 +45,9 @@ var (
 	ErrUnavailable = errors.New("authentication unavailable")
 	// ErrFrozen: the user is known and right, and may not come in for now.
 	ErrFrozen = errors.New("account is frozen")
+	// ErrToken: a token or a certificate lets nobody in, an ErrFailed. The error says why,
+	// and nothing that is secret.
+	ErrToken = fmt.Errorf("token or certificate is not accepted: %w", ErrFailed)
 )
 
 // Identity is who a session is.
@@ -66,10 +72,23 @@ type Users interface {
 	Lookup(ctx context.Context, name string) (directory.User, error)
 }
 
+// Tokens is what auth needs of a provider of tokens; *oidc.Provider is one.
+type Tokens interface {
+	// Owner is whom a token names. An oidc.ErrInvalid is certain, any other error
+	// temporary. No error has anything of the token in it.
+	Owner(ctx context.Context, token string) (name string, err error)
+	// Wanted says what a token needs: its scope, "" if none, and where a client reads
+	// how to get one.
+	Wanted() (scope, configuration string)
+}
+
 // Config has good zero values except for Users.
 type Config struct {
 	Users  Users
 	Hasher *Hasher // nil: NewHasher's defaults
+	Tokens Tokens  // nil: tokens let nobody in
+	// ClientCAs certify users for EXTERNAL; nil: nobody does.
+	ClientCAs *x509.CertPool
 	// Remember is how long a success is remembered; 0 means 5 min, negative never.
 	Remember time.Duration
 	// UserFailures and AddressFailures may happen in a row; afterwards one more
@@ -87,9 +106,11 @@ const (
 
 // Authenticator verifies.
 type Authenticator struct {
-	cfg   Config
-	key   [32]byte // of this process: what is remembered is worth nothing elsewhere
-	dummy string   // a credential nobody has
+	cfg     Config
+	key     [32]byte // of this process: what is remembered is worth nothing elsewhere
+	dummy   string   // a credential nobody has
+	nobodys string   // a verifier nobody has
+	scram   atomic.Pointer[SCRAMSetting]
 
 	mu        sync.Mutex
 	success   *memory
@@ -126,38 +147,75 @@ func New(cfg Config) (*Authenticator, error) {
 		return nil, err
 	}
 	a.dummy = dummy
+	a.nobodys = verifier{
+		iterations: Iterations, salt: a.key[:saltLen], storedKey: mac(a.key[:], "stored"), serverKey: mac(a.key[:], "server"),
+	}.String()
 	return a, nil
 }
 
 // Authenticate verifies an attempt. It may block in the directory and for a slot
 // of the hasher, until ctx ends.
 func (a *Authenticator) Authenticate(ctx context.Context, t Attempt) (Identity, error) {
-	user, err := a.cfg.Users.Lookup(ctx, t.User)
-	unknown := errors.Is(err, directory.ErrNoUser) || errors.Is(err, directory.ErrBadAddress)
-	if err != nil && !unknown {
-		return Identity{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	name := user.Name
-	if unknown {
-		name = "?" + t.User // limited like a user that exists
-	}
-	known := a.fingerprint(name, user.Credential, t.Password)
-	if !unknown && a.remembers(known) {
-		return a.authorise(ctx, user, t.As)
-	}
-	if a.limited(name, t.Remote) {
-		return Identity{}, ErrLimited
-	}
-	ok, err := a.verify(ctx, user.Credential, t.Password)
+	by, err := a.claim(ctx, t.User)
 	if err != nil {
-		return Identity{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return Identity{}, err
 	}
-	if !ok || unknown {
-		a.failed(name, t.Remote)
-		return Identity{}, ErrFailed
+	err = a.prove(by, by.user.Credential, t.Password, t.Remote, func() (bool, error) {
+		return a.verify(ctx, by.user.Credential, t.Password)
+	})
+	if err != nil {
+		return Identity{}, err
 	}
-	a.succeeded(name, known)
-	return a.authorise(ctx, user, t.As)
+	return a.authorise(ctx, by.user, t.As)
+}
+
+// claimant is who somebody says they are.
+type claimant struct {
+	user    directory.User
+	name    string // to be told apart by, also from users
+	unknown bool
+}
+
+// claim looks a name up. That there is no such user is no error.
+func (a *Authenticator) claim(ctx context.Context, name string) (claimant, error) {
+	user, err := a.cfg.Users.Lookup(ctx, name)
+	switch {
+	case nobody(err):
+		if addr, err := (directory.Policy{}).Parse(name); err == nil {
+			name = addr.Full // one in every spelling, as a user is
+		}
+		return claimant{name: "?" + name, unknown: true}, nil // limited like a user that exists
+	case err != nil:
+		return claimant{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return claimant{user: user, name: user.Name}, nil
+}
+
+// nobody reports whether a look-up's error says for certain that there is no such user.
+func nobody(err error) bool {
+	return errors.Is(err, directory.ErrNoUser) || errors.Is(err, directory.ErrBadAddress)
+}
+
+// prove holds a claim to a secret that verify looks at: memory first, since it lets
+// users in while others guess, then the limits.
+func (a *Authenticator) prove(by claimant, credential, secret string, remote netip.Addr, verify func() (bool, error)) error {
+	known := a.fingerprint(by.name, credential, secret)
+	if !by.unknown && a.remembers(known) {
+		return nil
+	}
+	if a.limited(by.name, remote) {
+		return ErrLimited
+	}
+	ok, err := verify()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if !ok || by.unknown {
+		a.failed(by.name, remote)
+		return ErrFailed
+	}
+	a.succeeded(by.name, known)
+	return nil
 }
 
 // verify takes its time for everybody.
@@ -175,9 +233,8 @@ func (a *Authenticator) authorise(ctx context.Context, by directory.User, as str
 	user, authorisedBy := by, ""
 	if as != "" {
 		other, err := a.cfg.Users.Lookup(ctx, as)
-		unknown := errors.Is(err, directory.ErrNoUser) || errors.Is(err, directory.ErrBadAddress)
 		switch {
-		case unknown, err == nil && other.Name != by.Name && !by.MayProxy:
+		case nobody(err), err == nil && other.Name != by.Name && !by.MayProxy:
 			return Identity{}, ErrFailed
 		case err != nil:
 			return Identity{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -208,18 +265,21 @@ func (a *Authenticator) remembers(f [sha256.Size]byte) bool {
 	return a.success.has(f, a.cfg.Now())
 }
 
+// limited, and failed: without a name by the address alone.
 func (a *Authenticator) limited(name string, remote netip.Addr) bool {
 	now := a.cfg.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.users.blocked(name, now) || remote.IsValid() && a.addresses.blocked(addressKey(remote), now)
+	return name != "" && a.users.blocked(name, now) || remote.IsValid() && a.addresses.blocked(addressKey(remote), now)
 }
 
 func (a *Authenticator) failed(name string, remote netip.Addr) {
 	now := a.cfg.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.users.fail(name, now)
+	if name != "" {
+		a.users.fail(name, now)
+	}
 	if remote.IsValid() {
 		a.addresses.fail(addressKey(remote), now)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
+	"golang.org/x/text/secure/precis"
 )
 
 // Params are argon2id's costs (RFC 9106).
@@ -109,6 +110,28 @@ func (h *Hasher) Verify(ctx context.Context, credential, password string) (ok, s
 	return ok, ok && p.Params != h.params, nil
 }
 
+// Verifier makes what SCRAM-SHA-256 proves a password against, "" for a password that
+// its clients cannot send. It waits for a free slot.
+func (h *Hasher) Verifier(ctx context.Context, password string, iterations int) (string, error) {
+	pw, err := saslPrep(password)
+	if err != nil {
+		return "", nil
+	}
+	salt := make([]byte, saltLen)
+	if _, err := io.ReadFull(h.rand, salt); err != nil {
+		return "", fmt.Errorf("draw a salt: %w", err)
+	}
+	if err := h.acquire(ctx); err != nil {
+		return "", err
+	}
+	defer h.release()
+	v, err := makeVerifier(pw, salt, iterations)
+	if err != nil {
+		return "", err
+	}
+	return v.String(), nil
+}
+
 func (h *Hasher) acquire(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("verify a password: %w", err) // not even if a slot is free
@@ -122,6 +145,19 @@ func (h *Hasher) acquire(ctx context.Context) error {
 }
 
 func (h *Hasher) release() { <-h.slots }
+
+// prepare makes two spellings of one password the same octets (RFC 8265,
+// OpaqueString): any keyboard's way of composing an accent will do.
+func prepare(password string) ([]byte, error) {
+	if len(password) > maxPassword {
+		return nil, fmt.Errorf("password of more than %d octets", maxPassword)
+	}
+	b, err := precis.OpaqueString.Bytes([]byte(password))
+	if err != nil || len(b) == 0 {
+		return nil, errors.New("password is empty or has a character that cannot be typed")
+	}
+	return b, nil
+}
 
 func derive(pw, salt []byte, p Params, n uint32) []byte {
 	return argon2.IDKey(pw, salt, p.Time, p.Memory, p.Threads, n)

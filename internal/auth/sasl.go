@@ -2,86 +2,164 @@ package auth
 
 import (
 	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"unicode/utf8"
-
-	"golang.org/x/text/secure/precis"
 )
 
 // ErrSyntax: a client's SASL response is not well formed.
 var ErrSyntax = errors.New("malformed authentication response")
 
-// Mechanisms are the SASL mechanisms that Start knows, in the order of preference.
-func Mechanisms() []string { return []string{"PLAIN", "LOGIN"} }
+// Mechanisms of SASL by their names.
+const (
+	Plain       = "PLAIN"
+	Login       = "LOGIN"
+	SCRAM       = "SCRAM-SHA-256"
+	SCRAMPlus   = "SCRAM-SHA-256-PLUS"
+	OAuthBearer = "OAUTHBEARER"
+	XOAuth2     = "XOAUTH2"
+	External    = "EXTERNAL"
+)
 
-// Exchange is the server's side of one SASL exchange, on decoded octets: base64,
-// the initial response, "*" and line lengths are the protocol's.
-type Exchange interface {
-	// Next takes the client's response and returns the challenge to send, or done.
-	// The first call may have a nil response if the client sent no initial one; an
-	// empty initial response is not nil. ErrSyntax ends the exchange.
-	Next(response []byte) (challenge []byte, done bool, err error)
-	// Attempt is what the client said; complete when Next said done. The caller
-	// adds the remote address.
-	Attempt() Attempt
+// AllMechanisms are those that there can be, in the order of preference.
+func AllMechanisms() []string {
+	return []string{External, SCRAMPlus, SCRAM, OAuthBearer, XOAuth2, Plain, Login}
 }
 
-// Start begins an exchange; false if the mechanism, in upper case, is unknown.
-func Start(mechanism string) (Exchange, bool) {
-	switch mechanism {
-	case "PLAIN":
-		return &plain{}, true
-	case "LOGIN":
-		return &login{}, true
+// Exchange is the server's side of one SASL exchange, on decoded octets: base64,
+// the initial response, "*" and line lengths are the protocol's. One goroutine uses it.
+type Exchange interface {
+	// Next takes the client's response and returns the challenge to send or, at the
+	// end, who the client is. The first call has a nil response if the client sent no
+	// initial one; an empty one is not nil. It may block as Authenticate does, whose
+	// errors it has, and ErrSyntax; each ends the exchange. A challenge beside an error
+	// is sent first, and what the client answers to that means nothing.
+	Next(ctx context.Context, response []byte) (challenge []byte, who *Identity, err error)
+}
+
+// Peer is what is known of a client before it says who it is. It is made anew when
+// TLS begins.
+type Peer struct {
+	remote   netip.Addr
+	tls      *tls.ConnectionState
+	bindings map[string][]byte // channel bindings by name
+	cert     *x509.Certificate // valid, of the client; nil: it has none
+}
+
+// Meet makes a Peer of a client. Without TLS the state is nil; own is the certificate,
+// in DER, that the client was shown.
+func (a *Authenticator) Meet(remote netip.Addr, state *tls.ConnectionState, own []byte) *Peer {
+	p := &Peer{remote: remote, tls: state}
+	if state != nil {
+		p.bindings = bindings(state, own)
+		p.cert = a.valid(state.PeerCertificates)
 	}
-	return nil, false
+	return p
+}
+
+// Mechanisms are those that Start knows for the client, in the order of preference.
+func (a *Authenticator) Mechanisms(p *Peer) []string {
+	return slices.DeleteFunc(AllMechanisms(), func(m string) bool { return !a.offers(m, p) })
+}
+
+func (a *Authenticator) offers(mechanism string, p *Peer) bool {
+	switch mechanism {
+	case Plain, Login:
+		return true
+	case SCRAM:
+		return a.scram.Load() != nil
+	case SCRAMPlus:
+		return a.scram.Load() != nil && len(p.bindings) > 0
+	case OAuthBearer, XOAuth2:
+		return a.cfg.Tokens != nil
+	case External:
+		return p.cert != nil
+	}
+	return false
+}
+
+// Start begins an exchange; false if the mechanism, in upper case, is not for this client.
+func (a *Authenticator) Start(mechanism string, p *Peer) (Exchange, bool) {
+	if !a.offers(mechanism, p) {
+		return nil, false
+	}
+	switch mechanism {
+	case Plain:
+		return &plain{a, p}, true
+	case Login:
+		return &login{auth: a, peer: p}, true
+	case SCRAM, SCRAMPlus:
+		// The setting may end between the two looks at it.
+		s := a.scram.Load()
+		return &scram{auth: a, peer: p, setting: s, plus: mechanism == SCRAMPlus}, s != nil
+	case OAuthBearer, XOAuth2:
+		return &bearer{auth: a, peer: p, google: mechanism == XOAuth2}, true
+	}
+	return &external{a, p}, true
 }
 
 // plain is RFC 4616.
-type plain struct{ attempt Attempt }
+type plain struct {
+	auth *Authenticator
+	peer *Peer
+}
 
-func (p *plain) Next(response []byte) ([]byte, bool, error) {
+// Next implements Exchange.
+func (p *plain) Next(ctx context.Context, response []byte) ([]byte, *Identity, error) {
 	if response == nil {
-		return []byte{}, false, nil
+		return []byte{}, nil, nil
 	}
 	parts := bytes.Split(response, []byte{0})
 	if len(parts) != 3 || !fits(parts...) || len(parts[1]) == 0 {
-		return nil, false, fmt.Errorf("PLAIN: %w", ErrSyntax)
+		return nil, nil, fmt.Errorf("PLAIN: %w", ErrSyntax)
 	}
-	p.attempt = Attempt{As: string(parts[0]), User: string(parts[1]), Password: string(parts[2])}
-	return nil, true, nil
+	return p.auth.attempt(ctx, Attempt{As: string(parts[0]), User: string(parts[1]), Password: string(parts[2]), Remote: p.peer.remote})
 }
-
-func (p *plain) Attempt() Attempt { return p.attempt }
 
 // login is the obsolete mechanism that Outlook and old MTAs insist on
 // (draft-murchison-sasl-login).
 type login struct {
-	step    int
-	attempt Attempt
+	auth *Authenticator
+	peer *Peer
+	step int
+	user string
 }
 
-func (l *login) Next(response []byte) ([]byte, bool, error) {
+// Next implements Exchange.
+func (l *login) Next(ctx context.Context, response []byte) ([]byte, *Identity, error) {
 	if response == nil && l.step == 0 {
-		return []byte("Username:"), false, nil
+		return []byte("Username:"), nil, nil
 	}
 	if !fits(response) || bytes.IndexByte(response, 0) >= 0 {
-		return nil, false, fmt.Errorf("LOGIN: %w", ErrSyntax)
+		return nil, nil, fmt.Errorf("LOGIN: %w", ErrSyntax)
 	}
 	l.step++
 	switch {
 	case l.step == 1 && len(response) > 0:
-		l.attempt.User = string(response)
-		return []byte("Password:"), false, nil
+		l.user = string(response)
+		return []byte("Password:"), nil, nil
 	case l.step == 2:
-		l.attempt.Password = string(response)
-		return nil, true, nil
+		return l.auth.attempt(ctx, Attempt{User: l.user, Password: string(response), Remote: l.peer.remote})
 	}
-	return nil, false, fmt.Errorf("LOGIN: %w", ErrSyntax)
+	return nil, nil, fmt.Errorf("LOGIN: %w", ErrSyntax)
 }
 
-func (l *login) Attempt() Attempt { return l.attempt }
+// attempt is Authenticate as the end of an exchange.
+func (a *Authenticator) attempt(ctx context.Context, t Attempt) ([]byte, *Identity, error) {
+	return ended(a.Authenticate(ctx, t))
+}
+
+func ended(id Identity, err error) ([]byte, *Identity, error) {
+	if err != nil {
+		return nil, nil, err
+	}
+	return nil, &id, nil
+}
 
 func fits(fields ...[]byte) bool {
 	for _, f := range fields {
@@ -90,17 +168,4 @@ func fits(fields ...[]byte) bool {
 		}
 	}
 	return true
-}
-
-// prepare makes two spellings of one password the same octets (RFC 8265,
-// OpaqueString): any keyboard's way of composing an accent will do.
-func prepare(password string) ([]byte, error) {
-	if len(password) > maxPassword {
-		return nil, fmt.Errorf("password of more than %d octets", maxPassword)
-	}
-	b, err := precis.OpaqueString.Bytes([]byte(password))
-	if err != nil || len(b) == 0 {
-		return nil, errors.New("password is empty or has a character that cannot be typed")
-	}
-	return b, nil
 }

@@ -12,6 +12,7 @@ import (
 type clusterCmd struct {
 	Show      clusterShowCmd      `cmd:"" help:"Show the cluster's level and what its machines support."`
 	Retention clusterRetentionCmd `cmd:"" help:"Show or set how long what was deleted can come back."`
+	SCRAM     clusterSCRAMCmd     `cmd:"" name:"scram" help:"Show or set whether users may log in by SCRAM."`
 	Upgrade   clusterUpgradeCmd   `cmd:"" help:"Finish an upgrade: raise the cluster's level. After that no older release can return."`
 }
 

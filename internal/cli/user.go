@@ -14,6 +14,7 @@ import (
 
 type userCmd struct {
 	Add      userAddCmd      `cmd:"" help:"Add a user."`
+	Password userPasswordCmd `cmd:"" help:"Set a user's password. What they remember of the old one ends at once; sessions go on."`
 	List     userListCmd     `cmd:"" help:"List users."`
 	Delete   userDeleteCmd   `cmd:"" help:"Delete a user. Until the retention time is over, undelete --account brings them back."`
 	Where    userWhereCmd    `cmd:"" help:"Show where a user lives and who serves them now."`
@@ -31,16 +32,9 @@ type userAddCmd struct {
 
 // Run adds the user and prints the entry.
 func (c userAddCmd) Run(e *env) error {
-	password := c.Password
-	if password == "-" {
-		b, err := io.ReadAll(io.LimitReader(os.Stdin, 1<<10))
-		if err != nil {
-			return fmt.Errorf("read password: %w", err)
-		}
-		password = strings.TrimRight(string(b), "\r\n")
-	}
-	if password == "" {
-		return usageError{errors.New("a user needs a password: give --password")}
+	password, err := readPassword(c.Password)
+	if err != nil {
+		return err
 	}
 	cl, err := e.cluster()
 	if err != nil {
@@ -51,6 +45,43 @@ func (c userAddCmd) Run(e *env) error {
 		return err
 	}
 	return e.print(u, func(w io.Writer) { fmt.Fprintf(w, "%s lives on store %s\n", u.Address, u.Store) })
+}
+
+// readPassword takes the flag's value, or for "-" a line of standard input.
+func readPassword(flag string) (string, error) {
+	if flag == "-" {
+		b, err := io.ReadAll(io.LimitReader(os.Stdin, 1<<10))
+		if err != nil {
+			return "", fmt.Errorf("read password: %w", err)
+		}
+		flag = strings.TrimRight(string(b), "\r\n")
+	}
+	if flag == "" {
+		return "", usageError{errors.New("a user needs a password: give --password")}
+	}
+	return flag, nil
+}
+
+type userPasswordCmd struct {
+	Address  string `arg:"" help:"user@domain"`
+	Password string `help:"The password, or '-' to read it from standard input." placeholder:"WORD" env:"TANDEMAIL_PASSWORD"`
+}
+
+// Run sets the password.
+func (c userPasswordCmd) Run(e *env) error {
+	password, err := readPassword(c.Password)
+	if err != nil {
+		return err
+	}
+	cl, err := e.cluster()
+	if err != nil {
+		return err
+	}
+	u, err := cl.SetPassword(e.ctx, c.Address, api.PasswordRequest{Password: password, By: operator()})
+	if err != nil {
+		return err
+	}
+	return e.print(u, func(w io.Writer) { fmt.Fprintf(w, "%s has a new password\n", u.Address) })
 }
 
 type userListCmd struct {

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/tandemail/tandemail/internal/oidc"
 )
 
 // nameForm is what cluster and machine names may look like: they are part of
@@ -42,9 +44,7 @@ func (p *collector) check(c *Config) {
 	if c.Client.Certificate == "" && (c.Listen.IMAPS != "" || c.Listen.POP3S != "") {
 		p.add("client.certificate", "the files of a certificate and its key in PEM", "listen.imaps and listen.pop3s need one")
 	}
-	if c.Client.MaxConnections < 1 {
-		p.add("client.max_connections", "", "must be at least 1")
-	}
+	p.checkClient(c.Client)
 	if c.Mail.MaxSize < 1<<10 || c.Mail.MaxSize > 100<<20 {
 		p.add("mail.max_size", "octets", "must be between 1024 and 104857600")
 	}
@@ -55,6 +55,27 @@ func (p *collector) check(c *Config) {
 	}
 	if c.Mail.HoldLMTP < 0 || c.Mail.HoldSessions < 0 {
 		p.add("mail", "", "times cannot be negative")
+	}
+}
+
+func (p *collector) checkClient(c Client) {
+	if c.MaxConnections < 1 {
+		p.add("client.max_connections", "", "must be at least 1")
+	}
+	if c.CA != "" && c.Certificate == "" {
+		p.add("client.ca", "client.certificate and client.key", "is of no use without TLS")
+	}
+	if c.OAuth == nil {
+		return
+	}
+	if err := oidc.CheckURL(c.OAuth.Issuer); err != nil {
+		p.add("client.oauth.issuer", `such as "https://login.example.org"; what its tokens have as "iss"`, "%v", err)
+	}
+	if c.OAuth.Audience == "" {
+		p.add("client.oauth.audience", `what its tokens for mail have as "aud"; a token for another service must let nobody in here`, "is missing")
+	}
+	if strings.ContainsAny(c.OAuth.Scope, " \"\\") {
+		p.add("client.oauth.scope", "", "%q is not one scope", c.OAuth.Scope)
 	}
 }
 

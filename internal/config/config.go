@@ -92,8 +92,20 @@ type Client struct {
 	// Certificate and Key in PEM for clients' TLS; without them STARTTLS is not offered.
 	Certificate string `toml:"certificate"`
 	Key         string `toml:"key"`
+	// CA in PEM certifies users, who log in with their certificates then.
+	CA string `toml:"ca"`
 	// MaxConnections per listener.
 	MaxConnections int `toml:"max_connections"`
+	// OAuth is the provider whose tokens let users in; absent: none do.
+	OAuth *OAuth `toml:"oauth"`
+}
+
+// OAuth is an OpenID provider, and which of its tokens are for us.
+type OAuth struct {
+	Issuer   string `toml:"issuer"`   // its URL
+	Audience string `toml:"audience"` // that tokens must have
+	Claim    string `toml:"claim"`    // that names the user
+	Scope    string `toml:"scope"`    // that tokens must have; "" is none
 }
 
 // Mail is policy about messages.
@@ -146,6 +158,9 @@ func (c *Config) setDefaults() {
 	}
 	c.Degrade = cmp.Or(c.Degrade, "accept")
 	c.Client.MaxConnections = cmp.Or(c.Client.MaxConnections, 20_000)
+	if o := c.Client.OAuth; o != nil {
+		o.Claim = cmp.Or(o.Claim, "email")
+	}
 	c.Mail.MaxSize = cmp.Or(c.Mail.MaxSize, 100<<20)
 	c.Mail.HoldLMTP = cmp.Or(c.Mail.HoldLMTP, duration(8*time.Second))
 	c.Mail.HoldSessions = cmp.Or(c.Mail.HoldSessions, duration(20*time.Second))

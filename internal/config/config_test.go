@@ -29,6 +29,13 @@ func TestDefaultsAreFilledIn(t *testing.T) {
 	if !c.Has(RoleStorage) || !c.Has(RoleFront) || !c.Has(RoleControl) {
 		t.Errorf("roles %v, want all", c.Roles)
 	}
+	if c.Client.OAuth != nil {
+		t.Error("tokens let users in")
+	}
+	c, err = Parse("good.toml", []byte(good(t)+"[client.oauth]\nissuer = \"https://login.example.org\"\naudience = \"mail\"\n"))
+	if err != nil || c.Client.OAuth.Claim != "email" {
+		t.Errorf("%+v, %v", c, err)
+	}
 	if c.Mail.HoldLMTP.Duration() != 8*time.Second || c.Control.Member.Dir != "/var/lib/tandemail/meta/etcd" {
 		t.Errorf("hold %v, etcd directory %q", c.Mail.HoldLMTP.Duration(), c.Control.Member.Dir)
 	}
@@ -52,6 +59,10 @@ func TestEveryErrorIsReportedWithItsLine(t *testing.T) {
 		{"API for everybody", `http = "127.0.0.1:8025"`, `http = "192.0.2.1:8025"`, []string{`x:9: listen.http: "192.0.2.1:8025" is no loopback address`}},
 		{"missing", `meta = "/var/lib/tandemail/meta"`, ``, []string{`x: meta: is missing`}},
 		{"bad time", `[listen]`, "[mail]\nhold_lmtp = \"soon\"\n[listen]", []string{`x:6: `}},
+		{"tokens for anybody", `[listen]`, "[client.oauth]\nissuer = \"http://login.example.org\"\nscope = \"a b\"\n[listen]", []string{
+			`x:6: client.oauth.issuer: "http://login.example.org" is not https`, `x: client.oauth.audience: is missing`, `x:7: client.oauth.scope: "a b" is not one scope`,
+		}},
+		{"certificates without TLS", `[listen]`, "[client]\nca = \"users.pem\"\n[listen]", []string{`x:6: client.ca: is of no use without TLS`}},
 		{"bad policy", `meta =`, "degraded = \"maybe\"\nmeta =", []string{`x:3: degraded: unknown policy "maybe" (accept or refuse)`}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

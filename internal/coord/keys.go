@@ -26,6 +26,7 @@ import (
 //	/tandemail/v1/rotation                 RotationRecord, of the last change of the CA
 //	/tandemail/v1/rotating                 Holder, leased: who is at a step of it
 //	/tandemail/v1/settings                 Settings
+//	/tandemail/v1/scram                    auth.SCRAMSetting; there while SCRAM is offered. Secret, as users are
 //	/tandemail/v1/history/<time>-<nonce>   HistoryEntry, in the order of time
 //	/tandemail/v1/controller               Holder, leased: the elected controller
 //	/tandemail/v1/recover                  written again and again to raise the revision
@@ -45,6 +46,7 @@ const (
 	StruckPrefix   = Root + "struck/"
 	HistoryPrefix  = Root + "history/"
 	SettingsKey    = Root + "settings"
+	SCRAMKey       = Root + "scram"
 	RotationKey    = Root + "rotation"
 	RotatingKey    = Root + "rotating"
 	ControllerKey  = Root + "controller"

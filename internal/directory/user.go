@@ -46,6 +46,8 @@ type User struct {
 	Store   cluster.Store  `json:"store"`
 	// Credential is what auth verifies a password against; "" cannot log in.
 	Credential string `json:"credential,omitempty"`
+	// Verifier is what auth holds a proof of SCRAM against; "" cannot log in so.
+	Verifier string `json:"verifier,omitempty"`
 	// MayProxy: may log in as any other user, with its own password.
 	MayProxy bool  `json:"may_proxy,omitempty"`
 	Quota    int64 `json:"quota,omitempty"` // octets; 0 is unlimited

@@ -82,7 +82,7 @@ func full(t *testing.T) Sources {
 		Clients: map[string]func() proxy.Stats{"imap": func() proxy.Stats {
 			return proxy.Stats{
 				Open: 1, LoggedIn: 2, Idling: 3, Holding: 4, Connections: 5, Commands: 6, Broken: 7, Resumed: 8, Resent: 9,
-				Holds: twice(time.Second), Logins: map[string]int64{"ok": 10, "wrong": 11}, Byes: map[string]int64{"hold limit": 12},
+				Holds: twice(time.Second), Logins: map[string]int64{"ok": 10, "wrong": 11}, Mechanisms: map[string]int64{"PLAIN": 13}, Byes: map[string]int64{"hold limit": 12},
 			}
 		}},
 		LMTP:       func() accept.Stats { return accept.Stats{Open: 1, Accepted: 2, Refused: 3} },
@@ -176,7 +176,7 @@ func TestNamesFollowTheConventions(t *testing.T) {
 
 func TestEveryMetricIsThereAndOnlyKnownLabels(t *testing.T) {
 	text, m := scrape(t, full(t)), newMachine(Sources{})
-	known := strings.Fields("cluster code command disk goversion kind level machine operation protocol reason result revision role severity slot state status store version")
+	known := strings.Fields("cluster code command disk goversion kind level machine mechanism operation protocol reason result revision role severity slot state status store version")
 	for _, f := range m.families {
 		if !strings.Contains(text, "\n# TYPE "+f.name+" "+f.kind+"\n") {
 			t.Errorf("%s is never given out", f.name)

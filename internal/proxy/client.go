@@ -35,6 +35,7 @@ type client struct {
 	nobody   *slog.Logger // log, while nobody is logged in
 	lc       *line.Conn
 	remote   netip.Addr
+	peer     *auth.Peer
 	protocol session.Protocol
 	implicit bool // TLS from the first octet
 	dialect  dialect
@@ -64,7 +65,7 @@ func newClient(s *Server, nc net.Conn, ln Listener) *client {
 		log = log.With("remote", remote.String())
 	}
 	return &client{
-		srv: s, cfg: &s.cfg, remote: remote, protocol: ln.Protocol, implicit: ln.TLS, log: log, nobody: log,
+		srv: s, cfg: &s.cfg, remote: remote, peer: s.cfg.Auth.Meet(remote, nil, nil), protocol: ln.Protocol, implicit: ln.TLS, log: log, nobody: log,
 		dialect: dialectOf(ln.Protocol)(),
 		lc: line.New(nc, line.Config{
 			MaxLine: maxLine, ReadBuffer: readBuffer, WriteBuffer: writeBuffer, IdleTimeout: s.cfg.LoginTimeout,
@@ -215,7 +216,15 @@ func (c *client) startTLS(ctx context.Context) error {
 	if discarded > 0 {
 		c.log.Warn("octets sent in the clear after STARTTLS were thrown away", "size", discarded)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	var own []byte
+	if certs := c.cfg.TLS.Certificates; len(certs) > 0 {
+		own = certs[0].Certificate[0]
+	}
+	c.peer = c.cfg.Auth.Meet(c.remote, c.tls(), own)
+	return nil
 }
 
 // tls is the state of the client's TLS, nil without it.

@@ -21,11 +21,6 @@ import (
 	"github.com/tandemail/tandemail/internal/spool"
 )
 
-// Authenticator verifies passwords; *auth.Authenticator is one.
-type Authenticator interface {
-	Authenticate(ctx context.Context, t auth.Attempt) (auth.Identity, error)
-}
-
 // Routes says who is master; *route.Table is one.
 type Routes interface {
 	Lookup(s cluster.Store) (route.Route, bool)
@@ -51,13 +46,15 @@ type Dial func(ctx context.Context, r route.Route) (Backend, error)
 // Config says what a Server does. Auth, Routes, Dial, Spool and Log are required;
 // zero elsewhere means the value named.
 type Config struct {
-	Auth   Authenticator
+	Auth   *auth.Authenticator
 	Routes Routes
 	Dial   Dial
 	Spool  *spool.Dir // for literals above 256 KiB and answers above 1 MiB
 	Log    *slog.Logger
 
-	TLS *tls.Config // nil: no STARTTLS, and no listener with implicit TLS
+	// TLS of clients; nil: no STARTTLS, and no listener with implicit TLS. Its first
+	// certificate is what they can bind an exchange to.
+	TLS *tls.Config
 	// PlaintextAuth allows passwords without TLS from every address.
 	PlaintextAuth bool
 	// Trusted addresses may send passwords without TLS and have no limit of

@@ -53,7 +53,7 @@ func (d *imap) capability(c *client) string {
 	if !c.mayAuthenticate() {
 		return list + " LOGINDISABLED"
 	}
-	return list + " AUTH=PLAIN AUTH=LOGIN"
+	return list + " AUTH=" + strings.Join(c.mechanisms(), " AUTH=")
 }
 
 // capabilityAfter is what it may use afterwards.

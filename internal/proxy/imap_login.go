@@ -1,9 +1,7 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"strings"
 	"time"
@@ -91,7 +89,8 @@ func (d *imap) loginCommand(ctx context.Context, c *client, tag string, raw imap
 		d.say(c, tag, imapwire.NO, "PRIVACYREQUIRED", "Passwords are accepted under TLS only")
 		return c.blunder()
 	}
-	return d.enter(ctx, c, tag, auth.Attempt{User: args[0], Password: args[1]})
+	id, err := c.password(ctx, args[0], args[1])
+	return d.enter(ctx, c, tag, byPassword, id, err)
 }
 
 // authenticate is AUTHENTICATE with an initial response or without (RFC 4959).
@@ -104,7 +103,8 @@ func (d *imap) authenticate(ctx context.Context, c *client, tag string, raw imap
 		d.say(c, tag, imapwire.NO, "PRIVACYREQUIRED", "Passwords are accepted under TLS only")
 		return c.blunder()
 	}
-	x, ok := auth.Start(strings.ToUpper(words[2]))
+	mechanism := strings.ToUpper(words[2])
+	x, ok := c.cfg.Auth.Start(mechanism, c.peer)
 	if !ok {
 		d.say(c, tag, imapwire.NO, imapwire.CodeCannot, "Mechanism is not supported")
 		return c.blunder()
@@ -115,44 +115,14 @@ func (d *imap) authenticate(ctx context.Context, c *client, tag string, raw imap
 			return d.bad(c, tag, "Initial response is not base64")
 		}
 	}
-	return d.exchange(ctx, c, tag, x, response)
-}
-
-// exchange speaks a mechanism to its end.
-func (d *imap) exchange(ctx context.Context, c *client, tag string, x auth.Exchange, response []byte) error {
-	for {
-		challenge, done, err := x.Next(response)
-		switch {
-		case err != nil:
-			return d.bad(c, tag, "Authentication response cannot be read")
-		case done:
-			return d.enter(ctx, c, tag, x.Attempt())
-		}
-		if err := c.write([]byte("+ " + base64.StdEncoding.EncodeToString(challenge) + "\r\n")); err != nil {
-			return err
-		}
-		b, err := c.readLine()
-		if err != nil {
-			return err
-		}
-		if bytes.Equal(b, []byte{'*'}) {
-			return d.bad(c, tag, "Authentication cancelled")
-		}
-		var ok bool
-		if response, ok = decode(b); !ok {
-			return d.bad(c, tag, "Authentication response is not base64")
-		}
+	id, refused, err := c.exchange(ctx, x, response)
+	if m, ok := errors.AsType[mistake](err); ok {
+		return d.bad(c, tag, string(m))
 	}
-}
-
-// decode is base64, and "=" for an empty initial response. It never gives nil.
-func decode(b []byte) ([]byte, bool) {
-	if string(b) == "=" {
-		return []byte{}, true
+	if err != nil {
+		return err
 	}
-	out := make([]byte, base64.StdEncoding.DecodedLen(len(b)))
-	n, err := base64.StdEncoding.Strict().Decode(out, b)
-	return out[:n], err == nil
+	return d.enter(ctx, c, tag, mechanism, id, refused)
 }
 
 // refusals is what a client hears of a log-in that failed: the first that matches.
@@ -161,6 +131,7 @@ var refusals = []struct {
 	err        error
 	code, text string
 }{
+	{auth.ErrToken, "AUTHENTICATIONFAILED", "Token or certificate is not accepted"},
 	{auth.ErrFailed, "AUTHENTICATIONFAILED", "User name or password is wrong"},
 	{auth.ErrLimited, imapwire.CodeUnavailable, "Too many failed log-ins, try again later"},
 	{auth.ErrFrozen, imapwire.CodeInUse, "Account is not available for the moment"},
@@ -169,9 +140,9 @@ var refusals = []struct {
 	{nil, imapwire.CodeUnavailable, "Authentication is not available, try again later"},
 }
 
-// enter tries to log in and answers.
-func (d *imap) enter(ctx context.Context, c *client, tag string, a auth.Attempt) error {
-	err := c.enter(ctx, a)
+// enter logs in who was authenticated, and answers.
+func (d *imap) enter(ctx context.Context, c *client, tag, mechanism string, id auth.Identity, err error) error {
+	err = c.enter(ctx, mechanism, id, err)
 	if err == nil {
 		d.say(c, tag, imapwire.OK, d.capabilityAfter(), "Logged in")
 		return nil

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"net"
 	"strings"
 	"testing"
@@ -9,7 +8,6 @@ import (
 	"time"
 
 	"github.com/tandemail/tandemail/internal/auth"
-	"github.com/tandemail/tandemail/internal/directory"
 	"github.com/tandemail/tandemail/internal/imapwire/imaptest"
 )
 
@@ -104,29 +102,8 @@ func TestFailedLogInIsAnsweredLate(t *testing.T) {
 	})
 }
 
-// known is a directory of one user.
-type known struct{ user directory.User }
-
-func (k known) Lookup(_ context.Context, name string) (directory.User, error) {
-	if name != k.user.Name {
-		return directory.User{}, directory.ErrNoUser
-	}
-	return k.user, nil
-}
-
 func TestGuessingIsLimitedAcrossConnections(t *testing.T) {
-	hasher := auth.NewHasher(auth.CheapParams, nil, 1)
-	credential, err := hasher.Hash(t.Context(), "secret")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := auth.New(auth.Config{
-		Users:  known{directory.User{Name: "ann", Account: accounts["ann"], Store: store, Credential: credential}},
-		Hasher: hasher, UserFailures: 3,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := newAuth(t, auth.Config{UserFailures: 3})
 	r := newRig(t, func(c *Config) { c.Auth = a })
 	for range 3 {
 		c := r.client()

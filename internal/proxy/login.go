@@ -17,27 +17,26 @@ var (
 	errInUse     = errors.New("mailbox is in use by another session")
 )
 
-// enter logs the client in, and counts what came of it.
-func (c *client) enter(ctx context.Context, a auth.Attempt) error {
-	err := c.logIn(ctx, a)
-	c.srv.counts.login(err)
+// enter logs the client in whom the authenticator lets in, and counts what came of it.
+// An error is for the dialect to answer, but a *byeError, or one of the client's
+// connection, ends the session.
+func (c *client) enter(ctx context.Context, mechanism string, id auth.Identity, err error) error {
+	if err != nil {
+		err = c.refused(ctx, err)
+	} else {
+		err = c.logIn(ctx, id)
+	}
+	c.srv.counts.login(mechanism, err)
 	return err
 }
 
-// logIn verifies the attempt and opens a session at the master of the user's store,
-// which it waits for. An error is for the dialect to answer, but a *byeError, or one
-// of the client's connection, ends the session.
-func (c *client) logIn(ctx context.Context, a auth.Attempt) error {
-	a.Remote = c.remote
-	id, err := c.cfg.Auth.Authenticate(ctx, a)
-	if err != nil {
-		return c.refused(ctx, err)
-	}
+// logIn opens a session at the master of the user's store, which it waits for.
+func (c *client) logIn(ctx context.Context, id auth.Identity) error {
 	if !c.srv.limits.userIn(id.User) {
 		return errUserLimit
 	}
 	c.user = id
-	err = c.newSession()
+	err := c.newSession()
 	if err == nil {
 		c.token = session.Token{Account: id.Account, User: id.User, By: id.AuthorisedBy}
 		c.tried, c.pause = route.Route{Store: id.Store}, firstPause
@@ -81,6 +80,9 @@ func (c *client) refused(ctx context.Context, err error) error {
 			c.log.Warn("authentication is not possible", "err", err)
 		}
 		return err
+	}
+	if errors.Is(err, auth.ErrToken) { // why is for whoever set it up
+		c.log.Info("token or certificate refused", "err", err)
 	}
 	timer := time.NewTimer(c.cfg.FailureDelay)
 	defer timer.Stop()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/tandemail/tandemail/internal/imapwire"
 	"github.com/tandemail/tandemail/internal/pop3d"
@@ -37,7 +38,7 @@ func (d *pop3) capability(c *client) {
 		d.say(c, "STLS")
 	}
 	if c.user.User == "" && c.mayAuthenticate() {
-		d.say(c, "USER\r\nSASL PLAIN LOGIN")
+		d.say(c, "USER\r\nSASL "+strings.Join(c.mechanisms(), " "))
 	}
 	d.say(c, ".")
 }

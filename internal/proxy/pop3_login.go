@@ -3,7 +3,6 @@ package proxy
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"strings"
 
@@ -98,7 +97,8 @@ func (d *pop3) pass(ctx context.Context, c *client, password string) error {
 	case user == "":
 		return d.bad(c, "USER comes first")
 	}
-	return d.enter(ctx, c, auth.Attempt{User: user, Password: password})
+	id, err := c.password(ctx, user, password)
+	return d.enter(ctx, c, byPassword, id, err)
 }
 
 // authenticate is AUTH (RFC 5034), which tells the mechanisms if none is named.
@@ -107,12 +107,13 @@ func (d *pop3) authenticate(ctx context.Context, c *client, words []string) erro
 	case !c.mayAuthenticate():
 		return d.private(c)
 	case len(words) == 0:
-		d.say(c, "+OK\r\nPLAIN\r\nLOGIN\r\n.")
+		d.say(c, "+OK\r\n"+strings.Join(c.mechanisms(), "\r\n")+"\r\n.")
 		return nil
 	case len(words) > 2:
 		return d.bad(c, "AUTH takes a mechanism and an initial response")
 	}
-	x, ok := auth.Start(strings.ToUpper(words[0]))
+	mechanism := strings.ToUpper(words[0])
+	x, ok := c.cfg.Auth.Start(mechanism, c.peer)
 	if !ok {
 		return d.bad(c, "Mechanism is not supported")
 	}
@@ -122,26 +123,14 @@ func (d *pop3) authenticate(ctx context.Context, c *client, words []string) erro
 			return d.bad(c, "Initial response is not base64")
 		}
 	}
-	for {
-		challenge, done, err := x.Next(response)
-		switch {
-		case err != nil:
-			return d.bad(c, "Authentication response cannot be read")
-		case done:
-			return d.enter(ctx, c, x.Attempt())
-		}
-		d.say(c, "+ "+base64.StdEncoding.EncodeToString(challenge))
-		b, err := c.readLine()
-		if err != nil {
-			return err
-		}
-		if bytes.Equal(b, []byte{'*'}) {
-			return d.bad(c, "Authentication cancelled")
-		}
-		if response, ok = decode(b); !ok || len(b) > maxAuth {
-			return d.bad(c, "Authentication response is not base64")
-		}
+	id, refused, err := c.exchange(ctx, x, response)
+	if m, ok := errors.AsType[mistake](err); ok {
+		return d.bad(c, string(m))
 	}
+	if err != nil {
+		return err
+	}
+	return d.enter(ctx, c, mechanism, id, refused)
 }
 
 // pop3Refusals is what a client hears of a log-in that failed: the first that
@@ -150,6 +139,7 @@ var pop3Refusals = []struct {
 	err  error
 	line string
 }{
+	{auth.ErrToken, "-ERR [AUTH] Token or certificate is not accepted"},
 	{auth.ErrFailed, "-ERR [AUTH] User name or password is wrong"},
 	{auth.ErrLimited, "-ERR [SYS/TEMP] Too many failed log-ins, try again later"},
 	{auth.ErrFrozen, "-ERR [SYS/TEMP] Account is not available for the moment"},
@@ -159,9 +149,9 @@ var pop3Refusals = []struct {
 	{nil, "-ERR [SYS/TEMP] Authentication is not available, try again later"},
 }
 
-// enter tries to log in and answers.
-func (d *pop3) enter(ctx context.Context, c *client, a auth.Attempt) error {
-	err := c.enter(ctx, a)
+// enter logs in who was authenticated, and answers.
+func (d *pop3) enter(ctx context.Context, c *client, mechanism string, id auth.Identity, err error) error {
+	err = c.enter(ctx, mechanism, id, err)
 	if err == nil {
 		d.say(c, "+OK Logged in")
 		return nil

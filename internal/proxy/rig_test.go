@@ -16,6 +16,7 @@ import (
 
 	"github.com/tandemail/tandemail/internal/auth"
 	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/directory"
 	"github.com/tandemail/tandemail/internal/host"
 	"github.com/tandemail/tandemail/internal/imapd"
 	"github.com/tandemail/tandemail/internal/imapwire/imaptest"
@@ -95,7 +96,7 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 		r.addMachine(m, log)
 	}
 	r.cfg = Config{
-		Auth: passwords{}, Routes: r.routes, Dial: r.dial, Spool: r.spool, Log: log, PlaintextAuth: true,
+		Auth: newAuth(t, auth.Config{}), Routes: r.routes, Dial: r.dial, Spool: r.spool, Log: log, PlaintextAuth: true,
 		FailureDelay: time.Millisecond, Alive: 8 * time.Second, // below a test client's patience
 	}
 	if change != nil {
@@ -279,15 +280,57 @@ func expect(t testing.TB, c *imaptest.Client, lines ...string) {
 	}
 }
 
-// passwords lets everybody of the rig in who knows "secret".
-type passwords struct{}
+// people are a directory.
+type people map[string]directory.User
 
-func (passwords) Authenticate(_ context.Context, a auth.Attempt) (auth.Identity, error) {
-	id, ok := accounts[a.User]
-	if !ok || a.Password != "secret" {
-		return auth.Identity{}, auth.ErrFailed
+func (p people) Lookup(_ context.Context, name string) (directory.User, error) {
+	u, ok := p[name]
+	if !ok {
+		return u, directory.ErrNoUser
 	}
-	return auth.Identity{User: a.User, Account: id, Store: store}, nil
+	return u, nil
+}
+
+// zeros are drawn where an exchange must be the same each time.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+const proofs = 4096 // iterations of the rig's verifiers
+
+// everybody are the rig's users, with both kinds of what "secret" is verified by.
+var everybody = sync.OnceValues(func() (people, error) {
+	h, p := auth.NewHasher(auth.CheapParams, zeros{}, 1), people{}
+	for name, id := range accounts {
+		u := directory.User{Name: name, Account: id, Store: store}
+		var err error
+		if u.Credential, err = h.Hash(context.Background(), "secret"); err != nil {
+			return nil, err
+		}
+		if u.Verifier, err = h.Verifier(context.Background(), "secret", proofs); err != nil {
+			return nil, err
+		}
+		p[name] = u
+	}
+	return p, nil
+})
+
+// newAuth knows the rig's users, unless the configuration has others.
+func newAuth(t testing.TB, cfg auth.Config) *auth.Authenticator {
+	t.Helper()
+	users, err := everybody()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Users == nil {
+		cfg.Users = users
+	}
+	cfg.Hasher = auth.NewHasher(auth.CheapParams, nil, 1)
+	a, err := auth.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
 }
 
 // fakeRoutes is the table, set by the test.
@@ -385,6 +428,12 @@ func (l *logged) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.buf.Write(p)
+}
+
+func (l *logged) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
 }
 
 func (l *logged) errors() string {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +17,7 @@ type counters struct {
 	resent, resumed, broken atomic.Int64
 	loggedIn, idling        atomic.Int64 // gauges
 	logins                  [len(loginResults)]atomic.Int64
+	mechanisms              [mechanismKinds]atomic.Int64 // log-ins that succeeded
 	byes                    [byeKinds]atomic.Int64
 }
 
@@ -37,9 +39,19 @@ var loginResults = [...]struct {
 	{nil, loginOK}, // matched by none
 }
 
-func (c *counters) login(err error) {
+// mechanismKinds is how many ways to log in there are.
+const mechanismKinds = 8
+
+// mechanismNames are the ways to log in.
+func mechanismNames() []string { return append(auth.AllMechanisms(), byPassword) }
+
+func (c *counters) login(mechanism string, err error) {
 	i := len(loginResults) - 1
-	if err != nil {
+	if err == nil {
+		if at := slices.Index(mechanismNames(), mechanism); at >= 0 {
+			c.mechanisms[at].Add(1)
+		}
+	} else {
 		i = 0
 		for loginResults[i].err != nil && !errors.Is(err, loginResults[i].err) {
 			i++
@@ -70,6 +82,9 @@ type Stats struct {
 	Resent      int64          // commands sent again
 	// Logins are log-ins by result: "ok", or why not. All results are there.
 	Logins map[string]int64
+	// Mechanisms are log-ins that succeeded, by mechanism, or "password" for commands
+	// with one. All are there.
+	Mechanisms map[string]int64
 	// Byes are sessions that we ended, and connections refused, by reason. All
 	// reasons are there.
 	Byes map[string]int64
@@ -82,7 +97,10 @@ func (s *Server) Stats() Stats {
 		Open: s.clients.Len(), LoggedIn: c.loggedIn.Load(), Idling: c.idling.Load(), Holding: c.holding.Load(),
 		Connections: c.connections.Load(), Commands: c.commands.Load(), Held: c.held.Load(), Holds: s.holds.Counts(),
 		Broken: c.broken.Load(), Resumed: c.resumed.Load(), Resent: c.resent.Load(),
-		Logins: map[string]int64{}, Byes: map[string]int64{},
+		Logins: map[string]int64{}, Mechanisms: map[string]int64{}, Byes: map[string]int64{},
+	}
+	for i, name := range mechanismNames() {
+		st.Mechanisms[name] = c.mechanisms[i].Load()
 	}
 	for i, r := range loginResults {
 		st.Logins[r.name] = c.logins[i].Load()

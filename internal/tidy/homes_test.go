@@ -20,6 +20,7 @@ var homes = map[string]string{
 	"github.com/emersion/go-message":       "tests",          // an oracle
 	"github.com/emersion/go-sasl":          "auth",
 	"github.com/emersion/go-smtp":          "dev tests", // its client; the server is ours
+	"github.com/go-jose/go-jose/v4":        "oidc",
 	"github.com/google/go-cmp":             "tests",
 	"github.com/hashicorp/yamux":           "link",
 	"github.com/jhillyerd/enmime/v2":       "tests", // an oracle

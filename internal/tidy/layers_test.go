@@ -14,7 +14,7 @@ var layers = []struct {
 	packages string
 }{
 	{"words", "cluster mail"},
-	{"mechanisms", "compress latency"},
+	{"mechanisms", "compress latency oidc"},
 	{"mechanisms", "accept disk spool line pki message state/operation"},
 	{"mechanisms", "journal imapwire link state sieve"},
 	{"mechanisms", "index pack scan seed session snapshot"},
