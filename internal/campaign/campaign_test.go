@@ -120,6 +120,22 @@ func TestCampaign(t *testing.T) {
 	t.Log(summary(slices.Collect(maps.Values(done))))
 }
 
+// TestSeedsThatFoundFaults has runs that failed once, by what they found.
+func TestSeedsThatFoundFaults(t *testing.T) {
+	for what, seed := range map[string]uint64{
+		"octets of the journal that nobody gives back":           236,
+		"an index that failed while it was opened is not closed": 283,
+		"Pebble is slowed down while somebody waits for it":      313,
+	} {
+		t.Run(what, func(t *testing.T) {
+			where := t.TempDir()
+			if rep := inProcess(t.Context(), seed, where); rep.Result != OK {
+				t.Errorf("seed %d: %s", seed, rep.Result)
+			}
+		})
+	}
+}
+
 // readLog returns the runs that a log has.
 func readLog(path string) (map[uint64]Report, error) {
 	done := map[uint64]Report{}

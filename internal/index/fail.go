@@ -52,8 +52,8 @@ func (d *DB) guard(f func() error) error {
 	}
 }
 
-// insist calls f also after the DB has failed, unless Pebble is parked: an iterator that
-// is left open makes closing panic.
+// insist calls f also after the DB has failed, unless Pebble is parked: what it opens has
+// to be closed, and an iterator that is left open makes closing panic.
 func (d *DB) insist(f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- guarded{f: f}.call() }()
@@ -111,11 +111,15 @@ func (g guarded) call() (err error) {
 }
 
 // retryPause slows Pebble down, which tries a failed flush again at once and for
-// ever, until the DB is closed.
+// ever, until the DB is closed. Its lock is held meanwhile, and so it is not slowed down
+// while it opens.
 const retryPause = 100 * time.Millisecond
 
 func (d *DB) backgroundError(err error) {
 	_ = d.fail(fmt.Errorf("in the background: %w", classify(err)))
+	if !d.open.Load() {
+		return
+	}
 	select {
 	case <-d.closing:
 	case <-time.After(retryPause):

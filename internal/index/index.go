@@ -26,6 +26,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -80,6 +81,7 @@ type DB struct {
 	closing chan struct{}
 
 	parkOnce sync.Once
+	open     atomic.Bool // Pebble is
 
 	mu      sync.Mutex
 	err     error
@@ -99,18 +101,35 @@ func Open(cfg Config) (*DB, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	d := &DB{cfg: cfg, fence: &fence{FS: cfg.FS}, hot: newHot(), idle: make(chan guarded), failed: make(chan struct{}), parked: make(chan struct{}), closing: make(chan struct{})}
-	if err := d.guard(func() (err error) {
+	if err := d.insist(func() (err error) {
 		d.pebble, err = pebble.Open(cfg.Dir, d.options(false))
 		return err
 	}); err != nil {
 		return nil, errors.Join(fmt.Errorf("open index %s: %w", cfg.Dir, classify(err)), d.fence.shut())
 	}
-	p, err := readApplied(d.pebble)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open index %s: %w", cfg.Dir, err), d.pebble.Close(), d.fence.shut())
+	d.open.Store(true)
+	err := d.Err() // what Pebble began in the background may have failed already
+	if err == nil {
+		d.applied, err = readApplied(d.pebble)
 	}
-	d.applied = p
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open index %s: %w", cfg.Dir, err), d.shut(nil))
+	}
 	return d, nil
+}
+
+// shut closes Pebble and its newest snapshot, if there is one, unless a goroutine of it
+// is parked, and ends whatever it could still change.
+func (d *DB) shut(newest *shared) error {
+	close(d.closing) // nobody pauses under Pebble's lock any more
+	var err error
+	if !d.isParked() {
+		if newest != nil {
+			err = newest.release()
+		}
+		err = errors.Join(err, d.insist(d.pebble.Close)) // which panics if it has lost count of what reads its files
+	}
+	return errors.Join(err, d.fence.shut())
 }
 
 func (d *DB) options(readOnly bool) *pebble.Options {
@@ -187,15 +206,7 @@ func (d *DB) Close() error {
 	newest := d.current
 	d.current = nil
 	d.mu.Unlock()
-	close(d.closing)
-	if d.isParked() {
-		return errors.Join(flushed, d.fence.shut()) // leaked
-	}
-	if newest != nil {
-		flushed = errors.Join(flushed, newest.release())
-	}
-	// Pebble panics if it has lost count of what reads its files.
-	return errors.Join(flushed, guarded{f: d.pebble.Close}.call(), d.fence.shut())
+	return errors.Join(flushed, d.shut(newest))
 }
 
 func classify(err error) error {
