@@ -15,7 +15,7 @@ var layers = []struct {
 }{
 	{"words", "cluster mail"},
 	{"mechanisms", "compress latency oidc"},
-	{"mechanisms", "accept disk spool line pki message state/operation"},
+	{"mechanisms", "accept disk fields spool line pki message state/operation"},
 	{"mechanisms", "journal imapwire link state sieve"},
 	{"mechanisms", "index pack scan seed session snapshot"},
 	{"a slot", "replica"},
