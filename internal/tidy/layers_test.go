@@ -26,7 +26,7 @@ var layers = []struct {
 	{"the cluster", "directory plan route enrol"},
 	{"the cluster", "tail"},
 	{"the cluster", "auth agent transfer deliver host"},
-	{"the cluster", "controller router proxy"},
+	{"the cluster", "controller router proxy remote"},
 	{"surfaces", "config metrics api"},
 	{"surfaces", "web bench dev install"},
 	{"surfaces", "app"},
