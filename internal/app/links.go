@@ -12,6 +12,7 @@ import (
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/host"
 	"github.com/tandemail/tandemail/internal/link"
+	"github.com/tandemail/tandemail/internal/remote"
 )
 
 // Services of the internal port.
@@ -64,6 +65,7 @@ func (m *machine) serveLink(g *group) error {
 		raw[serviceReplica] = m.handleReplica
 		raw[serviceLarge] = m.handleLarge
 		mux[host.Service] = m.handleSession
+		mux[remote.Service] = m.shared.Handle
 	}
 	srv, err := link.NewServer(link.ServerConfig{Identity: m.identity, Allowed: m.allowed, Log: m.log, Raw: raw, Mux: mux, MaxConns: 4096, Guest: m.guest()})
 	if err != nil {

@@ -32,6 +32,7 @@ import (
 	"github.com/tandemail/tandemail/internal/metrics"
 	"github.com/tandemail/tandemail/internal/pack"
 	"github.com/tandemail/tandemail/internal/pki"
+	"github.com/tandemail/tandemail/internal/remote"
 	"github.com/tandemail/tandemail/internal/route"
 )
 
@@ -65,8 +66,10 @@ type machine struct {
 	pool      *link.Pool
 	large     chan struct{} // places for large deliveries
 	remote    *agent.Remote
-	agent     *agent.Agent // nil without role storage
-	host      *host.Host   // nil without role storage
+	agent     *agent.Agent     // nil without role storage
+	host      *host.Host       // nil without role storage
+	shared    *remote.Server   // accounts here for sessions elsewhere; nil without role storage
+	accounts  *remote.Accounts // those elsewhere for sessions here; nil without role storage
 	handler   *deliver.Handler
 	control   *controller.Controller // nil without role control
 	sources   metrics.Sources        // what has been built so far
@@ -88,7 +91,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 // all are made.
 func (m *machine) build(g *group) error {
 	for _, step := range []func(*group) error{
-		m.openIdentity, m.startMember, m.connect, m.buildLinks, m.buildControl, m.buildAgent, m.buildHost, m.buildDirectory,
+		m.openIdentity, m.startMember, m.connect, m.buildLinks, m.buildControl, m.buildAgent, m.buildAccounts, m.buildHost, m.buildDirectory,
 		m.serveLink, m.register, m.serveFront, m.serveHTTP,
 	} {
 		if err := step(g); err != nil {
@@ -178,6 +181,10 @@ func (m *machine) close() error {
 	var errs []error
 	for _, c := range m.calls {
 		errs = append(errs, c.Close())
+	}
+	if m.accounts != nil {
+		errs = append(errs, m.accounts.Close())
+		m.shared.Wait()
 	}
 	if m.pool != nil {
 		errs = append(errs, m.pool.Close())

@@ -66,7 +66,7 @@ type area interface{ collect(out) }
 func newMachine(s Sources) *machine {
 	t := &table{}
 	return &machine{t, []area{
-		newProcess(t, s), newDisks(t, s), newSlots(t, s), newStores(t, s), newTails(t, s), newDeliveries(t, s), newSessions(t, s), newCommands(t, s),
+		newProcess(t, s), newDisks(t, s), newSlots(t, s), newStores(t, s), newTails(t, s), newDeliveries(t, s), newSessions(t, s), newCommands(t, s), newAccounts(t, s),
 		newCluster(t, s), newController(t, s), newCoordinator(t, s), newDatabase(t, s),
 	}}
 }

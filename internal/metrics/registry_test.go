@@ -29,6 +29,7 @@ import (
 	"github.com/tandemail/tandemail/internal/lmtpd"
 	"github.com/tandemail/tandemail/internal/plan"
 	"github.com/tandemail/tandemail/internal/proxy"
+	"github.com/tandemail/tandemail/internal/remote"
 	"github.com/tandemail/tandemail/internal/replica"
 	"github.com/tandemail/tandemail/internal/route"
 	"github.com/tandemail/tandemail/internal/router"
@@ -79,6 +80,10 @@ func full(t *testing.T) Sources {
 		},
 		Link:    func() accept.Stats { return accept.Stats{Open: 1, Accepted: 2, Refused: 3} },
 		RenewBy: func() time.Time { return time.Unix(1_800_000_000, 0) },
+		Shared: func() remote.ServerStats {
+			return remote.ServerStats{Streams: 1, Views: 2, Staged: 3, Asked: map[string]int64{"ok": 4, "refused": 5}}
+		},
+		Accounts: func() remote.Stats { return remote.Stats{Open: 1, Opened: 2, Repeats: 3} },
 		Clients: map[string]func() proxy.Stats{"imap": func() proxy.Stats {
 			return proxy.Stats{
 				Open: 1, LoggedIn: 2, Idling: 3, Holding: 4, Connections: 5, Commands: 6, Broken: 7, Resumed: 8, Resent: 9,

@@ -11,6 +11,7 @@ import (
 	"github.com/tandemail/tandemail/internal/disk"
 	"github.com/tandemail/tandemail/internal/host"
 	"github.com/tandemail/tandemail/internal/proxy"
+	"github.com/tandemail/tandemail/internal/remote"
 	"github.com/tandemail/tandemail/internal/route"
 	"github.com/tandemail/tandemail/internal/router"
 	"github.com/tandemail/tandemail/internal/tail"
@@ -29,6 +30,9 @@ type Sources struct {
 	Link  func() accept.Stats
 	// RenewBy is when the certificate should be renewed at the latest.
 	RenewBy func() time.Time
+
+	Shared   func() remote.ServerStats // accounts here for sessions elsewhere
+	Accounts func() remote.Stats       // those elsewhere for sessions here
 
 	Clients    map[string]func() proxy.Stats // by protocol: "imap", "pop3"
 	LMTP       func() accept.Stats

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/tandemail/tandemail/internal/fields"
 	"github.com/tandemail/tandemail/internal/mail"
 )
 
@@ -33,11 +34,11 @@ type ContextChange struct {
 }
 
 func (c *ContextChange) append(dst []byte) []byte {
-	dst = appendString(dst, c.Tag)
-	dst = appendString(dst, c.Program)
-	dst = appendBool(dst, c.Gone)
-	dst = appendSet(dst, c.Added)
-	return appendSet(dst, c.Removed)
+	dst = fields.AppendString(dst, c.Tag)
+	dst = fields.AppendString(dst, c.Program)
+	dst = fields.AppendBool(dst, c.Gone)
+	dst = fields.AppendSet(dst, c.Added)
+	return fields.AppendSet(dst, c.Removed)
 }
 
 func appendChanges(dst []byte, list []ContextChange) []byte {
@@ -51,14 +52,14 @@ func appendChanges(dst []byte, list []ContextChange) []byte {
 // maxChanges bounds the changes of one delta: every context comes, changes and goes.
 const maxChanges = 4 * MaxContexts
 
-func (d *decoder) changes() []ContextChange {
+func (d decoder) changes() []ContextChange {
 	var list []ContextChange
-	for range d.uint(maxChanges) {
-		c := ContextChange{Tag: d.string(maxName)}
-		if program := d.octets(MaxContextProgram); len(program) > 0 {
+	for range d.Uint(maxChanges) {
+		c := ContextChange{Tag: d.String(maxName)}
+		if program := d.Octets(MaxContextProgram); len(program) > 0 {
 			c.Program = program
 		}
-		c.Gone, c.Added, c.Removed = d.bool(), d.set(), d.set()
+		c.Gone, c.Added, c.Removed = d.Bool(), d.set(), d.set()
 		list = append(list, c)
 	}
 	return list

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/tandemail/tandemail/internal/fields"
 	"github.com/tandemail/tandemail/internal/mail"
 )
 
@@ -66,10 +67,10 @@ func (d *Delta) Append(dst []byte) []byte {
 		dst = d.Announced.append(dst)
 	}
 	if d.Saved != nil {
-		dst = appendSet(dst, *d.Saved)
+		dst = fields.AppendSet(dst, *d.Saved)
 	}
 	if d.IdleTag != nil {
-		dst = appendString(dst, *d.IdleTag)
+		dst = fields.AppendString(dst, *d.IdleTag)
 	}
 	if d.Fetched != nil {
 		dst = binary.AppendUvarint(dst, uint64(*d.Fetched))
@@ -86,13 +87,13 @@ func DecodeDelta(b []byte) (Delta, error) {
 	if len(b) == 0 {
 		return out, nil
 	}
-	d := decoder{b: b}
-	bits := d.uint(allFields)
+	d := newDecoder(b)
+	bits := d.Uint(allFields)
 	if bits == 0 {
-		d.fail()
+		d.Fail()
 	}
 	if bits&hasEnabled != 0 {
-		f := Features(d.uint(uint64(allFeatures)))
+		f := Features(d.Uint(uint64(allFeatures)))
 		out.Enabled = &f
 	}
 	if bits&hasSelected != 0 {
@@ -108,19 +109,19 @@ func DecodeDelta(b []byte) (Delta, error) {
 		out.Saved = &s
 	}
 	if bits&hasIdleTag != 0 {
-		s := d.string(maxName)
+		s := d.String(maxName)
 		out.IdleTag = &s
 	}
 	if bits&hasFetched != 0 {
-		u := mail.UID(d.u32())
+		u := mail.UID(d.U32())
 		out.Fetched = &u
 	}
 	if bits&hasContexts != 0 {
 		if out.Contexts = d.changes(); len(out.Contexts) == 0 {
-			d.fail()
+			d.Fail()
 		}
 	}
-	if err := d.err("delta"); err != nil {
+	if err := d.End("delta"); err != nil {
 		return Delta{}, err
 	}
 	return out, nil

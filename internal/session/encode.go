@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/fields"
 	"github.com/tandemail/tandemail/internal/mail"
 )
 
@@ -17,7 +18,7 @@ func Encode(f Frame) (kind Kind, head, octets []byte) {
 		b = appendOpen(nil, f)
 	case Command:
 		b = binary.AppendUvarint(nil, f.Number)
-		b, octets = appendBool(b, f.Last), f.Octets
+		b, octets = fields.AppendBool(b, f.Last), f.Octets
 	case EndIdle:
 		b = binary.AppendUvarint(nil, f.Number)
 	case Opened:
@@ -37,13 +38,13 @@ func Encode(f Frame) (kind Kind, head, octets []byte) {
 		octets = f.Octets
 	case Done:
 		b = binary.AppendUvarint(nil, f.Command)
-		b = appendString(b, f.Delta.Append(nil))
+		b = fields.AppendString(b, f.Delta.Append(nil))
 		octets = f.Line
 	case Failed:
 		b = binary.AppendUvarint(nil, f.Command)
 		b = binary.AppendUvarint(b, uint64(f.Reason))
 		b = binary.AppendUvarint(b, uint64(f.Epoch))
-		b = appendString(b, f.Text[:min(len(f.Text), maxName)])
+		b = fields.AppendString(b, f.Text[:min(len(f.Text), maxName)])
 	}
 	return f.kind(), b, octets
 }
@@ -53,19 +54,19 @@ func appendOpen(b []byte, f Open) []byte {
 	b = append(b, f.Session[:]...)
 	b = append(b, byte(f.Protocol))
 	b = append(b, f.Account[:]...)
-	b = appendString(b, f.User)
-	b = appendString(b, f.By)
-	b = appendString(b, f.Remote)
+	b = fields.AppendString(b, f.User)
+	b = fields.AppendString(b, f.By)
+	b = fields.AppendString(b, f.Remote)
 	b = binary.AppendUvarint(b, uint64(f.Epoch))
-	return appendString(b, f.Token)
+	return fields.AppendString(b, f.Token)
 }
 
 func appendUnit(b []byte, f Unit) []byte {
 	b = binary.AppendUvarint(b, f.Command)
 	b = binary.AppendUvarint(b, uint64(f.N))
-	b = appendBool(b, f.Last)
+	b = fields.AppendBool(b, f.Last)
 	if f.Last {
-		b = appendString(b, f.Delta.Append(nil))
+		b = fields.AppendString(b, f.Delta.Append(nil))
 	}
 	return b
 }
@@ -76,70 +77,70 @@ func Decode(kind Kind, payload []byte) (Frame, error) {
 	if len(payload) > MaxFrame {
 		return nil, fmt.Errorf("decode frame of %d octets: %w", len(payload), ErrMalformed)
 	}
-	d := decoder{b: payload}
+	d := newDecoder(payload)
 	f := d.frame(kind)
 	if f == nil {
 		return nil, fmt.Errorf("decode frame of kind %#x: %w", byte(kind), ErrMalformed)
 	}
-	if err := d.err(fmt.Sprintf("frame of kind %#x", byte(kind))); err != nil {
+	if err := d.End(fmt.Sprintf("frame of kind %#x", byte(kind))); err != nil {
 		return nil, err
 	}
 	return f, nil
 }
 
-func (d *decoder) frame(kind Kind) Frame {
+func (d decoder) frame(kind Kind) Frame {
 	switch kind {
 	case KindOpen:
 		return d.open()
 	case KindCommand:
-		return Command{Number: d.u64(), Last: d.bool(), Octets: d.rest()}
+		return Command{Number: d.U64(), Last: d.Bool(), Octets: d.Rest()}
 	case KindEndIdle:
-		return EndIdle{d.u64()}
+		return EndIdle{d.U64()}
 	case KindClose:
 		return Close{}
 	case KindOpened:
-		return Opened{Version: d.u32(), Epoch: cluster.Epoch(d.u64()), Fork: d.u64()}
+		return Opened{Version: d.U32(), Epoch: cluster.Epoch(d.U64()), Fork: d.U64()}
 	case KindUnit:
 		return d.unit()
 	case KindStream:
 		return Stream{
-			Command: d.u64(), UID: mail.UID(d.u32()), Item: d.u32(),
+			Command: d.U64(), UID: mail.UID(d.U32()), Item: d.U32(),
 			Offset: int64(d.u63()), Length: int64(d.u63()),
 		}
 	case KindData:
-		return Data{d.rest()}
+		return Data{d.Rest()}
 	case KindDone:
-		return Done{Command: d.u64(), Delta: d.delta(), Line: d.rest()}
+		return Done{Command: d.U64(), Delta: d.delta(), Line: d.Rest()}
 	case KindFailed:
 		return Failed{
-			Command: d.u64(), Reason: Reason(d.uint(255)), Epoch: cluster.Epoch(d.u64()), Text: d.string(maxName),
+			Command: d.U64(), Reason: Reason(d.Uint(255)), Epoch: cluster.Epoch(d.U64()), Text: d.String(maxName),
 		}
 	}
 	return nil
 }
 
-func (d *decoder) open() Frame {
+func (d decoder) open() Frame {
 	return Open{
-		Version: d.u32(), Session: d.id(), Protocol: Protocol(d.uint(127)), Account: d.id(),
-		User: d.string(maxName), By: d.string(maxName), Remote: d.string(maxName),
-		Epoch: cluster.Epoch(d.u64()), Token: d.octets(MaxToken),
+		Version: d.U32(), Session: d.ID(), Protocol: Protocol(d.Uint(127)), Account: d.ID(),
+		User: d.String(maxName), By: d.String(maxName), Remote: d.String(maxName),
+		Epoch: cluster.Epoch(d.U64()), Token: d.Octets(MaxToken),
 	}
 }
 
-func (d *decoder) unit() Frame {
-	u := Unit{Command: d.u64(), N: d.u32(), Last: d.bool()}
+func (d decoder) unit() Frame {
+	u := Unit{Command: d.U64(), N: d.U32(), Last: d.Bool()}
 	if u.Last {
 		u.Delta = d.delta()
 	}
-	u.Octets = d.rest()
+	u.Octets = d.Rest()
 	return u
 }
 
 // delta takes a Delta with its length before it.
-func (d *decoder) delta() Delta {
-	delta, err := DecodeDelta(d.octets(MaxToken))
+func (d decoder) delta() Delta {
+	delta, err := DecodeDelta(d.Octets(MaxToken))
 	if err != nil {
-		d.fail()
+		d.Fail()
 	}
 	return delta
 }

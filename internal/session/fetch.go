@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/binary"
 
+	"github.com/tandemail/tandemail/internal/fields"
 	"github.com/tandemail/tandemail/internal/mail"
 )
 
@@ -26,7 +27,7 @@ func (t *Token) Complete(command uint64) { t.LastCommand, t.Fetch = command, Pro
 
 func (p *Progress) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(p.Whole))
-	dst = appendBool(dst, p.Inside != nil)
+	dst = fields.AppendBool(dst, p.Inside != nil)
 	if p.Inside != nil {
 		dst = binary.AppendUvarint(dst, uint64(p.Inside.UID))
 		dst = binary.AppendUvarint(dst, uint64(p.Inside.Item))
@@ -36,10 +37,10 @@ func (p *Progress) append(dst []byte) []byte {
 	return dst
 }
 
-func (d *decoder) progress() Progress {
-	p := Progress{Whole: mail.UID(d.u32())}
-	if d.bool() {
-		p.Inside = &Place{UID: mail.UID(d.u32()), Item: d.u32(), Octet: int64(d.u63()), Length: int64(d.u63())}
+func (d decoder) progress() Progress {
+	p := Progress{Whole: mail.UID(d.U32())}
+	if d.Bool() {
+		p.Inside = &Place{UID: mail.UID(d.U32()), Item: d.U32(), Octet: int64(d.u63()), Length: int64(d.u63())}
 	}
 	return p
 }

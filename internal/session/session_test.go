@@ -106,16 +106,16 @@ func TestFramesAreEncodedAsDocumented(t *testing.T) {
 func deref(f Frame) []any {
 	switch f := f.(type) {
 	case Unit:
-		return append(fields(f.Delta), f.Command, f.N, f.Last, string(f.Octets))
+		return append(fieldsOf(f.Delta), f.Command, f.N, f.Last, string(f.Octets))
 	case Done:
-		return append(fields(f.Delta), f.Command, string(f.Line))
+		return append(fieldsOf(f.Delta), f.Command, string(f.Line))
 	case Open:
 		return []any{f.Version, f.Session, f.Protocol, f.Account, f.User, f.By, f.Remote, f.Epoch, string(f.Token)}
 	}
 	return []any{f}
 }
 
-func fields(d Delta) (list []any) {
+func fieldsOf(d Delta) (list []any) {
 	v := reflect.ValueOf(d)
 	for i := range v.NumField() {
 		f := v.Field(i)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/tandemail/tandemail/internal/fields"
 	"github.com/tandemail/tandemail/internal/mail"
 )
 
@@ -89,24 +90,24 @@ func (t *Token) Append(dst []byte) ([]byte, error) {
 	dst = binary.AppendUvarint(dst, TokenVersion)
 	dst = append(dst, t.Account[:]...)
 	dst = binary.AppendUvarint(dst, t.Fork)
-	dst = appendString(dst, t.User)
-	dst = appendString(dst, t.By)
+	dst = fields.AppendString(dst, t.User)
+	dst = fields.AppendString(dst, t.By)
 	dst = append(dst, byte(t.Enabled))
 	dst = binary.AppendUvarint(dst, t.LastCommand)
-	dst = appendBool(dst, t.Selected != nil)
+	dst = fields.AppendBool(dst, t.Selected != nil)
 	if t.Selected != nil {
 		dst = t.Selected.append(dst)
 	}
-	dst = appendSet(dst, t.Saved)
+	dst = fields.AppendSet(dst, t.Saved)
 	dst = binary.AppendUvarint(dst, uint64(len(t.Contexts)))
 	for _, c := range t.Contexts {
-		dst = appendString(dst, c.Tag)
-		dst = appendString(dst, c.Program)
-		dst = appendSet(dst, c.Members)
+		dst = fields.AppendString(dst, c.Tag)
+		dst = fields.AppendString(dst, c.Program)
+		dst = fields.AppendSet(dst, c.Members)
 	}
-	dst = appendString(dst, t.Notify)
+	dst = fields.AppendString(dst, t.Notify)
 	dst = binary.AppendUvarint(dst, uint64(t.NotifySeq))
-	dst = appendString(dst, t.IdleTag)
+	dst = fields.AppendString(dst, t.IdleTag)
 	dst = t.Fetch.append(dst)
 	if n := len(dst) - start; n > MaxToken {
 		return dst[:start], fmt.Errorf("encode token of %d octets: %w", n, ErrTokenSize)
@@ -119,26 +120,26 @@ func DecodeToken(b []byte) (*Token, error) {
 	if len(b) > MaxToken {
 		return nil, fmt.Errorf("decode token of %d octets: %w", len(b), ErrTokenSize)
 	}
-	d := decoder{b: b}
-	if v := d.u64(); !d.bad && v != TokenVersion {
+	d := newDecoder(b)
+	if v := d.U64(); v != TokenVersion && d.OK() {
 		return nil, fmt.Errorf("decode token of version %d: %w", v, ErrTokenVersion)
 	}
 	t := &Token{
-		Account: d.id(), Fork: d.u64(), User: d.string(maxName), By: d.string(maxName),
-		Enabled: Features(d.uint(uint64(allFeatures))), LastCommand: d.u64(),
+		Account: d.ID(), Fork: d.U64(), User: d.String(maxName), By: d.String(maxName),
+		Enabled: Features(d.Uint(uint64(allFeatures))), LastCommand: d.U64(),
 	}
-	if d.bool() {
+	if d.Bool() {
 		t.Selected = d.selected()
 	}
 	t.Saved = d.set()
-	for range d.uint(MaxContexts) {
-		t.Contexts = append(t.Contexts, Context{d.string(maxName), d.octets(MaxContextProgram), d.set()})
+	for range d.Uint(MaxContexts) {
+		t.Contexts = append(t.Contexts, Context{d.String(maxName), d.Octets(MaxContextProgram), d.set()})
 	}
-	t.Notify = d.octets(MaxToken)
+	t.Notify = d.Octets(MaxToken)
 	t.NotifySeq = mail.ModSeq(d.u63())
-	t.IdleTag = d.string(maxName)
+	t.IdleTag = d.String(maxName)
 	t.Fetch = d.progress()
-	if err := d.err("token"); err != nil {
+	if err := d.End("token"); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -147,13 +148,13 @@ func DecodeToken(b []byte) (*Token, error) {
 func (s *Selected) append(dst []byte) []byte {
 	dst = append(dst, s.Mailbox[:]...)
 	dst = binary.AppendUvarint(dst, uint64(s.UIDValidity))
-	dst = appendBool(dst, s.ReadOnly)
+	dst = fields.AppendBool(dst, s.ReadOnly)
 	return s.Announced.append(dst)
 }
 
-func (d *decoder) selected() *Selected {
+func (d decoder) selected() *Selected {
 	return &Selected{
-		Mailbox: d.id(), UIDValidity: mail.UIDValidity(d.u32()), ReadOnly: d.bool(), Announced: d.announced(),
+		Mailbox: d.ID(), UIDValidity: mail.UIDValidity(d.U32()), ReadOnly: d.Bool(), Announced: d.announced(),
 	}
 }
 
@@ -166,20 +167,20 @@ func (a *Announced) append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(a.Sum))
 	dst = binary.AppendUvarint(dst, uint64(a.Keywords))
 	dst = binary.AppendUvarint(dst, uint64(a.Highest))
-	return appendSet(dst, a.Recent)
+	return fields.AppendSet(dst, a.Recent)
 }
 
-func (d *decoder) announced() Announced {
+func (d decoder) announced() Announced {
 	a := Announced{
-		UIDNext:  mail.UID(d.u32()),
-		Expunged: Cut{mail.ModSeq(d.u63()), mail.UID(d.u32())},
+		UIDNext:  mail.UID(d.U32()),
+		Expunged: Cut{mail.ModSeq(d.u63()), mail.UID(d.U32())},
 		Flags:    mail.ModSeq(d.u63()),
-		Count:    d.u32(),
+		Count:    d.U32(),
 	}
-	if b := d.take(8); b != nil {
+	if b := d.Take(8); b != nil {
 		a.Sum = Sum(binary.BigEndian.Uint64(b))
 	}
-	a.Keywords = d.u32()
+	a.Keywords = d.U32()
 	a.Highest = mail.ModSeq(d.u63())
 	a.Recent = d.set()
 	return a

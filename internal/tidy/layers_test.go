@@ -15,7 +15,7 @@ var layers = []struct {
 }{
 	{"words", "cluster mail"},
 	{"mechanisms", "compress latency oidc"},
-	{"mechanisms", "accept disk spool line pki message state/operation"},
+	{"mechanisms", "accept disk fields spool line pki message state/operation"},
 	{"mechanisms", "journal imapwire link state sieve"},
 	{"mechanisms", "index pack scan seed session snapshot"},
 	{"a slot", "replica"},
@@ -26,7 +26,7 @@ var layers = []struct {
 	{"the cluster", "directory plan route enrol"},
 	{"the cluster", "tail"},
 	{"the cluster", "auth agent transfer deliver host"},
-	{"the cluster", "controller router proxy"},
+	{"the cluster", "controller router proxy remote"},
 	{"surfaces", "config metrics api"},
 	{"surfaces", "web bench dev install"},
 	{"surfaces", "app"},
