@@ -94,13 +94,20 @@ func dialBy(t *testing.T, a mail.Account, id byte, greet bool, by string) net.Co
 }
 
 // serve reads commands until the client has gone. "+" lines for literals are sent,
-// and a line while a command runs is taken for DONE.
+// and a line while a command runs is taken for DONE. Between commands the session watches
+// if it has something to tell then.
 func (h *host) serve(ctx context.Context) {
 	c := imapwire.NewCollector(imapwire.Limits{}, nil)
 	r := bufio.NewReaderSize(h.conn, 1<<20)
 	idle := make(chan error, 1)
-	idling := false
+	idling, watching := false, false
 	for {
+		if len(h.token.Notify) > 0 && !idling && r.Buffered() == 0 {
+			h.number++
+			n := h.number
+			idling, watching = true, true
+			h.running.Go(func() { idle <- h.s.Watch(ctx, n) })
+		}
 		p, err := r.ReadSlice('\n')
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 			h.s.EndIdle(h.number)
@@ -113,7 +120,10 @@ func (h *host) serve(ctx context.Context) {
 				return
 			}
 			idling = false
-			continue
+			if !watching {
+				continue
+			}
+			watching = false
 		}
 		for len(p) > 0 {
 			n, step, err := c.Feed(p)
@@ -122,7 +132,12 @@ func (h *host) serve(ctx context.Context) {
 			case step == imapwire.NeedContinue:
 				fmt.Fprint(h.conn, "+ go on\r\n")
 			case step == imapwire.Refused:
-				fmt.Fprintf(h.conn, "%s BAD %v\r\n", err.(*imapwire.SyntaxError).Tag, err)
+				e := err.(*imapwire.SyntaxError)
+				if e.No {
+					fmt.Fprintf(h.conn, "%s NO [%s] %v\r\n", e.Tag, e.Code, e)
+				} else {
+					fmt.Fprintf(h.conn, "%s BAD %v\r\n", e.Tag, e)
+				}
 			case err != nil:
 				return
 			case step == imapwire.Whole:

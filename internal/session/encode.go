@@ -18,6 +18,8 @@ func Encode(f Frame) (kind Kind, head, octets []byte) {
 	case Command:
 		b = binary.AppendUvarint(nil, f.Number)
 		b, octets = appendBool(b, f.Last), f.Octets
+	case Watch:
+		b = binary.AppendUvarint(nil, f.Number)
 	case EndIdle:
 		b = binary.AppendUvarint(nil, f.Number)
 	case Opened:
@@ -97,6 +99,8 @@ func (d *decoder) frame(kind Kind) Frame {
 		return EndIdle{d.u64()}
 	case KindClose:
 		return Close{}
+	case KindWatch:
+		return Watch{d.u64()}
 	case KindOpened:
 		return Opened{Version: d.u32(), Epoch: cluster.Epoch(d.u64()), Fork: d.u64()}
 	case KindUnit:

@@ -16,6 +16,9 @@ const TokenVersion = 1
 // fits an Open frame.
 const MaxToken = MaxFrame - 4<<10
 
+// MaxNotify bounds a NOTIFY command, in octets.
+const MaxNotify = 32 << 10
+
 // Errors of tokens.
 var (
 	ErrTokenVersion = errors.New("token of an unknown version")
@@ -32,8 +35,10 @@ const (
 	UTF8
 	Rev2
 	UIDOnly
+	Metadata       // of mailboxes, unasked
+	MetadataServer // of the account
 
-	allFeatures = CondStore | QResync | UTF8 | Rev2 | UIDOnly
+	allFeatures = CondStore | QResync | UTF8 | Rev2 | UIDOnly | Metadata | MetadataServer
 )
 
 // Token says what a client has been told, and nothing else. The front end keeps
@@ -49,9 +54,9 @@ type Token struct {
 	Selected    *Selected // nil: no mailbox
 	Saved       mail.UIDSet
 	Contexts    []Context
-	Notify      []byte // registration of RFC 5465; reserved
-	NotifySeq   mail.ModSeq
-	IdleTag     string // of an IDLE that runs, or ""
+	Notify      []byte      // the last NOTIFY command (RFC 5465); empty: there was none
+	NotifySeq   mail.ModSeq // what happened elsewhere up to here is told or not asked for
+	IdleTag     string      // of an IDLE that runs, or ""
 }
 
 // Selected is the selected mailbox as the client sees it.
@@ -134,7 +139,7 @@ func DecodeToken(b []byte) (*Token, error) {
 	for range d.uint(MaxContexts) {
 		t.Contexts = append(t.Contexts, Context{d.string(maxName), d.octets(MaxContextProgram), d.set()})
 	}
-	t.Notify = d.octets(MaxToken)
+	t.Notify = d.octets(MaxNotify)
 	t.NotifySeq = mail.ModSeq(d.u63())
 	t.IdleTag = d.string(maxName)
 	t.Fetch = d.progress()
