@@ -106,7 +106,7 @@ func (h *host) serve(ctx context.Context) {
 			h.number++
 			n := h.number
 			idling, watching = true, true
-			h.running.Go(func() { idle <- h.s.Watch(ctx, n) })
+			h.running.Go(func() { idle <- h.farewell(h.s.Watch(ctx, n)) })
 		}
 		p, err := r.ReadSlice('\n')
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
@@ -155,7 +155,11 @@ func (h *host) serve(ctx context.Context) {
 }
 
 func (h *host) execute(ctx context.Context, c Command) error {
-	err := h.s.Execute(ctx, c)
+	return h.farewell(h.s.Execute(ctx, c))
+}
+
+// farewell tells the client why the session ends, if it does.
+func (h *host) farewell(err error) error {
 	if err != nil {
 		fmt.Fprintf(h.conn, "* BYE %v\r\n", ReasonOf(err))
 	}
@@ -243,7 +247,22 @@ func (v *clientView) read(octets []byte) {
 }
 
 func TestDialogues(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
+	play(t, "testdata/*.txt", func(a mail.Account, _ string) mail.Account { return a })
+}
+
+// TestDialoguesOfTwoUsers has the owner as C and another user, who is in the same account,
+// as C2.
+func TestDialoguesOfTwoUsers(t *testing.T) {
+	play(t, "testdata/shared/*.txt", func(a mail.Account, client string) mail.Account {
+		if client == "2" {
+			return a.As(everybody["bob"])
+		}
+		return a
+	})
+}
+
+func play(t *testing.T, pattern string, of func(a mail.Account, client string) mail.Account) {
+	files, err := filepath.Glob(pattern)
 	if err != nil || len(files) == 0 {
 		t.Fatal("no dialogues", err)
 	}
@@ -252,7 +271,7 @@ func TestDialogues(t *testing.T) {
 			a := newAccount(t)
 			imaptest.Run(t, file, func(name string) net.Conn {
 				n, _ := strconv.Atoi("0" + name)
-				return dial(t, a, byte(n+1), false)
+				return dial(t, of(a, name), byte(n+1), false)
 			})
 		})
 	}

@@ -98,6 +98,8 @@ func (t *teller) event(e *mail.Event) error {
 	switch e.Kind {
 	case mail.MetadataChanged:
 		return t.metadata(e)
+	case mail.RightsChanged:
+		return t.rights(e)
 	case mail.MailboxCreated:
 		return t.list(imapwire.MailboxName, e.NewName, parentOf(e.NewName))
 	case mail.MailboxDeleted:
@@ -188,6 +190,34 @@ func (t *teller) renamed(from, to string) error {
 	return nil
 }
 
+// rights tells that a mailbox can be seen now, or that what was asked for of it cannot be
+// told any more.
+func (t *teller) rights(e *mail.Event) error {
+	if t.notify == nil {
+		return nil
+	}
+	info, err := t.v.Mailbox(e.Mailbox)
+	if err != nil && !errors.Is(err, mail.ErrNoMailbox) {
+		return err
+	}
+	name := e.Name
+	if err == nil {
+		name = info.Name
+	}
+	events, needs := t.eventsOf(name, info.Subscribed), mail.MayLookup
+	if events&imapwire.MessageEvents != 0 {
+		needs = readable
+	}
+	switch lost := needs &^ info.Rights; {
+	case events&(imapwire.MessageEvents|imapwire.MailboxName) == 0:
+	case e.Was&lost != 0:
+		t.listLine("LIST", &entry{MailboxInfo: mail.MailboxInfo{Name: e.Name}}, []string{`\NoAccess`})
+	case lost == 0 && e.Was&mail.MayLookup == 0:
+		return t.list(imapwire.MailboxName, name)
+	}
+	return nil
+}
+
 // metadata tells which entries changed, without their values (RFC 5464 4.4.2).
 func (t *teller) metadata(e *mail.Event) error {
 	name := ""
@@ -199,6 +229,9 @@ func (t *teller) metadata(e *mail.Event) error {
 		}
 		if err != nil {
 			return err
+		}
+		if !info.Rights.Annotates() {
+			return nil
 		}
 		name, wanted = info.Name, t.enabled&session.Metadata != 0
 		if t.notify != nil {
@@ -223,7 +256,7 @@ func (t *teller) metadata(e *mail.Event) error {
 // messages tells of changes in a mailbox that is not selected.
 func (t *teller) messages(m *mail.MailboxInfo, since mail.ModSeq) error {
 	events := t.eventsOf(m.Name, m.Subscribed) & imapwire.MessageEvents
-	if events == 0 || m.UIDNext == 1 || t.allOwn(since, m.HighestModSeq) {
+	if events == 0 || !m.Rights.Has(readable) || m.UIDNext == 1 || t.allOwn(since, m.HighestModSeq) {
 		return nil // without any message it is new
 	}
 	items := []imapwire.StatusItem{imapwire.StatusMessages, imapwire.StatusUIDNext, imapwire.StatusUIDValidity}

@@ -134,7 +134,7 @@ func (s *Session) listEntry(v mail.View, a *imapwire.List, e *entry) error {
 			return err
 		}
 	}
-	if a.Return&imapwire.ListMetadata != 0 && !e.NonExistent {
+	if a.Return&imapwire.ListMetadata != 0 && !e.NonExistent && e.Rights.Annotates() {
 		_, err := s.metadataLine(v, e.ID, &imapwire.GetMetadata{Mailbox: e.Name, Entries: a.Metadata})
 		return err
 	}

@@ -20,12 +20,17 @@ const maxMetadata = 8 << 20
 
 var errMetadataSize = fmt.Errorf("values of more than %d octets: %w", maxMetadata, mail.ErrLimit)
 
-// metadataOwner is whose metadata a name means: the account's, for the empty one.
+// metadataOwner is whose metadata a name means: the account's, for the empty one. The
+// refusal of a user who may not ask for it.
 func metadataOwner(v mail.View, name string) (mail.MailboxInfo, error) {
 	if name == "" {
 		return mail.MailboxInfo{}, nil
 	}
-	return lookup(v, name)
+	info, err := lookup(v, name)
+	if err == nil && !info.Rights.Annotates() {
+		err = need(&info, mail.AllRights)
+	}
+	return info, err
 }
 
 // getMetadata is GETMETADATA (RFC 5464 4.2).
@@ -130,6 +135,8 @@ func (s *Session) setMetadata(ctx context.Context, c *imapwire.Command, a *imapw
 	switch {
 	case errors.Is(err, mail.ErrTooLarge):
 		return no("METADATA MAXSIZE "+strconv.Itoa(mail.MaxMetadataValue), "Value is too large"), nil
+	case errors.Is(err, mail.ErrCannot):
+		return no("METADATA NOPRIVATE", "Private entries are the owner's alone"), nil
 	case errors.Is(err, mail.ErrLimit):
 		return no("METADATA TOOMANY", "Too many entries"), nil
 	}

@@ -39,6 +39,10 @@ func (s *Session) notifyCommand(ctx context.Context, c *imapwire.Command, a *ima
 	return ok(c.Name + " completed"), nil
 }
 
+// readable are the rights without which nothing is told of a mailbox's messages
+// (RFC 5465 5).
+const readable = mail.MayLookup | mail.MayRead
+
 // notifyStatus writes the STATUS of each mailbox whose messages the client wants to be
 // told of.
 func (s *Session) notifyStatus(v mail.View) error {
@@ -47,7 +51,7 @@ func (s *Session) notifyStatus(v mail.View) error {
 			return err
 		}
 		events := s.eventsOf(info.Name, info.Subscribed)
-		if events&imapwire.MessageEvents == 0 || info.NonExistent || s.box != nil && s.box.id == info.ID {
+		if events&imapwire.MessageEvents == 0 || info.NonExistent || !info.Rights.Has(readable) || s.box != nil && s.box.id == info.ID {
 			continue
 		}
 		items := []imapwire.StatusItem{imapwire.StatusMessages, imapwire.StatusUIDNext, imapwire.StatusUIDValidity}

@@ -27,7 +27,7 @@ func (s *Session) sync(ctx context.Context, u update) error {
 	if u.all {
 		events = imapwire.MessageEvents
 	}
-	if b == nil || events == 0 {
+	if b == nil {
 		return nil
 	}
 	u.uid = u.uid || s.notify != nil // RFC 5465 5.1
@@ -41,6 +41,9 @@ func (s *Session) sync(ctx context.Context, u update) error {
 	}
 	if err := s.announceRights(&info); err != nil {
 		return err
+	}
+	if events == 0 {
+		return nil
 	}
 	at, flags := info.HighestModSeq, b.told.Flags
 	if events&imapwire.FlagChange == 0 {

@@ -11,6 +11,7 @@ const (
 	Subscribed                           // NewName
 	Unsubscribed                         // Name
 	MetadataChanged                      // Entries of Mailbox; zero: the account's own
+	RightsChanged                        // the reader's in Mailbox, which had Name: a grant of Was
 )
 
 // Event is one of them. A mailbox that INBOX's messages were renamed into is created.
@@ -20,4 +21,5 @@ type Event struct {
 	Mailbox       MailboxID
 	Name, NewName string
 	Entries       []string // their names
+	Was           Rights
 }

@@ -19,6 +19,9 @@ type Metadata struct {
 	Value []byte
 }
 
+// PrivateEntry reports whether an entry is its reader's own.
+func PrivateEntry(name string) bool { return strings.HasPrefix(name, "/private/") }
+
 // EntryName is the one form of an entry's name, in lower case; false for what is no name
 // (RFC 5464 3.2): two components at least, of which the first is "private" or "shared",
 // and four below "vendor".

@@ -143,9 +143,10 @@ type SetQuota struct{ LimitMessages, LimitOctets int64 }
 
 // SetMetadata sets entries of a mailbox, of the account itself for the zero id, or
 // removes those whose Value is nil: all of them or none. What is so already draws no
-// MODSEQ. At most MaxMetadataChanges. Result: ModSeq (0: nothing changed).
-// Refusals: ErrNoMailbox; ErrBadName; ErrTooLarge: a value; ErrLimit: too many entries;
-// ErrOverQuota: too many octets.
+// MODSEQ. At most MaxMetadataChanges. Below /shared it needs the right w. Result: ModSeq
+// (0: nothing changed). Refusals: ErrNoMailbox; ErrNoPerm; ErrCannot: below /private, by
+// a user who is not the owner; ErrBadName; ErrTooLarge: a value; ErrLimit: too many
+// entries; ErrOverQuota: too many octets.
 type SetMetadata struct {
 	Mailbox MailboxID
 	Entries []Metadata

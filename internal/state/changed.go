@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"iter"
 	"slices"
 
@@ -44,6 +45,9 @@ func (v *View) Changed(since mail.ModSeq) iter.Seq2[mail.MailboxInfo, error] {
 		}
 		for _, id := range ids {
 			info, err := v.Mailbox(id)
+			if v.foreign() && errors.Is(err, mail.ErrNoMailbox) {
+				continue
+			}
 			if !yield(info, err) || err != nil {
 				return
 			}
@@ -55,7 +59,7 @@ func (v *View) Changed(since mail.ModSeq) iter.Seq2[mail.MailboxInfo, error] {
 var eventKinds = map[string]mail.EventKind{
 	DeedCreate: mail.MailboxCreated, DeedUndeleteMailbox: mail.MailboxCreated, DeedDelete: mail.MailboxDeleted,
 	DeedRename: mail.MailboxRenamed, DeedSubscribe: mail.Subscribed, DeedUnsubscribe: mail.Unsubscribed,
-	DeedMetadata: mail.MetadataChanged,
+	DeedMetadata: mail.MetadataChanged, DeedSetACL: mail.RightsChanged,
 }
 
 // Events implements mail.View.
@@ -77,7 +81,9 @@ func (v *View) Events(since mail.ModSeq) iter.Seq2[mail.Event, error] {
 			if kind == mail.MailboxRenamed && d.Name == mail.Inbox {
 				kind, d.Name = mail.MailboxCreated, ""
 			}
-			if !yield(mail.Event{ModSeq: d.ModSeq, Kind: kind, Mailbox: d.Mailbox, Name: d.Name, NewName: d.NewName, Entries: d.Entries}, nil) {
+			e := mail.Event{ModSeq: d.ModSeq, Kind: kind, Mailbox: d.Mailbox, Name: d.Name, NewName: d.NewName, Entries: d.Entries, Was: d.Was}
+			known, err := v.mayKnow(&e, d.Grantee)
+			if (known || err != nil) && !yield(e, err) || err != nil {
 				return
 			}
 		}

@@ -74,8 +74,9 @@ type Deed struct {
 	Name    string         // of the mailbox, before
 	NewName string         // and after
 	Entries []string       // names of metadata
-	// Of a changed right: whose, zero for anyone, and all that they have since.
+	// Of a changed right: whose, zero for anyone, and all that they had and have since.
 	Grantee mail.AccountID
+	Was     mail.Rights
 	Rights  mail.Rights
 }
 
@@ -106,6 +107,7 @@ func (d *Deed) encode(w *writer) {
 	switch d.Kind {
 	case DeedSetACL:
 		w.optional(d.Grantee)
+		w.uint(uint64(d.Was))
 		w.uint(uint64(d.Rights))
 	case DeedMetadata:
 		w.uint(uint64(len(d.Entries)))
@@ -157,9 +159,11 @@ func decodeDeed(b []byte) (d Deed, err error) {
 	switch d.Kind {
 	case DeedSetACL:
 		d.Grantee = r.optional()
-		rights := r.uint()
-		if d.Rights = mail.Rights(rights); rights > uint64(mail.AllRights) {
-			r.fail()
+		for _, rights := range []*mail.Rights{&d.Was, &d.Rights} {
+			bits := r.uint()
+			if *rights = mail.Rights(bits); bits > uint64(mail.AllRights) {
+				r.fail()
+			}
 		}
 	case DeedMetadata:
 		for range r.count(1) {
@@ -231,9 +235,9 @@ func (t *tx) describe(op *operation.Operation, res *mail.Result, d *Deed) bool {
 	case *operation.Operation_Expunge:
 		d.Kind, d.Mailbox = DeedExpunge, mail.MailboxID(k.Expunge.Mailbox)
 	case *operation.Operation_SetAcl:
-		d.Kind, d.Mailbox = DeedSetACL, res.Mailbox
+		d.Kind, d.Mailbox, d.Name = DeedSetACL, res.Mailbox, t.boxes[0].name
 		copy(d.Grantee[:], k.SetAcl.User)
-		d.Rights = t.granted(t.boxes[0], d.Grantee)
+		d.Was, d.Rights = t.grantWas, t.granted(t.boxes[0], d.Grantee)
 	case *operation.Operation_SetMetadata:
 		d.Kind = DeedMetadata
 		if len(k.SetMetadata.Mailbox) > 0 {

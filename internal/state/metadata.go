@@ -61,11 +61,9 @@ func decodeMetadata(b []byte) ([]byte, error) {
 }
 
 func (t *tx) setMetadata(op *operation.SetMetadata) (Code, mail.Result) {
-	var id mail.MailboxID
-	if len(op.Mailbox) > 0 {
-		if id = mail.MailboxID(op.Mailbox); id.IsZero() || t.box(id) == nil {
-			return NoMailbox, mail.Result{}
-		}
+	id, rights, code := t.metadataOwner(op)
+	if code != Done {
+		return code, mail.Result{}
 	}
 	use := t.acc.metadata
 	var changes []*operation.MetadataEntry
@@ -74,7 +72,13 @@ func (t *tx) setMetadata(op *operation.SetMetadata) (Code, mail.Result) {
 		if name, ok := mail.EntryName(e.Name); !ok || name != e.Name || names[name] {
 			return BadName, mail.Result{}
 		}
-		if names[e.Name] = true; len(e.Value) > mail.MaxMetadataValue {
+		names[e.Name] = true
+		switch private := mail.PrivateEntry(e.Name); {
+		case private && t.foreign():
+			return Cannot, mail.Result{}
+		case !private && !rights.Has(mail.MayWrite):
+			return NoPerm, mail.Result{}
+		case len(e.Value) > mail.MaxMetadataValue:
 			return Limit, mail.Result{}
 		}
 		old := t.metadataAt(id, e.Name)
@@ -91,7 +95,7 @@ func (t *tx) setMetadata(op *operation.SetMetadata) (Code, mail.Result) {
 	}
 	// What makes it less is let through, however much there is.
 	grows := use.entries > t.acc.metadata.entries || use.octets > t.acc.metadata.octets
-	if code := use.excess(); len(changes) == 0 || grows && code != Done {
+	if code = use.excess(); len(changes) == 0 || grows && code != Done {
 		return code, mail.Result{}
 	}
 	t.acc.metadata = use
@@ -106,6 +110,25 @@ func (t *tx) setMetadata(op *operation.SetMetadata) (Code, mail.Result) {
 	}
 	t.described = changes
 	return Done, mail.Result{ModSeq: t.drawAccount()}
+}
+
+// metadataOwner is the mailbox whose entries are to be set, zero for the account, and
+// what the user may do there.
+func (t *tx) metadataOwner(op *operation.SetMetadata) (id mail.MailboxID, rights mail.Rights, code Code) {
+	if len(op.Mailbox) == 0 {
+		return id, mail.AllRights, t.own()
+	}
+	if id = mail.MailboxID(op.Mailbox); id.IsZero() {
+		return id, 0, NoMailbox
+	}
+	b := t.box(id)
+	if b == nil {
+		return id, 0, NoMailbox
+	}
+	if rights = t.rights(b); !rights.Annotates() {
+		code = t.need(b, mail.AllRights)
+	}
+	return id, rights, code
 }
 
 // metadataAt is the value of an entry, valid until the next read; nil if it is not set.
@@ -156,11 +179,16 @@ func (v *View) Metadata(m mail.MailboxID, prefix string) iter.Seq2[mail.Metadata
 				yield(mail.Metadata{}, err)
 				return
 			}
+		} else if v.foreign() {
+			return
 		}
 		from := metadataKey(nil, v.id, m, prefix)
 		for k, b := range v.r.Scan(from, prefixEnd(from)) {
 			value, err := decodeMetadata(b)
 			e := mail.Metadata{Name: string(k[mailboxPrefix:]), Value: slices.Clone(value)}
+			if err == nil && v.foreign() && mail.PrivateEntry(e.Name) {
+				continue
+			}
 			if !yield(e, storeErr(err, "metadata of", m)) || err != nil {
 				return
 			}

@@ -75,7 +75,7 @@ func codecs() []codec {
 			Actor: mail.Actor{User: "u", By: "v", Session: mail.SessionID{3}, Remote: "192.0.2.1", Command: "MOVE", QueueID: "Q"},
 		}, (*Deed).encode, decodeDeed),
 		recode("history", Deed{
-			Kind: DeedSetACL, At: 5, Mailbox: mail.MailboxID{1}, Actor: mail.Actor{User: "u"}, Grantee: mail.AccountID{2}, Rights: mail.AllRights,
+			Kind: DeedSetACL, At: 5, Mailbox: mail.MailboxID{1}, Actor: mail.Actor{User: "u"}, Grantee: mail.AccountID{2}, Was: 3, Rights: mail.AllRights,
 		}, (*Deed).encode, decodeDeed),
 		recode("history", Deed{Kind: DeedMetadata, At: 5, Entries: []string{"/private/comment", "/shared/comment"}}, (*Deed).encode, decodeDeed),
 		recode("metadata", []byte("\x00value"), func(v *[]byte, w *writer) { encodeMetadata(w, *v) }, decodeMetadata),

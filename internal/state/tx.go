@@ -26,7 +26,9 @@ type tx struct {
 
 	accountChanged bool // in a way that Watch of the account should tell
 
-	described []*operation.MetadataEntry // what the operation changed, for the history
+	// For the history: what the operation changed.
+	described []*operation.MetadataEntry
+	grantWas  mail.Rights
 }
 
 // box is a mailbox at work, with the flag page that is at hand.

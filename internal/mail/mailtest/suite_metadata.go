@@ -142,4 +142,72 @@ var metadataProperties = []property{
 		equal(f, "changed", f.changed(at), "INBOX")
 		equal(f, "changed by nothing", f.changed(f.account().ModSeq), "")
 	}},
+	{"metadata of a shared mailbox is read and set with rights, the owner's own by nobody else", func(f *fixture) {
+		id, b := f.id("INBOX"), f.as(bob)
+		f.setMetadata(id, entry("/shared/comment", "x"), entry("/private/comment", "y"))
+		f.setMetadata(mail.MailboxID{}, entry("/shared/comment", "server"))
+		shared, private := mail.SetMetadata{Mailbox: id, Entries: []mail.Metadata{entry("/shared/comment", "z")}},
+			mail.SetMetadata{Mailbox: id, Entries: []mail.Metadata{entry("/private/comment", "z")}}
+		for _, x := range []struct {
+			rights          string
+			shared, private error
+		}{
+			{"", mail.ErrNoMailbox, mail.ErrNoMailbox},
+			{"rw", mail.ErrNoMailbox, mail.ErrNoMailbox},
+			{"lka", mail.ErrNoPerm, mail.ErrNoPerm},
+			{"lrsip", mail.ErrNoPerm, mail.ErrCannot},
+		} {
+			f.grant("INBOX", bob, x.rights)
+			b.refused(shared, x.shared)
+			b.refused(private, x.private)
+		}
+		equal(f, "entries", b.metadata(id, ""), `/shared/comment="x"`)
+		equal(f, "entries of the account", b.metadata(mail.MailboxID{}, ""), "")
+		f.grant("INBOX", bob, "lw")
+		b.do(shared)
+		b.refused(mail.SetMetadata{Entries: []mail.Metadata{entry("/private/comment", "z")}}, mail.ErrNoPerm)
+		equal(f, "entries", f.metadata(id, ""), `/private/comment="y" /shared/comment="z"`)
+		f.grant("INBOX", f.account().ID, "lr")
+		f.refused(shared, mail.ErrNoPerm)
+		f.do(private)
+	}},
+	{"other users are told of what they may see", func(f *fixture) {
+		b, at := f.as(bob), f.account().ModSeq
+		f.do(mail.Create{Name: "a"})
+		f.do(mail.Create{Name: "a/b"})
+		f.do(mail.Subscribe{Name: "a", On: true})
+		f.setMetadata(f.id("a/b"), entry("/shared/comment", "x"), entry("/private/comment", "x"))
+		f.setMetadata(f.id("a/b"), entry("/private/comment"))
+		f.setMetadata(mail.MailboxID{}, entry("/shared/comment", "x"))
+		f.add("a/b", 0)
+		equal(f, "events", b.events(at), "")
+		equal(f, "changed", b.changed(at), "")
+		f.grant("a/b", bob, "l")
+		equal(f, "events", b.events(at), "1:>a/b 7:a/b>")
+		f.grant("a/b", bob, "lr")
+		equal(f, "events", b.events(at), "1:>a/b 6:>/shared/comment 7:a/b> 7:a/b>")
+		equal(f, "changed", b.changed(at), "a/b")
+		at = f.account().ModSeq
+		f.do(mail.Rename{From: "a", To: "c"})
+		f.do(mail.Create{Name: "other"})
+		f.do(mail.Delete{Name: "other"})
+		equal(f, "events", b.events(at), "3:a>c")
+		f.grant("c/b", eve, "lr")
+		equal(f, "events", b.events(at), "3:a>c")
+		equal(f, "events of the owner", f.events(at), "3:a>c 1:>other 2:other>")
+		at = f.account().ModSeq
+		f.do(mail.Delete{Name: "c/b"})
+		equal(f, "events", b.events(at), "2:c/b>")
+		at = f.account().ModSeq
+		f.grant("c", bob, "lr")
+		f.grant("c", bob, "")
+		f.do(mail.Rename{From: "c", To: "d"})
+		var was string
+		for _, e := range collect(f, b.view().Events(at)) {
+			was += fmt.Sprintf("%s %v,", e.Name, e.Was)
+		}
+		equal(f, "events", was, "c ,c lr,")
+		f.grant("d", f.account().ID, "l")
+		equal(f, "events of the owner", f.events(at), "3:c>d 7:d>")
+	}},
 }
