@@ -64,6 +64,8 @@ func (c *conn) serve(ctx context.Context) error {
 		switch f := f.(type) {
 		case session.Command:
 			err = c.command(ctx, f)
+		case session.Watch:
+			err = c.watch(ctx, f.Number)
 		case session.EndIdle:
 			c.executor.endIdle(f.Number)
 		case session.Close:
@@ -116,12 +118,29 @@ func (c *conn) command(ctx context.Context, f session.Command) error {
 	case !f.Last:
 		return nil
 	}
+	c.host.counts.commands.Add(1)
+	c.start(ctx, f.Number, c.executor.execute)
+	return nil
+}
+
+// watch begins a command of the front end's own.
+func (c *conn) watch(ctx context.Context, number uint64) error {
+	if !c.whole && c.number != 0 {
+		return c.violation(ctx, fmt.Sprintf("watch %d inside command %d", number, c.number))
+	}
+	if err := c.next(ctx, number); err != nil {
+		return err
+	}
+	c.start(ctx, number, c.executor.watch)
+	return nil
+}
+
+// start runs the command that is whole beside the reader.
+func (c *conn) start(ctx context.Context, number uint64, run func(context.Context, uint64) error) {
 	c.whole = true
 	c.running = make(chan struct{})
 	c.done.Store(false)
-	c.host.counts.commands.Add(1)
-	go c.execute(ctx, f.Number, c.running)
-	return nil
+	go c.execute(ctx, number, run, c.running)
 }
 
 // next begins to take in command n, once the one before has ended.
@@ -154,8 +173,8 @@ func (c *conn) collect(f session.Command) error {
 	return nil
 }
 
-// execute runs one command beside the reader.
-func (c *conn) execute(ctx context.Context, number uint64, ended chan<- struct{}) {
+// execute runs one command.
+func (c *conn) execute(ctx context.Context, number uint64, run func(context.Context, uint64) error, ended chan<- struct{}) {
 	defer close(ended)
 	defer func() {
 		if p := recover(); p != nil {
@@ -165,7 +184,7 @@ func (c *conn) execute(ctx context.Context, number uint64, ended chan<- struct{}
 	}()
 	err := c.standing(c.epoch)
 	if err == nil {
-		err = c.executor.execute(ctx, number)
+		err = run(ctx, number)
 	}
 	if err == nil {
 		return

@@ -24,6 +24,8 @@ type executor interface {
 	feed(p []byte) (n int, whole bool, err error)
 	// execute runs the command that is whole, and gives back what it holds.
 	execute(ctx context.Context, number uint64) error
+	// watch tells what the client asked to be told of, until endIdle.
+	watch(ctx context.Context, number uint64) error
 	endIdle(number uint64)
 	// close gives back everything.
 	close() error
@@ -91,6 +93,10 @@ func (e *imapExecutor) release() error {
 	return raw.Close()
 }
 
+func (e *imapExecutor) watch(ctx context.Context, number uint64) error {
+	return e.session.Watch(ctx, number)
+}
+
 func (e *imapExecutor) endIdle(number uint64) { e.session.EndIdle(number) }
 
 func (e *imapExecutor) close() error { return errors.Join(e.release(), e.collector.Close()) }
@@ -124,6 +130,11 @@ func (e *pop3Executor) execute(ctx context.Context, number uint64) error {
 	line := bytes.TrimRight(e.line, "\r\n")
 	defer func() { e.line = e.line[:0] }()
 	return e.session.Execute(ctx, pop3d.Command{Number: number, Line: line})
+}
+
+// watch fails: there is nothing in POP3 to be told of.
+func (e *pop3Executor) watch(context.Context, uint64) error {
+	return fmt.Errorf("watch in POP3: %w", session.ErrMalformed)
 }
 
 func (e *pop3Executor) endIdle(uint64) {}

@@ -125,37 +125,42 @@ func uidKey(uids mail.UIDSet) imapwire.SearchKey {
 	return k
 }
 
-var errContext = errors.New("not a search")
+var errContext = errors.New("not one command of this kind")
 
 // parseContext reads what follow wrote.
 func parseContext(text []byte) (*searchContext, error) {
+	c, err := reparse(text)
+	if err != nil {
+		return nil, fmt.Errorf("read search: %w", err)
+	}
+	x := &searchContext{tag: c.Tag, uid: c.UID}
+	switch a := c.Args.(type) {
+	case *imapwire.Search:
+		x.program = a.Program
+	case *imapwire.Sort:
+		x.program, x.criteria = a.Program, a.Criteria
+	default:
+		return nil, errContext
+	}
+	return x, nil
+}
+
+// reparse reads a command that was written for a token.
+func reparse(text []byte) (imapwire.Command, error) {
 	collector := imapwire.NewCollector(imapwire.Limits{}, nil)
 	for rest := bytes.Clone(text); len(rest) > 0; {
 		n, step, err := collector.Feed(rest)
 		switch rest = rest[n:]; {
 		case err != nil:
-			return nil, fmt.Errorf("read search: %w", err)
+			return imapwire.Command{}, err
 		case step != imapwire.Whole:
 			continue
 		case len(rest) > 0:
-			return nil, errContext
+			return imapwire.Command{}, errContext
 		}
-		c, err := imapwire.Parse(collector.Take(), false)
-		if err != nil {
-			return nil, fmt.Errorf("read search: %w", err)
-		}
-		x := &searchContext{tag: c.Tag, uid: c.UID}
-		switch a := c.Args.(type) {
-		case *imapwire.Search:
-			x.program = a.Program
-		case *imapwire.Sort:
-			x.program, x.criteria = a.Program, a.Criteria
-		default:
-			return nil, errContext
-		}
-		return x, nil
+		return imapwire.Parse(collector.Take(), false)
 	}
-	return nil, errContext
+	return imapwire.Command{}, errContext
 }
 
 // recall is the contexts of a token. ErrNotResumable.

@@ -94,13 +94,20 @@ func dialBy(t *testing.T, a mail.Account, id byte, greet bool, by string) net.Co
 }
 
 // serve reads commands until the client has gone. "+" lines for literals are sent,
-// and a line while a command runs is taken for DONE.
+// and a line while a command runs is taken for DONE. Between commands the session watches
+// if it has something to tell then.
 func (h *host) serve(ctx context.Context) {
 	c := imapwire.NewCollector(imapwire.Limits{}, nil)
 	r := bufio.NewReaderSize(h.conn, 1<<20)
 	idle := make(chan error, 1)
-	idling := false
+	idling, watching := false, false
 	for {
+		if len(h.token.Notify) > 0 && !idling && r.Buffered() == 0 {
+			h.number++
+			n := h.number
+			idling, watching = true, true
+			h.running.Go(func() { idle <- h.farewell(h.s.Watch(ctx, n)) })
+		}
 		p, err := r.ReadSlice('\n')
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 			h.s.EndIdle(h.number)
@@ -113,7 +120,10 @@ func (h *host) serve(ctx context.Context) {
 				return
 			}
 			idling = false
-			continue
+			if !watching {
+				continue
+			}
+			watching = false
 		}
 		for len(p) > 0 {
 			n, step, err := c.Feed(p)
@@ -122,7 +132,12 @@ func (h *host) serve(ctx context.Context) {
 			case step == imapwire.NeedContinue:
 				fmt.Fprint(h.conn, "+ go on\r\n")
 			case step == imapwire.Refused:
-				fmt.Fprintf(h.conn, "%s BAD %v\r\n", err.(*imapwire.SyntaxError).Tag, err)
+				e := err.(*imapwire.SyntaxError)
+				if e.No {
+					fmt.Fprintf(h.conn, "%s NO [%s] %v\r\n", e.Tag, e.Code, e)
+				} else {
+					fmt.Fprintf(h.conn, "%s BAD %v\r\n", e.Tag, e)
+				}
 			case err != nil:
 				return
 			case step == imapwire.Whole:
@@ -140,7 +155,11 @@ func (h *host) serve(ctx context.Context) {
 }
 
 func (h *host) execute(ctx context.Context, c Command) error {
-	err := h.s.Execute(ctx, c)
+	return h.farewell(h.s.Execute(ctx, c))
+}
+
+// farewell tells the client why the session ends, if it does.
+func (h *host) farewell(err error) error {
 	if err != nil {
 		fmt.Fprintf(h.conn, "* BYE %v\r\n", ReasonOf(err))
 	}
@@ -228,7 +247,22 @@ func (v *clientView) read(octets []byte) {
 }
 
 func TestDialogues(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
+	play(t, "testdata/*.txt", func(a mail.Account, _ string) mail.Account { return a })
+}
+
+// TestDialoguesOfTwoUsers has the owner as C and another user, who is in the same account,
+// as C2.
+func TestDialoguesOfTwoUsers(t *testing.T) {
+	play(t, "testdata/shared/*.txt", func(a mail.Account, client string) mail.Account {
+		if client == "2" {
+			return a.As(everybody["bob"])
+		}
+		return a
+	})
+}
+
+func play(t *testing.T, pattern string, of func(a mail.Account, client string) mail.Account) {
+	files, err := filepath.Glob(pattern)
 	if err != nil || len(files) == 0 {
 		t.Fatal("no dialogues", err)
 	}
@@ -237,7 +271,7 @@ func TestDialogues(t *testing.T) {
 			a := newAccount(t)
 			imaptest.Run(t, file, func(name string) net.Conn {
 				n, _ := strconv.Atoi("0" + name)
-				return dial(t, a, byte(n+1), false)
+				return dial(t, of(a, name), byte(n+1), false)
 			})
 		})
 	}

@@ -15,10 +15,13 @@ var features = map[string]session.Features{
 	"QRESYNC":     session.CondStore | session.QResync,
 	"UIDONLY":     session.UIDOnly,
 	"UTF8=ACCEPT": session.UTF8,
+
+	"METADATA":        session.Metadata | session.MetadataServer,
+	"METADATA-SERVER": session.MetadataServer,
 }
 
 // enable is ENABLE (RFC 5161): unknown names are passed over.
-func (s *Session) enable(_ context.Context, _ *imapwire.Command, e *imapwire.Enable) (answer, error) {
+func (s *Session) enable(ctx context.Context, _ *imapwire.Command, e *imapwire.Enable) (answer, error) {
 	line := "ENABLED"
 	for _, name := range e.Names {
 		f, known := features[name]
@@ -31,6 +34,11 @@ func (s *Session) enable(_ context.Context, _ *imapwire.Command, e *imapwire.Ena
 		}
 		if f&session.CondStore != 0 {
 			s.enableCondStore()
+		}
+		if f&session.MetadataServer != 0 {
+			if err := s.beginFollowing(ctx); err != nil {
+				return answer{}, err
+			}
 		}
 		s.enableFeatures(f)
 	}

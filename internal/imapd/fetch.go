@@ -21,6 +21,7 @@ type fetchRun struct {
 	whole    mail.UID             // the last message answered for
 	inside   *session.Place       // where the client is inside a response; nil: nowhere
 	later    []byte               // to be told after that response
+	inline   int64                // larger literals are streamed
 	failed   *answer              // why the last message that was not sent was not
 }
 
@@ -44,7 +45,7 @@ func (s *Session) fetch(ctx context.Context, c *imapwire.Command, a *imapwire.Fe
 			return answer{}, err
 		}
 	}
-	run := &fetchRun{Session: s}
+	run := &fetchRun{Session: s, inline: maxInline}
 	run.choose(a, c.UID)
 	if a.ChangedSince != nil {
 		if uids, err = s.changedSince(ctx, uids, mail.ModSeq(*a.ChangedSince)); err != nil {

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// maxInline is the largest literal that is part of a unit; larger ones are
-	// streamed.
+	// maxInline is the largest literal of a FETCH that is part of a unit; larger ones
+	// are streamed.
 	maxInline = 16 << 10
 	// maxHeld is how many octets of one message's sections are held at once: the
 	// small ones, and selected header fields, which are made in memory.
@@ -39,13 +39,13 @@ func (r *fetchRun) open(ctx context.Context, c *content) ([]literal, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l.size <= maxInline || len(item.Section.Fields) > 0 {
+		if l.size <= r.inline || len(item.Section.Fields) > 0 {
 			held += l.size
 		}
 		if held > maxHeld {
 			return nil, fmt.Errorf("fetch %d sections of message %d: %w", len(r.sections), c.msg.UID, mail.ErrLimit)
 		}
-		if l.exists && l.size <= maxInline {
+		if l.exists && l.size <= r.inline {
 			b := make([]byte, l.size)
 			if _, err := io.ReadFull(l.r, b); err != nil {
 				return nil, fmt.Errorf("read %s of message %d: %w", l.name, c.msg.UID, err)
@@ -128,7 +128,7 @@ func (r *fetchRun) literals(ctx context.Context, w *row, list []literal, start i
 			continue
 		}
 		r.out.buf = imapwire.AppendLiteralHead(r.out.buf, l.size, l.binary)
-		if l.size <= maxInline {
+		if l.size <= r.inline {
 			var err error
 			if r.out.buf, err = appendAll(r.out.buf, l.r); err != nil {
 				return err

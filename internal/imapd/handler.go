@@ -12,6 +12,7 @@ type handler struct {
 	run      func(s *Session, ctx context.Context, c *imapwire.Command) (answer, error)
 	selected bool // a mailbox must be selected
 	writes   bool // not if it is read-only
+	removes  bool // messages go by it: then all that is new is told
 	numbers  bool // its message numbers must stay valid: no EXPUNGE, but in UID commands
 }
 
@@ -49,12 +50,15 @@ var handlers = map[string]handler{
 	"GETACL":       {run: with((*Session).getACL)},
 	"LISTRIGHTS":   {run: with((*Session).listRights)},
 	"MYRIGHTS":     {run: with((*Session).myRights)},
+	"NOTIFY":       {run: with((*Session).notifyCommand)},
+	"GETMETADATA":  {run: with((*Session).getMetadata)},
+	"SETMETADATA":  {run: with((*Session).setMetadata)},
 
 	"CHECK":        {run: (*Session).noop, selected: true},
 	"CLOSE":        {run: (*Session).closeMailbox, selected: true},
 	"UNSELECT":     {run: (*Session).unselect, selected: true},
-	"EXPUNGE":      {run: (*Session).expunge, selected: true, writes: true},
-	"REPLACE":      {run: with((*Session).replace), selected: true, writes: true},
+	"EXPUNGE":      {run: (*Session).expunge, selected: true, writes: true, removes: true},
+	"REPLACE":      {run: with((*Session).replace), selected: true, writes: true, removes: true},
 	"SEARCH":       {run: with((*Session).search), selected: true, numbers: true},
 	"CANCELUPDATE": {run: with((*Session).cancelUpdate), selected: true},
 	"SORT":         {run: with((*Session).sort), selected: true, numbers: true},
@@ -62,5 +66,5 @@ var handlers = map[string]handler{
 	"FETCH":        {run: with((*Session).fetch), selected: true, numbers: true},
 	"STORE":        {run: with((*Session).store), selected: true, writes: true, numbers: true},
 	"COPY":         {run: with((*Session).copyMessages), selected: true},
-	"MOVE":         {run: with((*Session).moveMessages), selected: true, writes: true},
+	"MOVE":         {run: with((*Session).moveMessages), selected: true, writes: true, removes: true},
 }

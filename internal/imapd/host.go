@@ -42,7 +42,13 @@ type served struct {
 	f      Frames
 	s      *Session
 	opened session.Opened
-	queue  chan Command
+	queue  chan queued
+}
+
+// queued is a command, or with watch what Session.Watch does.
+type queued struct {
+	Command
+	watch bool
 }
 
 // Serve runs one session until its stream or ctx ends; it closes f. A session that
@@ -53,7 +59,7 @@ func (h *Host) Serve(ctx context.Context, f Frames) error {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { _ = f.Close() })()
 	defer f.Close()
-	v := &served{Host: h, f: f, queue: make(chan Command, maxQueued)}
+	v := &served{Host: h, f: f, queue: make(chan queued, maxQueued)}
 	if err := v.begin(ctx); err != nil {
 		return err
 	}
@@ -139,13 +145,16 @@ func (v *served) execute(ctx context.Context) (err error) {
 }
 
 // one runs one command. A panic is an error of this session.
-func (v *served) one(ctx context.Context, c Command) (err error) {
+func (v *served) one(ctx context.Context, c queued) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
-	return v.s.Execute(ctx, c)
+	if c.watch {
+		return v.s.Watch(ctx, c.Number)
+	}
+	return v.s.Execute(ctx, c.Command)
 }
 
 // read gathers commands and hands them on, until the stream ends.
@@ -170,10 +179,16 @@ func (v *served) read(ctx context.Context) error {
 				continue
 			}
 			last = f.Number
-			select {
-			case v.queue <- Command{Number: f.Number, Raw: c.Take()}:
-			case <-ctx.Done():
-				return ctx.Err()
+			if err := v.enqueue(ctx, queued{Command: Command{Number: f.Number, Raw: c.Take()}}); err != nil {
+				return err
+			}
+		case session.Watch:
+			if f.Number <= last {
+				return fmt.Errorf("watch %d after %d: %w", f.Number, last, session.ErrMalformed)
+			}
+			last = f.Number
+			if err := v.enqueue(ctx, queued{Command: Command{Number: f.Number}, watch: true}); err != nil {
+				return err
 			}
 		case session.EndIdle:
 			v.s.EndIdle(f.Number)
@@ -182,6 +197,15 @@ func (v *served) read(ctx context.Context) error {
 		default:
 			return fmt.Errorf("frame %T of a front end: %w", f, session.ErrMalformed)
 		}
+	}
+}
+
+func (v *served) enqueue(ctx context.Context, c queued) error {
+	select {
+	case v.queue <- c:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

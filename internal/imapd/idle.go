@@ -44,34 +44,10 @@ func (g *idleGate) wait(number uint64) <-chan struct{} {
 
 // runIdle is IDLE (RFC 2177): every change is a unit of its own until EndIdle.
 func (s *Session) runIdle(ctx context.Context, c *imapwire.Command) (answer, error) {
-	var changed <-chan struct{}
-	if s.box != nil {
-		ch, stop := s.account.Watch(s.box.id)
-		defer stop()
-		changed = ch
-	}
 	s.out.buf = append(s.out.buf, "+ idling\r\n"...)
 	s.idleTag(c.Tag)
-	for {
-		s.closeView()
-		if err := s.sync(ctx, update{expunges: true}); err != nil {
-			return answer{}, err
-		}
-		s.closeView()
-		if err := s.out.flush(ctx); err != nil {
-			return answer{}, err
-		}
-		s.out.buf = s.out.reuse()
-		end := s.idle.wait(s.number)
-		if end == nil {
-			break
-		}
-		select {
-		case <-changed:
-		case <-end:
-		case <-ctx.Done():
-			return answer{}, ctx.Err()
-		}
+	if err := s.linger(ctx, update{expunges: true}); err != nil {
+		return answer{}, err
 	}
 	s.idleTag("")
 	return ok("IDLE completed"), nil

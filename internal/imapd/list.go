@@ -130,7 +130,13 @@ func (s *Session) listEntry(v mail.View, a *imapwire.List, e *entry) error {
 		if slices.Contains(a.Status, imapwire.StatusHighestModSeq) {
 			s.enableFeatures(session.CondStore)
 		}
-		return s.statusLine(v, &e.MailboxInfo, a.Status)
+		if err := s.statusLine(v, &e.MailboxInfo, a.Status); err != nil {
+			return err
+		}
+	}
+	if a.Return&imapwire.ListMetadata != 0 && !e.NonExistent && e.Rights.Annotates() {
+		_, err := s.metadataLine(v, e.ID, &imapwire.GetMetadata{Mailbox: e.Name, Entries: a.Metadata})
+		return err
 	}
 	return nil
 }

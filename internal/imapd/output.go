@@ -95,6 +95,16 @@ func (o *output) done(ctx context.Context, tag string, a answer) error {
 	return nil
 }
 
+// silent ends a command that no client sent.
+func (o *output) silent(ctx context.Context) error {
+	d := session.Done{Command: o.command, Delta: o.delta}
+	o.delta = session.Delta{}
+	if err := o.sink.Done(ctx, d); err != nil {
+		return &lostError{err}
+	}
+	return nil
+}
+
 // flushUpTo gives the first n octets, whole responses, to the sink and keeps the
 // rest, the beginning of one.
 func (o *output) flushUpTo(ctx context.Context, n int) error {

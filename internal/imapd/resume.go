@@ -19,8 +19,6 @@ var ErrNotResumable = session.ErrNotResumable
 func (s *Session) Resume(ctx context.Context, t *session.Token) error {
 	defer s.closeView()
 	switch {
-	case len(t.Notify) > 0:
-		return fmt.Errorf("%w: it has a notification under way", ErrNotResumable)
 	case t.Enabled&^knownFeatures() != 0:
 		return fmt.Errorf("%w: it enabled what this server does not know", ErrNotResumable)
 	}
@@ -43,6 +41,13 @@ func (s *Session) Resume(ctx context.Context, t *session.Token) error {
 	if s.contexts, err = recall(t.Contexts); err != nil {
 		return err
 	}
+	if s.notify, err = recallNotify(t.Notify); err != nil {
+		return err
+	}
+	if t.NotifySeq > account.ModSeq {
+		return fmt.Errorf("%w: it knows what has not happened here", ErrNotResumable)
+	}
+	s.notified = t.NotifySeq
 	s.enabled, s.saved = t.Enabled, t.Saved
 	s.resumed = resumed{number: t.LastCommand + 1, fetch: t.Fetch}
 	return nil

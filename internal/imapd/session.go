@@ -40,6 +40,10 @@ type Session struct {
 	box      *box // the selected mailbox, nil if there is none
 	saved    mail.UIDSet
 	contexts []*searchContext // of the selected mailbox
+	notify   *imapwire.Notify // the last one; nil: there was none
+	notified mail.ModSeq      // what happened elsewhere up to here was looked at
+	own      []mail.ModSeq    // changes after it that are this session's
+	mine     mail.UIDSet      // messages that it added to the selected mailbox itself
 	idle     idleGate
 	resumed  resumed
 
@@ -134,8 +138,8 @@ func (s *Session) run(ctx context.Context, cmd *imapwire.Command) (answer, error
 			return answer{}, err
 		}
 	}
-	news := update{expunges: cmd.UID || !h.numbers, uid: cmd.UID, told: ans.told}
-	if err := s.sync(ctx, news); err != nil {
+	news := update{expunges: cmd.UID || !h.numbers, uid: cmd.UID, told: ans.told, all: h.removes}
+	if err := s.news(ctx, news); err != nil {
 		return answer{}, err
 	}
 	if ans.highest && s.qresync() && ans.code == "" && s.box != nil {
@@ -148,13 +152,30 @@ func (s *Session) run(ctx context.Context, cmd *imapwire.Command) (answer, error
 // a command that is repeated must number them alike.
 func (s *Session) do(ctx context.Context, chunk int, op mail.Op) (mail.Result, error) {
 	s.closeView()
-	return s.account.Do(ctx, mail.Request{
+	res, err := s.account.Do(ctx, mail.Request{
 		ID: mail.OpID{Session: s.cfg.Session, Number: s.number, Chunk: uint32(chunk)},
 		Actor: mail.Actor{
 			User: s.cfg.User, By: s.cfg.By, Session: s.cfg.Session, Remote: s.cfg.Remote, Command: s.name,
 		},
 		Op: op,
 	})
+	if err == nil {
+		s.did(op, &res)
+	}
+	return res, err
+}
+
+// did remembers what the client knows without being told (RFC 5465 5).
+func (s *Session) did(op mail.Op, res *mail.Result) {
+	if s.notify == nil && !s.follows() {
+		return
+	}
+	if res.ModSeq != 0 {
+		s.own = append(s.own, res.ModSeq)
+	}
+	if _, expunge := op.(mail.Expunge); !expunge && s.box != nil && res.Mailbox == s.box.id {
+		s.mine = s.mine.Union(res.UIDs)
+	}
 }
 
 // Selected is the id of the selected mailbox, zero if there is none. Not to be

@@ -17,15 +17,20 @@ type update struct {
 	expunges bool   // EXPUNGE is allowed now
 	uid      bool   // FETCH responses carry UID
 	told     []told // flag changes that need not be announced again
+	all      bool   // whatever NOTIFY has left out
 }
 
 // sync announces everything that the client has not been told of its mailbox.
 // All of it goes into the current unit, with its delta.
 func (s *Session) sync(ctx context.Context, u update) error {
-	b := s.box
+	b, events := s.box, s.selectedEvents()
+	if u.all {
+		events = imapwire.MessageEvents
+	}
 	if b == nil {
 		return nil
 	}
+	u.uid = u.uid || s.notify != nil // RFC 5465 5.1
 	v, err := s.current(ctx)
 	if err != nil {
 		return err
@@ -37,8 +42,14 @@ func (s *Session) sync(ctx context.Context, u update) error {
 	if err := s.announceRights(&info); err != nil {
 		return err
 	}
-	at := info.HighestModSeq
-	if b.told.Flags >= at && (b.told.Expunged.ModSeq >= at || !u.expunges) {
+	if events == 0 {
+		return nil
+	}
+	at, flags := info.HighestModSeq, b.told.Flags
+	if events&imapwire.FlagChange == 0 {
+		flags = b.told.Highest // flags stay behind
+	}
+	if flags >= at && (b.told.Expunged.ModSeq >= at || !u.expunges) {
 		return nil
 	}
 	known, before := b.told.UIDNext, b.told
@@ -54,10 +65,15 @@ func (s *Session) sync(ctx context.Context, u update) error {
 		return err
 	}
 	s.announceKeywords(&info)
-	if err := s.announceFlags(v, &info, known, u); err != nil {
-		return err
+	if events&imapwire.FlagChange != 0 {
+		if err := s.announceFlags(v, &info, known, u); err != nil {
+			return err
+		}
 	}
 	if err := s.changeMembers(ctx, v, before); err != nil {
+		return err
+	}
+	if err := s.fetchArrivals(ctx, &info, known); err != nil {
 		return err
 	}
 	b.told.Highest = at

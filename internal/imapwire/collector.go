@@ -183,7 +183,9 @@ func (c *Collector) check(a Announcement) {
 	case c.refusal != nil:
 	case a.Size > limit:
 		c.refuse(fmt.Sprintf("Literal is larger than %d octets", limit))
-		c.refusal.Code = CodeTooBig
+		if c.refusal.Code = CodeTooBig; nameOf(c.raw.Text) == "SETMETADATA" {
+			c.refusal.No, c.refusal.Code = true, fmt.Sprintf("METADATA MAXSIZE %d", limit) // RFC 5464 4.3
+		}
 	case !a.Sync && a.Size > c.limits.NonSync:
 		c.refuse(fmt.Sprintf("Non-synchronizing literal is larger than %d octets", c.limits.NonSync))
 	case len(c.raw.Literals) >= c.limits.Literals:

@@ -25,6 +25,7 @@ const (
 	maxIDPairs   = 30     // RFC 2971 3.3
 	maxIDOctets  = 1024
 	maxEnable    = 50
+	maxGroups    = 50       // of one NOTIFY
 	maxSkipTotal = 64 << 20 // octets swallowed of one refused command
 )
 

@@ -14,13 +14,14 @@ const (
 // ListReturn are LIST's return options (RFC 5258, 6154, 5819, 8440).
 type ListReturn uint8
 
-// The return options.
+// The return options (RFC 9590 has the last).
 const (
 	ListSubscribed ListReturn = 1 << iota
 	ListChildren
 	ListSpecialUse
 	ListStatus
 	ListMyRights // RFC 8440
+	ListMetadata
 )
 
 // List is LIST, or LSUB if Lsub is set.
@@ -32,6 +33,7 @@ type List struct {
 	Select    ListSelect
 	Return    ListReturn
 	Status    []StatusItem // of ListStatus
+	Metadata  []string     // of ListMetadata: entries, as mail.EntryName gives them
 }
 
 var selectOptions = map[string]ListSelect{
@@ -129,6 +131,13 @@ func (l *lexer) listReturn(c *List) error {
 			return err
 		}
 		c.Status, err = l.statusItems()
+		return err
+	case "METADATA":
+		c.Return |= ListMetadata
+		if err := l.space(); err != nil {
+			return err
+		}
+		c.Metadata, err = l.entries()
 		return err
 	default:
 		return syntax("No such LIST return option")

@@ -16,16 +16,19 @@ const (
 	CodeLimit         = "LIMIT"
 	CodeNonExistent   = "NONEXISTENT"
 	CodeNoPerm        = "NOPERM"
-	CodeOverQuota     = "OVERQUOTA"
-	CodeServerBug     = "SERVERBUG"
-	CodeTooBig        = "TOOBIG"
-	CodeTryCreate     = "TRYCREATE"
-	CodeUIDRequired   = "UIDREQUIRED"
-	CodeUnavailable   = "UNAVAILABLE"
-	CodeUnknownCTE    = "UNKNOWN-CTE"
-	CodeUseAttr       = "USEATTR"
-	CodeReadOnly      = "READ-ONLY"
-	CodeReadWrite     = "READ-WRITE"
+
+	CodeNotificationOverflow = "NOTIFICATIONOVERFLOW" // RFC 5465
+
+	CodeOverQuota   = "OVERQUOTA"
+	CodeServerBug   = "SERVERBUG"
+	CodeTooBig      = "TOOBIG"
+	CodeTryCreate   = "TRYCREATE"
+	CodeUIDRequired = "UIDREQUIRED"
+	CodeUnavailable = "UNAVAILABLE"
+	CodeUnknownCTE  = "UNKNOWN-CTE"
+	CodeUseAttr     = "USEATTR"
+	CodeReadOnly    = "READ-ONLY"
+	CodeReadWrite   = "READ-WRITE"
 )
 
 // Status words of a tagged response.

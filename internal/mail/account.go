@@ -87,6 +87,18 @@ type View interface {
 	// Expunged yields what was removed after since, in MODSEQ order; ErrBelowFloor
 	// when since is below the mailbox's TombstoneFloor.
 	Expunged(m MailboxID, since ModSeq) iter.Seq2[Tombstone, error]
+	// Changed yields the mailboxes of which messages or flags changed after since, in the
+	// order of their last changes, such as the user has a right in. It costs what changed.
+	Changed(since ModSeq) iter.Seq2[MailboxInfo, error]
+	// Events yields what happened to names, subscriptions and metadata after since, in
+	// order, and to the reader's own rights; ErrBelowFloor when that is not known any more
+	// so far back. To a user who is not the owner, of mailboxes with the right l, and of
+	// such as he may have lost it in.
+	Events(since ModSeq) iter.Seq2[Event, error]
+	// Metadata yields the entries of a mailbox, of the account itself for the zero id,
+	// whose names begin with prefix, in the order of their names; to a user who is not the
+	// owner those of a mailbox below /shared. ErrNoMailbox.
+	Metadata(m MailboxID, prefix string) iter.Seq2[Metadata, error]
 	// Recent is up to where a session of the user has been told of the messages of m,
 	// 0 if none has. It may be behind.
 	Recent(m MailboxID, user string) (UID, error)

@@ -141,17 +141,29 @@ const (
 // SetQuota replaces the limits of the account. 0 means none.
 type SetQuota struct{ LimitMessages, LimitOctets int64 }
 
-func (Append) isOp()    {}
-func (Store) isOp()     {}
-func (Copy) isOp()      {}
-func (Move) isOp()      {}
-func (Expunge) isOp()   {}
-func (Create) isOp()    {}
-func (Delete) isOp()    {}
-func (Rename) isOp()    {}
-func (Subscribe) isOp() {}
-func (SetACL) isOp()    {}
-func (SetQuota) isOp()  {}
+// SetMetadata sets entries of a mailbox, of the account itself for the zero id, or
+// removes those whose Value is nil: all of them or none. What is so already draws no
+// MODSEQ. At most MaxMetadataChanges. Below /shared it needs the right w. Result: ModSeq
+// (0: nothing changed). Refusals: ErrNoMailbox; ErrNoPerm; ErrCannot: below /private, by
+// a user who is not the owner; ErrBadName; ErrTooLarge: a value; ErrLimit: too many
+// entries; ErrOverQuota: too many octets.
+type SetMetadata struct {
+	Mailbox MailboxID
+	Entries []Metadata
+}
+
+func (Append) isOp()      {}
+func (Store) isOp()       {}
+func (Copy) isOp()        {}
+func (Move) isOp()        {}
+func (Expunge) isOp()     {}
+func (Create) isOp()      {}
+func (Delete) isOp()      {}
+func (Rename) isOp()      {}
+func (Subscribe) isOp()   {}
+func (SetACL) isOp()      {}
+func (SetQuota) isOp()    {}
+func (SetMetadata) isOp() {}
 
 // Result of an operation that took effect. Which fields are set, each Op says.
 type Result struct {

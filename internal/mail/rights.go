@@ -72,6 +72,12 @@ func (r Rights) Settable() (f Flags, keywords bool) {
 	return f, keywords
 }
 
+// Annotates reports whether r is enough to ask for a mailbox's metadata, and to set that
+// which nobody else sees (RFC 5464 3.3).
+func (r Rights) Annotates() bool {
+	return r.Has(MayLookup) && r&(MayRead|MaySeen|MayWrite|MayInsert|MayPost) != 0
+}
+
 // Grant says what a user may do with a mailbox.
 type Grant struct {
 	User   AccountID // zero: anyone

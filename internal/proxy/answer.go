@@ -13,7 +13,11 @@ import (
 // answer has a command executed and tells the client, whatever becomes of masters
 // meanwhile. An error ends the session.
 func (c *client) answer(ctx context.Context, f *flight) error {
-	c.srv.counts.commands.Add(1)
+	if f.watch {
+		c.listen(f)
+	} else {
+		c.srv.counts.commands.Add(1)
+	}
 	interval := c.cfg.Alive
 	if f.idle {
 		interval = c.cfg.IdleAlive
@@ -93,23 +97,41 @@ func (c *client) lose(f *flight, lost *lostError) error {
 	return nil
 }
 
-// listen begins to wait for the end of an IDLE.
+// watch lets the master tell what the client asked to be told of by NOTIFY, until the
+// client sends something: that line is the next one to be read.
+func (c *client) watch(ctx context.Context) error {
+	if len(c.token.Notify) == 0 || c.lc.Buffered() > 0 {
+		return nil
+	}
+	if err := c.flush(); err != nil {
+		return err
+	}
+	c.number++
+	return c.answer(ctx, &flight{number: c.number, idle: true, watch: true})
+}
+
+// listen begins to wait for what the client sends.
 func (c *client) listen(f *flight) {
 	f.listening = make(chan listened, 1)
 	c.listening = f.listening
 	go func() {
 		b, err := c.lc.ReadLine()
-		f.listening <- listened{bytes.EqualFold(b, []byte("DONE")), c.readError(err)}
+		f.listening <- listened{b, c.readError(err)}
 	}()
 }
 
-// heard takes what the client sent during IDLE.
+// heard takes what the client sent during IDLE or a watch.
 func (c *client) heard(ctx context.Context, f *flight, l listened) error {
 	c.listening = nil
 	if l.err != nil {
 		return l.err
 	}
-	f.ended, f.garbled = true, !l.done
+	f.ended = true
+	if f.watch {
+		c.ahead = &l.line
+	} else {
+		f.garbled = !bytes.EqualFold(l.line, []byte("DONE"))
+	}
 	return c.endIdle(ctx, f)
 }
 

@@ -52,7 +52,8 @@ type client struct {
 	began    bool          // a master has opened the session once
 
 	slow      string        // the tag of the command that is being answered, but for IDLE
-	listening chan listened // not nil: somebody reads the client during IDLE
+	listening chan listened // not nil: somebody reads the client during IDLE or a watch
+	ahead     *[]byte       // a line that was read ahead, valid until the next is read
 
 	failures int // log-ins in this connection
 	errors   int // commands in a row that were none
@@ -129,6 +130,9 @@ func (c *client) stay(ctx context.Context) error {
 	}
 	c.lc.SetIdleTimeout(c.cfg.IdleTimeout)
 	for {
+		if err := c.watch(ctx); err != nil {
+			return err
+		}
 		f, err := c.dialect.next(ctx, c)
 		if err != nil {
 			return err
@@ -180,6 +184,10 @@ func (c *client) flush() error { return c.lc.Flush() }
 func (c *client) readLine() ([]byte, error) {
 	if err := c.flush(); err != nil {
 		return nil, err
+	}
+	if b := c.ahead; b != nil {
+		c.ahead = nil
+		return *b, nil
 	}
 	b, err := c.lc.ReadLine()
 	return b, c.readError(err)

@@ -15,19 +15,20 @@ type flight struct {
 	tag    string
 	raw    imapwire.Raw // its octets, until it is answered
 	idle   bool         // it lasts until the client ends it
+	watch  bool         // it is none of the client's: it lasts until the client sends something
 
 	sent  int       // how often
 	until time.Time // a master must be found by then; zero: none is missing
 
-	// Of IDLE, once the client has been told that it may wait.
+	// Of IDLE, once the client has been told that it may wait, and of a watch.
 	listening chan listened // has what the client sends then; nil before
 	ended     bool          // the client has ended it
 	garbled   bool          // with something else than DONE
 }
 
-// listened is the line that ends an IDLE, or why none came.
+// listened is the line that ends an IDLE or a watch, or why none came.
 type listened struct {
-	done bool
+	line []byte
 	err  error
 }
 
@@ -37,6 +38,9 @@ const piece = 4000
 
 // send sends the whole command.
 func (f *flight) send(ctx context.Context, b Backend) error {
+	if f.watch {
+		return session.Send(ctx, b, session.Watch{Number: f.number})
+	}
 	w := &pieces{ctx: ctx, b: b, number: f.number, buf: make([]byte, 0, min(piece, f.raw.Size()))}
 	if _, err := f.raw.WriteTo(w); err != nil {
 		return fmt.Errorf("send command: %w", err)

@@ -163,7 +163,7 @@ func (r *relay) takeUnit(u session.Unit) error {
 		return r.violation("a unit out of order")
 	}
 	octets := u.Octets
-	if !r.unit.begun && r.f.idle {
+	if !r.unit.begun && r.f.idle && !r.f.watch {
 		octets = r.mayWait(octets)
 	}
 	if err := r.unit.add(r.c, octets); err != nil || !u.Last {
@@ -241,6 +241,9 @@ func (r *relay) takeDone(d session.Done) error {
 	}
 	r.apply(d.Delta)
 	c.token.Complete(r.f.number)
+	if r.f.watch {
+		return nil
+	}
 	if c.dialect.understood(line) {
 		c.errors = 0
 		return nil

@@ -216,6 +216,80 @@ func TestIdleSurvivesASwitch(t *testing.T) {
 	})
 }
 
+func TestNotifySurvivesASwitch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		c, other := r.loggedIn(), r.loggedIn()
+		c.OK("SELECT INBOX")
+		c.OK("NOTIFY SET (selected (MessageNew MessageExpunge)) (personal (MessageNew MessageExpunge MailboxName))")
+		r.appoint("m2")
+		synctest.Wait()
+		if st := r.server.Stats(); st.Resumed != 1 || st.Idling != 1 {
+			t.Fatalf("stats: %+v", st)
+		}
+		// It is told without asking, in the selected mailbox and elsewhere.
+		other.OK("APPEND INBOX {14+}\r\nSubject: one\r\n")
+		expect(t, c, "* 1 EXISTS", "* 1 RECENT")
+		other.OK("CREATE Box")
+		expect(t, c, `* LIST (\HasNoChildren) "/" Box`)
+		// What happens while nobody is told is told by the next master, once.
+		r.appoint("")
+		r.appoint("m1")
+		other.OK("APPEND Box {14+}\r\nSubject: two\r\n")
+		if got := c.Line(); !strings.HasPrefix(got, "* STATUS Box (MESSAGES 1 UIDNEXT 2 ") {
+			t.Errorf("got %q", got)
+		}
+		if got := c.OK("NOOP"); len(got) != 0 {
+			t.Errorf("NOOP: %q", got)
+		}
+	})
+}
+
+// TestNotificationThatIsLostIsToldOnce: the master is lost with the unit that tells.
+func TestNotificationThatIsLostIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		c, other := r.loggedIn(), r.loggedIn()
+		c.OK("SELECT INBOX")
+		c.OK("NOTIFY SET (selected (MessageNew (UID) MessageExpunge)) (personal (MessageNew MessageExpunge))")
+		synctest.Wait()
+		r.tamperWith(breakAt(1, isUnit, func() { r.appoint("m2") }))
+		other.OK("APPEND INBOX {14+}\r\nSubject: one\r\n")
+		expect(t, c, "* 1 EXISTS", "* 1 RECENT", "* 1 FETCH (UID 1)")
+		c.OK("NOOP")
+		synctest.Wait()
+		r.tamperWith(breakAt(1, isUnit, func() { r.appoint("m1") }))
+		other.OK("APPEND Sent {14+}\r\nSubject: two\r\n")
+		if got := c.Line(); !strings.HasPrefix(got, "* STATUS Sent (MESSAGES 1 UIDNEXT 2 ") {
+			t.Errorf("got %q", got)
+		}
+		if got := c.OK("NOOP"); len(got) != 0 {
+			t.Errorf("NOOP: %q", got)
+		}
+	})
+}
+
+// TestCommandsDuringAWatchAreTakenWhole: the line that ends a watch is the first of a
+// command, and one that was sent ahead begins none.
+func TestCommandsDuringAWatchAreTakenWhole(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.loggedIn()
+	c.OK("NOTIFY SET (personal (MessageNew MessageExpunge))")
+	c.Send("a APPEND INBOX {14}\r\n")
+	expect(t, c, "+ go on")
+	c.Send("Subject: one\r\n\r\nb NOOP\r\nc NOOP\r\n")
+	if got := c.Line(); !strings.HasPrefix(got, "a OK [APPENDUID ") {
+		t.Errorf("got %q", got)
+	}
+	expect(t, c, "b OK NOOP completed", "c OK NOOP completed")
+	for range 19 {
+		c.Send("d NONSENSE\r\n")
+		expect(t, c, "d BAD Unknown command")
+	}
+	c.Send("e NONSENSE\r\n")
+	expect(t, c, "e BAD Unknown command", "* BYE [CLIENTBUG] Too many errors")
+}
+
 func TestIdleTakesOnlyDone(t *testing.T) {
 	r := newRig(t, nil)
 	c := r.loggedIn()

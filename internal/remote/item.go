@@ -146,4 +146,34 @@ func appendTombstone(b []byte, t mail.Tombstone) []byte {
 
 func (d decoder) tombstone() mail.Tombstone { return mail.Tombstone{ModSeq: d.modSeq(), UIDs: d.set()} }
 
+func appendEvent(b []byte, e mail.Event) []byte {
+	b = append(append(fields.AppendUint(b, e.ModSeq), byte(e.Kind)), e.Mailbox[:]...)
+	b = appendStrings(fields.AppendString(fields.AppendString(b, e.Name), e.NewName), e.Entries)
+	return fields.AppendUint(b, e.Was)
+}
+
+func (d decoder) event() mail.Event {
+	return mail.Event{
+		ModSeq: d.modSeq(), Kind: mail.EventKind(d.Uint(uint64(mail.RightsChanged))), Mailbox: d.ID(),
+		Name: d.String(maxFrame), NewName: d.String(maxFrame), Entries: d.strings(), Was: d.rights(),
+	}
+}
+
+// appendMetadata tells no value from one that is empty.
+func appendMetadata(b []byte, m mail.Metadata) []byte {
+	b = fields.AppendBool(fields.AppendString(b, m.Name), m.Value != nil)
+	if m.Value == nil {
+		return b
+	}
+	return fields.AppendString(b, m.Value)
+}
+
+func (d decoder) metadata() mail.Metadata {
+	m := mail.Metadata{Name: d.String(maxFrame)}
+	if d.Bool() {
+		m.Value = append([]byte{}, d.Octets(maxFrame)...)
+	}
+	return m
+}
+
 func (d decoder) set() mail.UIDSet { return d.Set(maxFrame) }

@@ -29,6 +29,9 @@ const (
 	whatDerived       what = 17
 	whatSetDerived    what = 18
 	whatACL           what = 19
+	whatChanged       what = 20
+	whatEvents        what = 21
+	whatMetadata      what = 22
 )
 
 // question is one of the types of this file, by value.
@@ -55,6 +58,19 @@ type (
 		View    uint64
 		Mailbox mail.MailboxID
 		Since   mail.ModSeq
+	}
+	qChanged struct {
+		View  uint64
+		Since mail.ModSeq
+	}
+	qEvents struct {
+		View  uint64
+		Since mail.ModSeq
+	}
+	qMetadata struct {
+		View    uint64
+		Mailbox mail.MailboxID
+		Prefix  string
 	}
 	// qACL: Grants.
 	qACL struct {
@@ -133,6 +149,9 @@ func (qMessage) what() what       { return whatMessage }
 func (qExpunged) what() what      { return whatExpunged }
 func (qRecent) what() what        { return whatRecent }
 func (qACL) what() what           { return whatACL }
+func (qChanged) what() what       { return whatChanged }
+func (qEvents) what() what        { return whatEvents }
+func (qMetadata) what() what      { return whatMetadata }
 func (qOpen) what() what          { return whatOpen }
 func (qRead) what() what          { return whatRead }
 func (qStage) what() what         { return whatStage }
@@ -167,6 +186,12 @@ func appendQuestion(b []byte, q question) []byte {
 		return fields.AppendUint(appendIn(b, q.View, q.Mailbox), q.Since)
 	case qACL:
 		return appendIn(b, q.View, q.Mailbox)
+	case qChanged:
+		return fields.AppendUint(fields.AppendUint(b, q.View), q.Since)
+	case qEvents:
+		return fields.AppendUint(fields.AppendUint(b, q.View), q.Since)
+	case qMetadata:
+		return fields.AppendString(appendIn(b, q.View, q.Mailbox), q.Prefix)
 	case qRecent:
 		return fields.AppendString(appendIn(b, q.View, q.Mailbox), q.User)
 	case qOpen:
@@ -229,6 +254,12 @@ func (d decoder) question() question {
 		return qRecent{d.U64(), d.ID(), d.String(maxFrame)}
 	case whatACL:
 		return qACL{d.U64(), d.ID()}
+	case whatChanged:
+		return qChanged{d.U64(), d.modSeq()}
+	case whatEvents:
+		return qEvents{d.U64(), d.modSeq()}
+	case whatMetadata:
+		return qMetadata{d.U64(), d.ID(), d.String(maxFrame)}
 	case whatOpen:
 		q := qOpen{View: d.U64()}
 		q.Message = d.message(d.ID())

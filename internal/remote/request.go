@@ -48,6 +48,7 @@ const (
 	opSubscribe = 9
 	opSetQuota  = 10
 	opSetACL    = 11
+	opMetadata  = 12
 )
 
 func appendOp(b []byte, op mail.Op) []byte {
@@ -79,6 +80,12 @@ func appendOp(b []byte, op mail.Op) []byte {
 	case mail.SetACL:
 		b = append(append(append(b, opSetACL), op.Mailbox[:]...), op.User[:]...)
 		return fields.AppendUint(append(b, byte(op.Mode)), op.Rights)
+	case mail.SetMetadata:
+		b = fields.AppendUint(append(append(b, opMetadata), op.Mailbox[:]...), uint32(len(op.Entries)))
+		for _, e := range op.Entries {
+			b = appendMetadata(b, e)
+		}
+		return b
 	case mail.SetQuota:
 		return fields.AppendInt(fields.AppendInt(append(b, opSetQuota), op.LimitMessages), op.LimitOctets)
 	}
@@ -135,6 +142,12 @@ func (d decoder) op() mail.Op {
 		return mail.SetACL{
 			Mailbox: d.ID(), User: d.ID(), Mode: mail.ACLMode(d.Uint(uint64(mail.DeleteGrant))), Rights: d.rights(),
 		}
+	case opMetadata:
+		op := mail.SetMetadata{Mailbox: d.ID()}
+		for range d.Count(maxFrame, 2) {
+			op.Entries = append(op.Entries, d.metadata())
+		}
+		return op
 	case opSetQuota:
 		return mail.SetQuota{LimitMessages: d.Int(), LimitOctets: d.Int()}
 	}

@@ -54,6 +54,18 @@ func (c *conversation) sequenceOf(id uint64, q question) bool {
 		sendSequence(c, id, q.View, func(v mail.View) iter.Seq2[mail.Tombstone, error] {
 			return v.Expunged(q.Mailbox, q.Since)
 		}, appendTombstone)
+	case qChanged:
+		sendSequence(c, id, q.View, func(v mail.View) iter.Seq2[mail.MailboxInfo, error] {
+			return v.Changed(q.Since)
+		}, appendMailbox)
+	case qEvents:
+		sendSequence(c, id, q.View, func(v mail.View) iter.Seq2[mail.Event, error] {
+			return v.Events(q.Since)
+		}, appendEvent)
+	case qMetadata:
+		sendSequence(c, id, q.View, func(v mail.View) iter.Seq2[mail.Metadata, error] {
+			return v.Metadata(q.Mailbox, q.Prefix)
+		}, appendMetadata)
 	default:
 		return false
 	}

@@ -111,6 +111,21 @@ func (v *view) Expunged(m mail.MailboxID, since mail.ModSeq) iter.Seq2[mail.Tomb
 	return sequenced(v, qExpunged{v.id, m, since}, decoder.tombstone, nil)
 }
 
+// Changed implements mail.View.
+func (v *view) Changed(since mail.ModSeq) iter.Seq2[mail.MailboxInfo, error] {
+	return sequenced(v, qChanged{v.id, since}, decoder.mailbox, nil)
+}
+
+// Events implements mail.View.
+func (v *view) Events(since mail.ModSeq) iter.Seq2[mail.Event, error] {
+	return sequenced(v, qEvents{v.id, since}, decoder.event, nil)
+}
+
+// Metadata implements mail.View.
+func (v *view) Metadata(m mail.MailboxID, prefix string) iter.Seq2[mail.Metadata, error] {
+	return sequenced(v, qMetadata{v.id, m, prefix}, decoder.metadata, nil)
+}
+
 // batches are those of a sequence that have come. There is room for what the master may
 // send, and for the end.
 type batches chan frame

@@ -48,6 +48,9 @@ var questions = []question{
 	qMessage{1, box, 7},
 	qExpunged{1, box, 77},
 	qACL{1, box},
+	qChanged{1, 77},
+	qEvents{1, 77},
+	qMetadata{1, box, "/shared/"},
 	qRecent{1, box, "ann"},
 	qOpen{1, message},
 	qRead{2, 1 << 33, rangeOctets},
@@ -62,6 +65,9 @@ var questions = []question{
 	doing(mail.Expunge{Mailbox: box, UIDs: uids, Unmarked: true}), doing(mail.Create{Name: "Work", Use: mail.UseSent}),
 	doing(mail.Delete{Name: "Work"}), doing(mail.Rename{From: "Work", To: "Play"}), doing(mail.Subscribe{Name: "Work", On: true}),
 	doing(mail.SetACL{Mailbox: box, User: mail.AccountID{0xab}, Mode: mail.DeleteGrant, Rights: mail.AllRights}),
+	doing(mail.SetMetadata{Mailbox: box, Entries: []mail.Metadata{
+		{Name: "/shared/comment", Value: []byte("x")}, {Name: "/private/comment", Value: []byte{}}, {Name: "/shared/none"},
+	}}),
 	doing(mail.SetQuota{LimitMessages: 300, LimitOctets: -1}),
 	qWatch{box},
 	qSetRecent{box, "ann", 7},
@@ -95,6 +101,10 @@ var items = []struct {
 	item("message", appendMessage, func(d decoder) mail.Message { return d.message(box) }, message),
 	item("flags", appendFlags, decoder.flags, mail.MessageFlags{UID: 7, Flags: mail.Seen | mail.Draft, Keywords: mail.Keywords{3, 1 << 63}, ModSeq: 80}),
 	item("tombstone", appendTombstone, decoder.tombstone, mail.Tombstone{ModSeq: 80, UIDs: uids}),
+	item("event", appendEvent, decoder.event, mail.Event{
+		ModSeq: 80, Kind: mail.RightsChanged, Mailbox: box, Name: "Work", NewName: "Play", Entries: []string{"/shared/comment"}, Was: mail.MayLookup,
+	}),
+	item("metadata", appendMetadata, decoder.metadata, mail.Metadata{Name: "/shared/comment", Value: []byte{}}),
 	item("result", appendResult, decoder.result, mail.Result{
 		ModSeq: 80, Mailbox: box, UIDValidity: 9, UIDs: uids, Source: uids, Modified: uids, More: true,
 	}),

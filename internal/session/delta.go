@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/tandemail/tandemail/internal/fields"
 	"github.com/tandemail/tandemail/internal/mail"
@@ -19,6 +20,8 @@ type Delta struct {
 	IdleTag   *string      // "" : IDLE has ended
 	Fetched   *mail.UID    // FETCH has answered for messages up to here
 	Contexts  []ContextChange
+	Notify    []byte // this NOTIFY command counts now
+	NotifySeq *mail.ModSeq
 }
 
 // The bits that say which fields follow, in this order.
@@ -31,6 +34,8 @@ const (
 	hasIdleTag
 	hasFetched
 	hasContexts
+	hasNotify
+	hasNotifySeq
 
 	allFields = 1<<iota - 1
 )
@@ -41,7 +46,7 @@ func (d *Delta) IsZero() bool { return d.fields() == 0 }
 func (d *Delta) fields() (bits uint64) {
 	for i, set := range [...]bool{
 		d.Enabled != nil, d.Selected != nil, d.Closed, d.Announced != nil, d.Saved != nil, d.IdleTag != nil,
-		d.Fetched != nil, len(d.Contexts) > 0,
+		d.Fetched != nil, len(d.Contexts) > 0, len(d.Notify) > 0, d.NotifySeq != nil,
 	} {
 		if set {
 			bits |= 1 << i
@@ -77,6 +82,12 @@ func (d *Delta) Append(dst []byte) []byte {
 	}
 	if len(d.Contexts) > 0 {
 		dst = appendChanges(dst, d.Contexts)
+	}
+	if len(d.Notify) > 0 {
+		dst = fields.AppendString(dst, d.Notify)
+	}
+	if d.NotifySeq != nil {
+		dst = binary.AppendUvarint(dst, uint64(*d.NotifySeq))
 	}
 	return dst
 }
@@ -121,6 +132,15 @@ func DecodeDelta(b []byte) (Delta, error) {
 			d.Fail()
 		}
 	}
+	if bits&hasNotify != 0 {
+		if out.Notify = d.Octets(MaxNotify); len(out.Notify) == 0 {
+			d.Fail()
+		}
+	}
+	if bits&hasNotifySeq != 0 {
+		m := mail.ModSeq(d.u63())
+		out.NotifySeq = &m
+	}
 	if err := d.End("delta"); err != nil {
 		return Delta{}, err
 	}
@@ -155,6 +175,12 @@ func (t *Token) Apply(d Delta) error {
 	if d.Fetched != nil {
 		t.Fetch = Progress{Whole: *d.Fetched}
 	}
+	if len(d.Notify) > 0 {
+		t.Notify = slices.Clone(d.Notify)
+	}
+	if d.NotifySeq != nil {
+		t.NotifySeq = *d.NotifySeq
+	}
 	for _, c := range d.Contexts {
 		if err := t.applyContext(c); err != nil {
 			return err
@@ -185,4 +211,10 @@ func (e *Delta) Merge(d Delta) {
 		e.Fetched = d.Fetched
 	}
 	e.Contexts = append(e.Contexts, d.Contexts...)
+	if len(d.Notify) > 0 {
+		e.Notify = d.Notify
+	}
+	if d.NotifySeq != nil {
+		e.NotifySeq = d.NotifySeq
+	}
 }

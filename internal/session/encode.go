@@ -19,6 +19,8 @@ func Encode(f Frame) (kind Kind, head, octets []byte) {
 	case Command:
 		b = binary.AppendUvarint(nil, f.Number)
 		b, octets = fields.AppendBool(b, f.Last), f.Octets
+	case Watch:
+		b = binary.AppendUvarint(nil, f.Number)
 	case EndIdle:
 		b = binary.AppendUvarint(nil, f.Number)
 	case Opened:
@@ -98,6 +100,8 @@ func (d decoder) frame(kind Kind) Frame {
 		return EndIdle{d.U64()}
 	case KindClose:
 		return Close{}
+	case KindWatch:
+		return Watch{d.U64()}
 	case KindOpened:
 		return Opened{Version: d.U32(), Epoch: cluster.Epoch(d.U64()), Fork: d.U64()}
 	case KindUnit:

@@ -21,6 +21,7 @@ const (
 	KindCommand Kind = 0x02
 	KindEndIdle Kind = 0x03
 	KindClose   Kind = 0x04
+	KindWatch   Kind = 0x05
 )
 
 // Frames from the master.
@@ -66,8 +67,12 @@ type Command struct {
 	Octets []byte
 }
 
-// EndIdle says that the client ended the IDLE with this number. It may overtake
-// the execution of that command, and may come after its end.
+// Watch is a command that no client sent: the client is quiet, and the master may tell
+// what NOTIFY asked for until EndIdle. Its Done has no line.
+type Watch struct{ Number uint64 }
+
+// EndIdle says that the client ended the IDLE with this number, or sent something during
+// a Watch. It may overtake the execution of that command, and may come after its end.
 type EndIdle struct{ Number uint64 }
 
 // Close ends the session: the client has gone. Nothing more is answered; a change
@@ -141,6 +146,7 @@ func (Open) kind() Kind    { return KindOpen }
 func (Command) kind() Kind { return KindCommand }
 func (EndIdle) kind() Kind { return KindEndIdle }
 func (Close) kind() Kind   { return KindClose }
+func (Watch) kind() Kind   { return KindWatch }
 func (Opened) kind() Kind  { return KindOpened }
 func (Unit) kind() Kind    { return KindUnit }
 func (Stream) kind() Kind  { return KindStream }

@@ -17,6 +17,9 @@ const TokenVersion = 1
 // fits an Open frame.
 const MaxToken = MaxFrame - 4<<10
 
+// MaxNotify bounds a NOTIFY command, in octets.
+const MaxNotify = 32 << 10
+
 // Errors of tokens.
 var (
 	ErrTokenVersion = errors.New("token of an unknown version")
@@ -33,8 +36,10 @@ const (
 	UTF8
 	Rev2
 	UIDOnly
+	Metadata       // of mailboxes, unasked
+	MetadataServer // of the account
 
-	allFeatures = CondStore | QResync | UTF8 | Rev2 | UIDOnly
+	allFeatures = CondStore | QResync | UTF8 | Rev2 | UIDOnly | Metadata | MetadataServer
 )
 
 // Token says what a client has been told, and nothing else. The front end keeps
@@ -50,9 +55,9 @@ type Token struct {
 	Selected    *Selected // nil: no mailbox
 	Saved       mail.UIDSet
 	Contexts    []Context
-	Notify      []byte // registration of RFC 5465; reserved
-	NotifySeq   mail.ModSeq
-	IdleTag     string // of an IDLE that runs, or ""
+	Notify      []byte      // the last NOTIFY command (RFC 5465); empty: there was none
+	NotifySeq   mail.ModSeq // what happened elsewhere up to here is told or not asked for
+	IdleTag     string      // of an IDLE that runs, or ""
 }
 
 // Selected is the selected mailbox as the client sees it.
@@ -135,7 +140,7 @@ func DecodeToken(b []byte) (*Token, error) {
 	for range d.Uint(MaxContexts) {
 		t.Contexts = append(t.Contexts, Context{d.String(maxName), d.Octets(MaxContextProgram), d.set()})
 	}
-	t.Notify = d.Octets(MaxToken)
+	t.Notify = d.Octets(MaxNotify)
 	t.NotifySeq = mail.ModSeq(d.u63())
 	t.IdleTag = d.String(maxName)
 	t.Fetch = d.progress()

@@ -25,7 +25,9 @@ type account struct {
 	// nextExpiry is the earliest time of the expiry queue, noExpiry when it is
 	// empty: most operations need not look.
 	nextExpiry mail.Instant
-	history    uint64 // octets of kindHistory, by deedCost
+	history    uint64      // octets of kindHistory, by deedCost
+	forgotten  mail.ModSeq // the history lacks what happened up to here, or some of it
+	metadata   metadataUse
 }
 
 const noExpiry = mail.Instant(1<<63 - 1)
@@ -37,7 +39,7 @@ const (
 )
 
 func (a *account) encode(w *writer) {
-	w.startAs(secondVersion)
+	w.startAs(thirdVersion)
 	var flags byte
 	if a.frozen {
 		flags |= accountFrozen
@@ -63,11 +65,14 @@ func (a *account) encode(w *writer) {
 	w.raw(a.inbox[:])
 	w.int(int64(a.nextExpiry))
 	w.uint(a.history)
+	w.uint(uint64(a.forgotten))
+	w.uint(a.metadata.entries)
+	w.uint(a.metadata.octets)
 }
 
 func decodeAccount(b []byte) (a account, err error) {
 	var r reader
-	version := r.startUpTo(b, secondVersion)
+	version := r.startUpTo(b, thirdVersion)
 	flags := r.octet()
 	if flags&^(accountFrozen|accountDeleted|accountPurging) != 0 {
 		r.fail()
@@ -88,6 +93,10 @@ func decodeAccount(b []byte) (a account, err error) {
 	a.nextExpiry = mail.Instant(r.int())
 	if version >= secondVersion {
 		a.history = r.uint()
+	}
+	if version >= thirdVersion {
+		a.forgotten = mail.ModSeq(r.uint())
+		a.metadata = metadataUse{r.uint(), r.uint()}
 	}
 	return a, r.finish("account")
 }

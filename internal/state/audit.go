@@ -57,6 +57,7 @@ func (a *auditor) account(id mail.AccountID) error {
 	}
 	var total mail.Quota
 	shown := uint64(0)
+	boxes := map[mail.MailboxID]mailbox{} // that are not hidden
 	for _, m := range a.mailboxes(id) {
 		rec, err := a.mailbox(id, m, acc)
 		if err != nil {
@@ -66,6 +67,7 @@ func (a *auditor) account(id mail.AccountID) error {
 			continue
 		}
 		shown++
+		boxes[m] = rec
 		total.UsedMessages += int64(rec.messages)
 		total.UsedOctets += rec.size
 		if got := a.idAt(nameKey(nil, id, kindName, rec.name)); got != m {
@@ -84,6 +86,9 @@ func (a *auditor) account(id mail.AccountID) error {
 	}
 	if n := a.count(id, kindSubscribe); n != acc.subscriptions {
 		a.wrong("account %v: %d subscriptions by its record, %d by counting", id, acc.subscriptions, n)
+	}
+	if err := errors.Join(a.metadata(id, acc, boxes), a.latest(id, boxes)); err != nil {
+		return err
 	}
 	a.expiry(id, acc)
 	if err := a.private(id); err != nil {

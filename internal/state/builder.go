@@ -125,6 +125,8 @@ func (p *proposing) kind(op mail.Op) error {
 			acl.User = op.User[:]
 		}
 		p.op.Kind = &operation.Operation_SetAcl{SetAcl: acl}
+	case mail.SetMetadata:
+		return p.setMetadata(op)
 	case mail.SetQuota:
 		p.op.Kind = &operation.Operation_SetQuota{SetQuota: &operation.SetQuota{LimitMessages: op.LimitMessages, LimitOctets: op.LimitOctets}}
 	default:
@@ -177,6 +179,28 @@ func (p *proposing) store(op mail.Store) error {
 	}
 	p.op.Kind = &operation.Operation_Store{Store: out}
 	return checkKeywords(op.Keywords)
+}
+
+func (p *proposing) setMetadata(op mail.SetMetadata) error {
+	out := new(operation.SetMetadata)
+	if !op.Mailbox.IsZero() {
+		out.Mailbox = op.Mailbox[:]
+	}
+	p.op.Kind = &operation.Operation_SetMetadata{SetMetadata: out}
+	if n := len(op.Entries); n == 0 || n > mail.MaxMetadataChanges {
+		return mail.ErrLimit
+	}
+	for _, e := range op.Entries {
+		name, ok := mail.EntryName(e.Name)
+		switch {
+		case !ok:
+			return mail.ErrBadName
+		case len(e.Value) > mail.MaxMetadataValue:
+			return mail.ErrTooLarge
+		}
+		out.Entries = append(out.Entries, &operation.MetadataEntry{Name: name, Value: e.Value})
+	}
+	return nil
 }
 
 // dateOr is i, or the operation's time for none.

@@ -72,6 +72,10 @@ func checkKind(r Reader, a mail.AccountID, acc account, op *operation.Operation)
 		return checkMailboxes(r, a, k.Store.Mailbox)
 	case *operation.Operation_Expunge:
 		return checkMailboxes(r, a, k.Expunge.Mailbox)
+	case *operation.Operation_SetMetadata:
+		if id := k.SetMetadata.Mailbox; len(id) > 0 {
+			return checkMailboxes(r, a, id)
+		}
 	case *operation.Operation_Copy:
 		return checkMailboxes(r, a, k.Copy.From, k.Copy.To)
 	case *operation.Operation_Undelete:

@@ -18,7 +18,8 @@ const digestVersion = 1
 
 // Digest is over the logical fields of an account: equal before and after a move
 // to another store. Left out is what belongs to one copy or one time: where
-// bodies are, the ids they have there, results that wait to expire, \Recent.
+// bodies are, the ids they have there, results that wait to expire, \Recent, and what
+// is derived.
 func Digest(r Reader, id mail.AccountID) (Sum, error) {
 	acc, ok, err := readAccount(r, id)
 	if err != nil {
@@ -29,7 +30,7 @@ func Digest(r Reader, id mail.AccountID) (Sum, error) {
 	}
 	d := newDigester(r)
 	d.account(id, acc)
-	for _, kind := range []byte{kindName, kindUse, kindMailbox, kindKeywords, kindMessage, kindExpunged, kindFlags, kindTombstone, kindSubscribe, kindThread, kindGrants, kindPrivate} {
+	for _, kind := range []byte{kindName, kindUse, kindMailbox, kindKeywords, kindMessage, kindExpunged, kindFlags, kindTombstone, kindSubscribe, kindThread, kindMetadata, kindGrants, kindPrivate} {
 		from := accountKey(nil, id, kind)
 		if err := d.kind(kind, from, prefixEnd(from)); err != nil {
 			return Sum{}, fmt.Errorf("digest of account %v: %w", id, err)
@@ -173,6 +174,10 @@ func (d *digester) record(kind byte, v []byte) error {
 		when, uids, err := decodeTombstone(v)
 		d.w.int(int64(when))
 		d.w.uids(uids)
+		return err
+	case kindMetadata:
+		value, err := decodeMetadata(v)
+		d.w.bytes(value)
 		return err
 	case kindThread:
 		var r reader

@@ -1,6 +1,8 @@
 package state
 
 import (
+	"slices"
+
 	"github.com/tandemail/tandemail/internal/mail"
 )
 
@@ -70,4 +72,45 @@ func (v *View) overlay(id mail.MailboxID, m *mailbox, no uint32, p, own *page) e
 		p.modseqs[bit] = max(p.modseqs[bit], own.modseqs[bit])
 	}
 	return nil
+}
+
+// mayKnow reports whether the user may be told of an event, and leaves of it what he may
+// see. grantee is whose rights have changed.
+func (v *View) mayKnow(e *mail.Event, grantee mail.AccountID) (bool, error) {
+	switch {
+	case e.Kind == mail.RightsChanged && v.foreign():
+		return grantee == v.user || grantee.IsZero(), nil
+	case e.Kind == mail.RightsChanged:
+		return grantee == v.id, nil
+	case !v.foreign():
+		return true, nil
+	case e.Mailbox.IsZero():
+		return false, nil // the account's own
+	}
+	m, _, err := readMailbox(v.r, v.id, e.Mailbox) // hidden or not
+	if err != nil {
+		return false, err
+	}
+	rights, err := v.rightsOf(e.Mailbox, &m)
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case e.Kind == mail.MetadataChanged:
+		e.Entries = slices.DeleteFunc(e.Entries, mail.PrivateEntry)
+		return len(e.Entries) > 0 && rights.Annotates(), nil
+	case e.Kind == mail.MailboxRenamed && !rights.Has(mail.MayLookup):
+		return v.showsBelow(e.NewName) // which was renamed with it
+	}
+	return rights.Has(mail.MayLookup), nil
+}
+
+// showsBelow reports whether the user may see a mailbox below a name.
+func (v *View) showsBelow(name string) (bool, error) {
+	for m, err := range v.Mailboxes() {
+		if err != nil || isInferior(m.Name, name) {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }

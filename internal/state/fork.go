@@ -108,6 +108,7 @@ func (t *tx) forkMailbox(b *box, missed uint64, at mail.Instant) {
 	}
 	b.encode(&t.buf)
 	t.set(mailboxKey(t.key, t.id, kindMailbox, b.id), t.buf)
+	t.moveLatest(b, b.was)
 }
 
 // Forked reports whether the store ever went on without what it had acknowledged: there

@@ -179,6 +179,7 @@ func (t *tx) setACL(op *operation.SetACL) (Code, mail.Result) {
 		list = slices.Insert(slices.Clone(list), i, mail.Grant{User: user, Rights: rights})
 	}
 	at := t.drawAccount()
+	t.grantWas = was
 	t.setGrants(b, list)
 	return Done, mail.Result{Mailbox: b.id, ModSeq: at}
 }

@@ -19,7 +19,8 @@ const (
 	maxActorText  = 256     // octets of each of an actor's texts
 )
 
-// Kinds of deeds: an operation's field in operation.proto is its octet here.
+// Kinds of deeds: an operation's field in operation.proto is its octet here. What has
+// two kinds has that of an operation without any for the second.
 const (
 	DeedCreateAccount   = "create-account"
 	DeedDeleteAccount   = "delete-account"
@@ -38,12 +39,16 @@ const (
 	DeedRename          = "rename-mailbox"
 	DeedUndeleteMailbox = "undelete-mailbox"
 	DeedSetACL          = "set-acl"
+	DeedSubscribe       = "subscribe"
+	DeedUnsubscribe     = "unsubscribe"
+	DeedMetadata        = "metadata"
 )
 
 var deedKinds = map[byte]string{
 	16: DeedCreateAccount, 17: DeedDeleteAccount, 19: DeedFreeze, 20: DeedThaw, 21: DeedQuota, 22: DeedUndeleteAccount,
 	32: DeedAppend, 33: DeedFlagDeleted, 34: DeedCopy, 35: DeedMove, 36: DeedExpunge, 38: DeedUndelete,
 	48: DeedCreate, 49: DeedDelete, 50: DeedRename, 52: DeedUndeleteMailbox, 53: DeedSetACL,
+	51: DeedSubscribe, 37: DeedUnsubscribe, 54: DeedMetadata,
 }
 
 func deedOctet(kind string) byte {
@@ -68,14 +73,18 @@ type Deed struct {
 	Cut     bool           // UIDs and ToUIDs are not all
 	Name    string         // of the mailbox, before
 	NewName string         // and after
-	// Of a changed right: whose, zero for anyone, and all that they have since.
+	Entries []string       // names of metadata
+	// Of a changed right: whose, zero for anyone, and all that they had and have since.
 	Grantee mail.AccountID
+	Was     mail.Rights
 	Rights  mail.Rights
 }
 
+// hasTail reports whether records of that kind have more than others, in version 2.
+func hasTail(kind string) bool { return kind == DeedSetACL || kind == DeedMetadata }
+
 func (d *Deed) encode(w *writer) {
-	w.start()
-	if d.Kind == DeedSetACL {
+	if w.start(); hasTail(d.Kind) {
 		w.startAs(secondVersion)
 	}
 	w.octet(deedOctet(d.Kind))
@@ -95,9 +104,16 @@ func (d *Deed) encode(w *writer) {
 	}
 	w.string(d.Name)
 	w.string(d.NewName)
-	if d.Kind == DeedSetACL {
+	switch d.Kind {
+	case DeedSetACL:
 		w.optional(d.Grantee)
+		w.uint(uint64(d.Was))
 		w.uint(uint64(d.Rights))
+	case DeedMetadata:
+		w.uint(uint64(len(d.Entries)))
+		for _, name := range d.Entries {
+			w.string(name)
+		}
 	}
 }
 
@@ -137,14 +153,21 @@ func decodeDeed(b []byte) (d Deed, err error) {
 	d.ToUIDs = r.uids()
 	d.Cut = r.flag()
 	d.Name, d.NewName = r.string(), r.string()
-	if (version >= secondVersion) != (d.Kind == DeedSetACL) {
+	if (version >= secondVersion) != hasTail(d.Kind) {
 		r.fail()
 	}
-	if version >= secondVersion {
+	switch d.Kind {
+	case DeedSetACL:
 		d.Grantee = r.optional()
-		rights := r.uint()
-		if d.Rights = mail.Rights(rights); rights > uint64(mail.AllRights) {
-			r.fail()
+		for _, rights := range []*mail.Rights{&d.Was, &d.Rights} {
+			bits := r.uint()
+			if *rights = mail.Rights(bits); bits > uint64(mail.AllRights) {
+				r.fail()
+			}
+		}
+	case DeedMetadata:
+		for range r.count(1) {
+			d.Entries = append(d.Entries, r.string())
 		}
 	}
 	return d, r.finish("history")
@@ -212,9 +235,17 @@ func (t *tx) describe(op *operation.Operation, res *mail.Result, d *Deed) bool {
 	case *operation.Operation_Expunge:
 		d.Kind, d.Mailbox = DeedExpunge, mail.MailboxID(k.Expunge.Mailbox)
 	case *operation.Operation_SetAcl:
-		d.Kind, d.Mailbox = DeedSetACL, res.Mailbox
+		d.Kind, d.Mailbox, d.Name = DeedSetACL, res.Mailbox, t.boxes[0].name
 		copy(d.Grantee[:], k.SetAcl.User)
-		d.Rights = t.granted(t.boxes[0], d.Grantee)
+		d.Was, d.Rights = t.grantWas, t.granted(t.boxes[0], d.Grantee)
+	case *operation.Operation_SetMetadata:
+		d.Kind = DeedMetadata
+		if len(k.SetMetadata.Mailbox) > 0 {
+			d.Mailbox = mail.MailboxID(k.SetMetadata.Mailbox)
+		}
+		for _, e := range t.described {
+			d.Entries = append(d.Entries, e.Name)
+		}
 	default:
 		return t.describeName(op, res, d)
 	}
@@ -237,6 +268,10 @@ func (t *tx) describeName(op *operation.Operation, res *mail.Result, d *Deed) bo
 		d.Name, d.NewName = canonicalName(k.Rename.From), canonicalName(k.Rename.To)
 	case *operation.Operation_UndeleteMailbox:
 		d.Kind, d.Mailbox, d.NewName = DeedUndeleteMailbox, res.Mailbox, canonicalName(k.UndeleteMailbox.Name)
+	case *operation.Operation_Subscribe:
+		if d.Kind, d.NewName = DeedSubscribe, canonicalName(k.Subscribe.Name); !k.Subscribe.On {
+			d.Kind, d.Name, d.NewName = DeedUnsubscribe, d.NewName, ""
+		}
 	default:
 		return false
 	}
@@ -255,7 +290,16 @@ func (t *tx) boundHistory() {
 		t.acc.history -= min(deedCost(v), t.acc.history)
 		return t.acc.history > MaxHistory
 	})
-	t.deleteAll(old)
+	t.forget(old)
+}
+
+// forget removes the oldest deeds.
+func (t *tx) forget(keys [][]byte) {
+	if n := len(keys); n > 0 {
+		last := reader{b: keys[n-1][accountPrefix:]}
+		t.acc.forgotten, t.dirty = mail.ModSeq(last.fixed()), true
+	}
+	t.deleteAll(keys)
 }
 
 // forgetDeeds removes deeds from at or before a time; true when others are left.
@@ -275,18 +319,21 @@ func (t *tx) forgetDeeds(before mail.Instant) (more bool) {
 		}
 		old = append(old, slices.Clone(k))
 		t.acc.history -= min(deedCost(v), t.acc.history)
-		t.dirty = true
 		return true
 	})
-	t.deleteAll(old)
+	t.forget(old)
 	return more
 }
 
 // History yields the deeds of an account, deleted or not, the oldest first.
-func History(r Reader, a mail.AccountID) iter.Seq2[Deed, error] {
+func History(r Reader, a mail.AccountID) iter.Seq2[Deed, error] { return deedsAfter(r, a, 0) }
+
+// deedsAfter is History of what has a MODSEQ above since.
+func deedsAfter(r Reader, a mail.AccountID, since mail.ModSeq) iter.Seq2[Deed, error] {
 	return func(yield func(Deed, error) bool) {
 		from := accountKey(nil, a, kindHistory)
-		for k, v := range r.Scan(from, prefixEnd(from)) {
+		end := prefixEnd(from)
+		for k, v := range r.Scan(from.uint64(uint64(since)+1), end) {
 			d, err := decodeDeed(v)
 			key := reader{b: k[accountPrefix:]}
 			d.ModSeq = mail.ModSeq(key.fixed())

@@ -39,6 +39,9 @@ func TestHistorySaysWhoDidWhat(t *testing.T) {
 	do(mail.Store{Mailbox: inbox, UIDs: mail.UIDSet{{Lo: 1, Hi: 1}}, Mode: mail.RemoveFlags, Flags: mail.Deleted})
 	by := do(mail.Expunge{Mailbox: inbox, UIDs: everyUID}).ModSeq
 	do(mail.Expunge{Mailbox: inbox, UIDs: everyUID}) // nothing happens
+	do(mail.SetMetadata{Mailbox: inbox, Entries: []mail.Metadata{{Name: "/Shared/comment", Value: []byte("x")}, {Name: "/private/comment"}}})
+	do(mail.Subscribe{Name: "inbox", On: false})
+	do(mail.Subscribe{Name: "inbox", On: true})
 	do(mail.Create{Name: "inbox/x"})
 	do(mail.Rename{From: "INBOX/x", To: "y"})
 	y := h.box(a, "y").ID
@@ -55,13 +58,16 @@ func TestHistorySaysWhoDidWhat(t *testing.T) {
 		if d.At != mail.InstantOf(h.now) {
 			t.Errorf("%s at %v", d.Kind, d.At)
 		}
-		got = append(got, fmt.Sprintf("%s %q>%q %v>%v", d.Kind, d.Name, d.NewName, d.UIDs, d.ToUIDs))
+		got = append(got, fmt.Sprintf("%s %q>%q %v>%v", d.Kind, d.Name, d.NewName, d.UIDs, d.ToUIDs)+strings.Join(d.Entries, " "))
 	}
 	want := `create-account "">"" >
 append "">"" 2:3>
 move "">"" 3>1
 flag-deleted "">"" 1:2>
 expunge "">"" 2>
+metadata "">"" >/shared/comment
+unsubscribe "INBOX">"" >
+subscribe "">"INBOX" >
 create-mailbox "">"INBOX/x" >
 rename-mailbox "INBOX/x">"y" >
 delete-mailbox "y">"" >

@@ -19,6 +19,7 @@ const (
 // The kinds of keys within an account.
 const (
 	kindAccount   = 'A'
+	kindMetadata  = 'B' // mailbox, zeros for the account; entry
 	kindCommand   = 'C' // session, and chunk from the second on
 	kindDelivery  = 'D' // transaction, number
 	kindExpunged  = 'E' // mailbox, UID: a message that can come back
@@ -26,6 +27,7 @@ const (
 	kindMessage   = 'G' // mailbox, UID
 	kindThread    = 'H' // hash of a message id
 	kindContent   = 'I' // content key
+	kindLatest    = 'J' // HIGHESTMODSEQ of a mailbox, mailbox
 	kindKeywords  = 'K' // mailbox
 	kindGrants    = 'L' // mailbox
 	kindMailbox   = 'M' // mailbox

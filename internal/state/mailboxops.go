@@ -128,6 +128,8 @@ func (t *tx) deleteMailbox(op *operation.Delete) (Code, mail.Result) {
 	t.acc.mailboxes--
 	t.acc.quota.UsedMessages -= int64(b.messages)
 	t.acc.quota.UsedOctets -= b.size
+	_, use := t.metadataOf(b.id)
+	t.acc.metadata.sub(use)
 	t.keepMailbox(b)
 	return Done, mail.Result{ModSeq: t.drawAccount()}
 }
@@ -256,8 +258,14 @@ func (t *tx) renameInbox(to string, id mail.MailboxID) (Code, mail.Result) {
 		return NoMailbox, mail.Result{}
 	}
 	uids := t.existing(inbox, mail.UIDSet{{Lo: 1, Hi: maxUID}}, int(inbox.messages))
+	entries, use := t.metadataOf(inbox.id)
+	total := t.acc.metadata
+	if total.add(use); total.excess() != Done {
+		return Limit, mail.Result{}
+	}
 	b := t.newMailbox(id, to, "")
 	t.inherit(b, t.superior(to))
+	t.copyMetadata(entries, use, b.id)
 	t.transfer(inbox, b, uids, true) // into an empty mailbox: nothing to refuse
 	return Done, mail.Result{Mailbox: b.id, UIDValidity: b.uidvalidity, ModSeq: b.highest}
 }

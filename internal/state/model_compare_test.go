@@ -2,6 +2,7 @@ package state
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -32,6 +33,68 @@ func (w *walk) compare() {
 		w.compareBox(v, got, b)
 	}
 	equal(w, "mailboxes", seen, len(w.m.boxes))
+	w.compareMetadata(v, mail.MailboxID{}, w.m.entries)
+	w.compareSince(v, 0)
+	w.compareSince(v, w.m.modseq-1)
+	w.compareSince(v, w.m.modseq/2)
+}
+
+func (w *walk) compareMetadata(v *View, id mail.MailboxID, want map[string]string) {
+	for _, prefix := range []string{"", "/shared/a"} {
+		var is, ought []string
+		for e, err := range v.Metadata(id, prefix) {
+			if err != nil {
+				w.Fatal(err)
+			}
+			is = append(is, e.Name+"="+string(e.Value))
+		}
+		for _, name := range slices.Sorted(maps.Keys(want)) {
+			if strings.HasPrefix(name, prefix) {
+				ought = append(ought, name+"="+want[name])
+			}
+		}
+		equal(w, "metadata", fmt.Sprint(is), fmt.Sprint(ought))
+	}
+}
+
+// compareSince looks at which mailboxes changed, and what else happened.
+func (w *walk) compareSince(v *View, since mail.ModSeq) {
+	var last mail.ModSeq
+	changed := 0
+	for m, err := range v.Changed(since) {
+		if err != nil {
+			w.Fatal(err)
+		}
+		b := w.m.boxes[m.Name]
+		if b == nil || b.id != m.ID || b.highest <= since || b.highest < last {
+			w.Fatalf("changed since %d: %q at %d", since, m.Name, m.HighestModSeq)
+		}
+		last = b.highest
+		changed++
+	}
+	for _, b := range w.m.boxes {
+		if b.highest > since {
+			changed--
+		}
+	}
+	equal(w, "mailboxes that changed", changed, 0)
+	var events, want []string
+	for e, err := range v.Events(since) {
+		if err != nil {
+			w.Fatal(err)
+		}
+		events = append(events, fmt.Sprint(e.ModSeq, e.Kind, e.Name, e.NewName, e.Entries))
+	}
+	for _, e := range w.m.events {
+		var at mail.ModSeq
+		if _, err := fmt.Sscan(e, &at); err != nil {
+			w.Fatal(err)
+		}
+		if at > since {
+			want = append(want, e)
+		}
+	}
+	equal(w, "events", strings.Join(events, "\n"), strings.Join(want, "\n"))
 }
 
 func (w *walk) compareBox(v *View, got mail.MailboxInfo, b *modelBox) {
@@ -69,6 +132,7 @@ func (w *walk) compareBox(v *View, got mail.MailboxInfo, b *modelBox) {
 	}
 	equal(w, "messages in "+got.Name, i, len(b.messages))
 	w.compareOther(got.Name, b)
+	w.compareMetadata(v, b.id, b.entries)
 	w.compareChanged(v, b, b.highest-1)
 	w.compareChanged(v, b, b.highest/2)
 	var tombs []string

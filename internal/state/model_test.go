@@ -3,6 +3,7 @@ package state
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -16,11 +17,13 @@ import (
 // model is the mail model said again as simply as possible: slices and maps,
 // nothing incremental. The state machine has to agree with it.
 type model struct {
-	modseq mail.ModSeq
-	boxes  map[string]*modelBox
-	subs   map[string]bool
-	limit  int64 // of messages
-	hidden []*modelBox
+	modseq  mail.ModSeq
+	boxes   map[string]*modelBox
+	subs    map[string]bool
+	limit   int64 // of messages
+	hidden  []*modelBox
+	entries map[string]string // of the account
+	events  []string
 }
 
 type modelBox struct {
@@ -32,6 +35,7 @@ type modelBox struct {
 	tombs    []string
 	gone     []modelMessage // expunged, by UID
 	grant    mail.Rights    // of the other user
+	entries  map[string]string
 }
 
 type modelMessage struct {
@@ -95,7 +99,7 @@ type walk struct {
 }
 
 func newWalk(rt *rapid.T, h *harness) *walk {
-	w := &walk{T: rt, h: h, a: h.account(mail.AccountID{7}), m: &model{boxes: map[string]*modelBox{}, subs: map[string]bool{}}}
+	w := &walk{T: rt, h: h, a: h.account(mail.AccountID{7}), m: &model{boxes: map[string]*modelBox{}, subs: map[string]bool{}, entries: map[string]string{}}}
 	v := h.view(w.a)
 	info, _ := v.Account()
 	w.m.modseq = info.ModSeq
@@ -103,7 +107,7 @@ func newWalk(rt *rapid.T, h *harness) *walk {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		w.m.boxes[b.Name] = &modelBox{id: b.ID, validity: b.UIDValidity, next: 1, highest: b.HighestModSeq}
+		w.m.boxes[b.Name] = &modelBox{id: b.ID, validity: b.UIDValidity, next: 1, highest: b.HighestModSeq, entries: map[string]string{}}
 		w.m.subs[b.Name] = true
 	}
 	return w
@@ -140,7 +144,7 @@ func (w *walk) step() {
 	w.h.now = w.h.now.Add(time.Duration(rapid.IntRange(0, 100_000).Draw(w.T, "seconds")) * time.Second)
 	steps := []func(){
 		w.append, w.append, w.append, w.store, w.store, w.copyOrMove, w.copyOrMove, w.expunge, w.undelete,
-		w.create, w.undeleteMailbox, w.delete, w.rename, w.subscribe, w.quota,
+		w.create, w.undeleteMailbox, w.delete, w.rename, w.subscribe, w.quota, w.metadata,
 		w.setACL, w.setACL, w.otherStore, w.otherStore, w.otherAppend,
 	}
 	steps[rapid.IntRange(0, len(steps)-1).Draw(w.T, "operation")]()
@@ -323,7 +327,8 @@ func (w *walk) create() {
 			w.Fatalf("new mailbox has UIDVALIDITY %d, another %d", res.UIDValidity, b.validity)
 		}
 	}
-	w.m.boxes[n] = &modelBox{id: res.Mailbox, validity: res.UIDValidity, next: 1, highest: w.m.modseq, grant: w.inherited(n)}
+	w.m.boxes[n] = &modelBox{id: res.Mailbox, validity: res.UIDValidity, next: 1, highest: w.m.modseq, grant: w.inherited(n), entries: map[string]string{}}
+	w.happened(mail.MailboxCreated, "", n)
 }
 
 func (w *walk) inferiors(n string) (list []string) {
@@ -343,6 +348,7 @@ func (w *walk) delete() {
 	case w.m.boxes[n] != nil:
 		w.effect(mail.Delete{Name: n}, Done, true)
 		w.m.hidden = append(w.m.hidden, w.m.boxes[n])
+		w.happened(mail.MailboxDeleted, n, "")
 		delete(w.m.boxes, n)
 	case len(w.inferiors(n)) > 0:
 		w.effect(mail.Delete{Name: n}, HasChildren, false)
@@ -389,6 +395,7 @@ func (w *walk) rename() {
 	for n, b := range moved {
 		w.m.boxes[n] = b
 	}
+	w.happened(mail.MailboxRenamed, from, to)
 }
 
 func (w *walk) renameInbox(op mail.Rename) {
@@ -398,8 +405,12 @@ func (w *walk) renameInbox(op mail.Rename) {
 	}
 	res := w.effect(op, Done, true)
 	inbox := w.m.boxes["INBOX"]
-	b := &modelBox{id: res.Mailbox, validity: res.UIDValidity, next: 1, highest: w.m.modseq, grant: w.inherited(op.To)}
+	b := &modelBox{
+		id: res.Mailbox, validity: res.UIDValidity, next: 1, highest: w.m.modseq, grant: w.inherited(op.To),
+		entries: maps.Clone(inbox.entries),
+	}
 	w.m.boxes[op.To] = b
+	w.happened(mail.MailboxCreated, "", op.To)
 	if len(inbox.messages) == 0 {
 		return
 	}
@@ -415,9 +426,51 @@ func (w *walk) renameInbox(op mail.Rename) {
 func (w *walk) subscribe() {
 	n, on := w.name(), rapid.Bool().Draw(w.T, "on")
 	w.effect(mail.Subscribe{Name: n, On: on}, Done, w.m.subs[n] != on)
+	switch {
+	case w.m.subs[n] == on:
+	case on:
+		w.happened(mail.Subscribed, "", n)
+	default:
+		w.happened(mail.Unsubscribed, n, "")
+	}
 	if w.m.subs[n] = on; !on {
 		delete(w.m.subs, n)
 	}
+}
+
+func (w *walk) metadata() {
+	of, op := w.m.entries, mail.SetMetadata{}
+	if rapid.Bool().Draw(w.T, "of a mailbox") {
+		_, b := w.some()
+		of, op.Mailbox = b.entries, b.id
+	}
+	var changed []string
+	after := maps.Clone(of)
+	for _, name := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"/private/a", "/shared/a", "/shared/a/b"}), 1, 3, rapid.ID[string]).Draw(w.T, "entries") {
+		var value []byte
+		if rapid.Bool().Draw(w.T, "set") {
+			value = []byte(rapid.SampledFrom([]string{"", "x", "yy"}).Draw(w.T, "value"))
+		}
+		op.Entries = append(op.Entries, mail.Metadata{Name: name, Value: value})
+		old, there := of[name]
+		if there != (value != nil) || old != string(value) {
+			changed = append(changed, name)
+		}
+		if after[name] = string(value); value == nil {
+			delete(after, name)
+		}
+	}
+	w.effect(op, Done, len(changed) > 0)
+	if len(changed) > 0 {
+		clear(of)
+		maps.Copy(of, after)
+		w.m.events = append(w.m.events, fmt.Sprint(w.m.modseq, mail.MetadataChanged, "", "", changed))
+	}
+}
+
+// happened notes an event at the last MODSEQ.
+func (w *walk) happened(kind mail.EventKind, name, newName string) {
+	w.m.events = append(w.m.events, fmt.Sprint(w.m.modseq, kind, name, newName, []string(nil)))
 }
 
 func (w *walk) quota() {

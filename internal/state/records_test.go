@@ -46,6 +46,7 @@ func codecs() []codec {
 			frozen: true, deleted: true, modseq: 1 << 62, uidvalidity: 1_700_000_000, fork: 2, slotFork: 1, time: 1_700_000_000_000_000,
 			quota:     mail.Quota{LimitMessages: 1, LimitOctets: 2, UsedMessages: 3, UsedOctets: 4},
 			mailboxes: 6, subscriptions: 5, inbox: mail.MailboxID{9}, nextExpiry: noExpiry, purging: true, history: 300,
+			forgotten: 1 << 61, metadata: metadataUse{7, 800},
 		}, (*account).encode, decodeAccount),
 		recode("mailbox", mailbox{
 			hidden: true, hiddenAt: 1_700_000_000_000_000, hiddenBy: 3, purging: true, uidvalidity: 1, uidnext: 1<<32 - 1, highest: 3, modseqFloor: 2, tombstoneFloor: 1,
@@ -74,8 +75,10 @@ func codecs() []codec {
 			Actor: mail.Actor{User: "u", By: "v", Session: mail.SessionID{3}, Remote: "192.0.2.1", Command: "MOVE", QueueID: "Q"},
 		}, (*Deed).encode, decodeDeed),
 		recode("history", Deed{
-			Kind: DeedSetACL, At: 5, Mailbox: mail.MailboxID{1}, Actor: mail.Actor{User: "u"}, Grantee: mail.AccountID{2}, Rights: mail.AllRights,
+			Kind: DeedSetACL, At: 5, Mailbox: mail.MailboxID{1}, Actor: mail.Actor{User: "u"}, Grantee: mail.AccountID{2}, Was: 3, Rights: mail.AllRights,
 		}, (*Deed).encode, decodeDeed),
+		recode("history", Deed{Kind: DeedMetadata, At: 5, Entries: []string{"/private/comment", "/shared/comment"}}, (*Deed).encode, decodeDeed),
+		recode("metadata", []byte("\x00value"), func(v *[]byte, w *writer) { encodeMetadata(w, *v) }, decodeMetadata),
 		recode("expunged message", expungedPair{
 			removed{at: 5, by: 7, flags: mail.Seen | mail.Deleted, words: mail.Keywords{}.With(127)},
 			mail.Message{Size: 4, Created: 3, Prefix: []byte("a"), Extents: []mail.Extent{{Body: 2, Length: 3}}},

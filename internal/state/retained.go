@@ -143,7 +143,7 @@ func (t *tx) dropMailbox(b *box, limit int) (n int, done bool) {
 		m, _ := t.dropExpunged(from, prefixEnd(from), limit-n)
 		n += m
 	}
-	for _, kind := range []byte{kindFlags, kindTombstone, kindRecent, kindPrivate, kindSeen} {
+	for _, kind := range []byte{kindFlags, kindTombstone, kindRecent, kindMetadata, kindPrivate, kindSeen} {
 		if from := mailboxKey(nil, t.id, kind, id); n < limit {
 			n += t.dropKeys(from, prefixEnd(from), limit-n)
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/mail"
+	"github.com/tandemail/tandemail/internal/state/operation"
 )
 
 // tx is one operation's work on one account. Records it changes are written by
@@ -24,6 +25,10 @@ type tx struct {
 	seen    []seenChange // counts that are to be written
 
 	accountChanged bool // in a way that Watch of the account should tell
+
+	// For the history: what the operation changed.
+	described []*operation.MetadataEntry
+	grantWas  mail.Rights
 }
 
 // box is a mailbox at work, with the flag page that is at hand.
@@ -31,6 +36,7 @@ type box struct {
 	id mail.MailboxID
 	mailbox
 	dirty bool
+	was   mail.ModSeq // highest, as stored; 0: it is new
 
 	table       []string
 	tableLoaded bool
@@ -111,7 +117,7 @@ func (t *tx) loadBox(id mail.MailboxID) *box {
 		t.fail(storeErr(err, "mailbox", id))
 		return nil
 	}
-	return &box{id: id, mailbox: m}
+	return &box{id: id, mailbox: m, was: m.highest}
 }
 
 // touch marks a change of messages in b at the operation's MODSEQ.
@@ -193,6 +199,7 @@ func (t *tx) flush() (changed Changed) {
 		if b.dirty {
 			b.encode(&t.buf)
 			t.set(mailboxKey(t.key, t.id, kindMailbox, b.id), t.buf)
+			t.moveLatest(b, b.was)
 			changed.Mailboxes = append(changed.Mailboxes, b.id)
 		}
 	}

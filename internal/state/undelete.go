@@ -114,6 +114,8 @@ func (t *tx) undeleteMailbox(op *operation.UndeleteMailbox) (Code, mail.Result) 
 	t.acc.mailboxes++
 	t.acc.quota.UsedMessages += int64(b.messages)
 	t.acc.quota.UsedOctets += b.size
+	_, use := t.metadataOf(id)
+	t.acc.metadata.add(use)
 	return Done, mail.Result{Mailbox: id, UIDValidity: b.uidvalidity, ModSeq: t.drawAccount()}
 }
 

@@ -67,6 +67,7 @@ func (w *walk) undeleteMailbox() {
 		equal(w, "UIDVALIDITY", res.UIDValidity, b.validity)
 		w.m.hidden = slices.Delete(w.m.hidden, i, i+1)
 		w.m.boxes[n], b.highest = b, w.m.modseq
+		w.happened(mail.MailboxCreated, "", n)
 	}
 }
 

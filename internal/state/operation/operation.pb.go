@@ -57,6 +57,7 @@ type Operation struct {
 	//	*Operation_Subscribe
 	//	*Operation_UndeleteMailbox
 	//	*Operation_SetAcl
+	//	*Operation_SetMetadata
 	//	*Operation_Deliver
 	//	*Operation_SettleDeliveries
 	Kind          isOperation_Kind `protobuf_oneof:"kind"`
@@ -323,6 +324,15 @@ func (x *Operation) GetSetAcl() *SetACL {
 	return nil
 }
 
+func (x *Operation) GetSetMetadata() *SetMetadata {
+	if x != nil {
+		if x, ok := x.Kind.(*Operation_SetMetadata); ok {
+			return x.SetMetadata
+		}
+	}
+	return nil
+}
+
 func (x *Operation) GetDeliver() *Deliver {
 	if x != nil {
 		if x, ok := x.Kind.(*Operation_Deliver); ok {
@@ -425,6 +435,10 @@ type Operation_SetAcl struct {
 	SetAcl *SetACL `protobuf:"bytes,53,opt,name=set_acl,json=setAcl,proto3,oneof"`
 }
 
+type Operation_SetMetadata struct {
+	SetMetadata *SetMetadata `protobuf:"bytes,54,opt,name=set_metadata,json=setMetadata,proto3,oneof"`
+}
+
 type Operation_Deliver struct {
 	Deliver *Deliver `protobuf:"bytes,64,opt,name=deliver,proto3,oneof"`
 }
@@ -472,6 +486,8 @@ func (*Operation_Subscribe) isOperation_Kind() {}
 func (*Operation_UndeleteMailbox) isOperation_Kind() {}
 
 func (*Operation_SetAcl) isOperation_Kind() {}
+
+func (*Operation_SetMetadata) isOperation_Kind() {}
 
 func (*Operation_Deliver) isOperation_Kind() {}
 
@@ -2040,6 +2056,111 @@ func (x *SetACL) GetMode() uint32 {
 	return 0
 }
 
+// SetMetadata sets or removes entries of a mailbox or of the account.
+type SetMetadata struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Mailbox       []byte                 `protobuf:"bytes,1,opt,name=mailbox,proto3" json:"mailbox,omitempty"` // 16 octets; absent: the account
+	Entries       []*MetadataEntry       `protobuf:"bytes,2,rep,name=entries,proto3" json:"entries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetMetadata) Reset() {
+	*x = SetMetadata{}
+	mi := &file_operation_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetMetadata) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetMetadata) ProtoMessage() {}
+
+func (x *SetMetadata) ProtoReflect() protoreflect.Message {
+	mi := &file_operation_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetMetadata.ProtoReflect.Descriptor instead.
+func (*SetMetadata) Descriptor() ([]byte, []int) {
+	return file_operation_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *SetMetadata) GetMailbox() []byte {
+	if x != nil {
+		return x.Mailbox
+	}
+	return nil
+}
+
+func (x *SetMetadata) GetEntries() []*MetadataEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+type MetadataEntry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`         // lower case
+	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3,oneof" json:"value,omitempty"` // absent: the entry is removed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetadataEntry) Reset() {
+	*x = MetadataEntry{}
+	mi := &file_operation_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetadataEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetadataEntry) ProtoMessage() {}
+
+func (x *MetadataEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_operation_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetadataEntry.ProtoReflect.Descriptor instead.
+func (*MetadataEntry) Descriptor() ([]byte, []int) {
+	return file_operation_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *MetadataEntry) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *MetadataEntry) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
 type Deliver struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Transaction   []byte                 `protobuf:"bytes,1,opt,name=transaction,proto3" json:"transaction,omitempty"` // 16 octets
@@ -2052,7 +2173,7 @@ type Deliver struct {
 
 func (x *Deliver) Reset() {
 	*x = Deliver{}
-	mi := &file_operation_proto_msgTypes[27]
+	mi := &file_operation_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2064,7 +2185,7 @@ func (x *Deliver) String() string {
 func (*Deliver) ProtoMessage() {}
 
 func (x *Deliver) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[27]
+	mi := &file_operation_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2077,7 +2198,7 @@ func (x *Deliver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deliver.ProtoReflect.Descriptor instead.
 func (*Deliver) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{27}
+	return file_operation_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Deliver) GetTransaction() []byte {
@@ -2127,7 +2248,7 @@ type Recipient struct {
 
 func (x *Recipient) Reset() {
 	*x = Recipient{}
-	mi := &file_operation_proto_msgTypes[28]
+	mi := &file_operation_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2139,7 +2260,7 @@ func (x *Recipient) String() string {
 func (*Recipient) ProtoMessage() {}
 
 func (x *Recipient) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[28]
+	mi := &file_operation_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2152,7 +2273,7 @@ func (x *Recipient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recipient.ProtoReflect.Descriptor instead.
 func (*Recipient) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{28}
+	return file_operation_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Recipient) GetNumber() uint32 {
@@ -2243,7 +2364,7 @@ type SettleDeliveries struct {
 
 func (x *SettleDeliveries) Reset() {
 	*x = SettleDeliveries{}
-	mi := &file_operation_proto_msgTypes[29]
+	mi := &file_operation_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2255,7 +2376,7 @@ func (x *SettleDeliveries) String() string {
 func (*SettleDeliveries) ProtoMessage() {}
 
 func (x *SettleDeliveries) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[29]
+	mi := &file_operation_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2268,7 +2389,7 @@ func (x *SettleDeliveries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleDeliveries.ProtoReflect.Descriptor instead.
 func (*SettleDeliveries) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{29}
+	return file_operation_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SettleDeliveries) GetConfirmed() []*DeliveryRef {
@@ -2296,7 +2417,7 @@ type DeliveryRef struct {
 
 func (x *DeliveryRef) Reset() {
 	*x = DeliveryRef{}
-	mi := &file_operation_proto_msgTypes[30]
+	mi := &file_operation_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2308,7 +2429,7 @@ func (x *DeliveryRef) String() string {
 func (*DeliveryRef) ProtoMessage() {}
 
 func (x *DeliveryRef) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[30]
+	mi := &file_operation_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2321,7 +2442,7 @@ func (x *DeliveryRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveryRef.ProtoReflect.Descriptor instead.
 func (*DeliveryRef) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{30}
+	return file_operation_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DeliveryRef) GetAccount() []byte {
@@ -2349,7 +2470,7 @@ var File_operation_proto protoreflect.FileDescriptor
 
 const file_operation_proto_rawDesc = "" +
 	"\n" +
-	"\x0foperation.proto\x12\x0ftandemail.state\"\xaf\v\n" +
+	"\x0foperation.proto\x12\x0ftandemail.state\"\xf2\v\n" +
 	"\tOperation\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\rR\x05level\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12,\n" +
@@ -2376,7 +2497,8 @@ const file_operation_proto_rawDesc = "" +
 	"\x06rename\x182 \x01(\v2\x17.tandemail.state.RenameH\x00R\x06rename\x12:\n" +
 	"\tsubscribe\x183 \x01(\v2\x1a.tandemail.state.SubscribeH\x00R\tsubscribe\x12M\n" +
 	"\x10undelete_mailbox\x184 \x01(\v2 .tandemail.state.UndeleteMailboxH\x00R\x0fundeleteMailbox\x122\n" +
-	"\aset_acl\x185 \x01(\v2\x17.tandemail.state.SetACLH\x00R\x06setAcl\x124\n" +
+	"\aset_acl\x185 \x01(\v2\x17.tandemail.state.SetACLH\x00R\x06setAcl\x12A\n" +
+	"\fset_metadata\x186 \x01(\v2\x1c.tandemail.state.SetMetadataH\x00R\vsetMetadata\x124\n" +
 	"\adeliver\x18@ \x01(\v2\x18.tandemail.state.DeliverH\x00R\adeliver\x12P\n" +
 	"\x11settle_deliveries\x18A \x01(\v2!.tandemail.state.SettleDeliveriesH\x00R\x10settleDeliveriesB\x06\n" +
 	"\x04kind\"\x92\x01\n" +
@@ -2492,7 +2614,14 @@ const file_operation_proto_rawDesc = "" +
 	"\amailbox\x18\x01 \x01(\fR\amailbox\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\fR\x04user\x12\x16\n" +
 	"\x06rights\x18\x03 \x01(\rR\x06rights\x12\x12\n" +
-	"\x04mode\x18\x04 \x01(\rR\x04mode\"\xb2\x01\n" +
+	"\x04mode\x18\x04 \x01(\rR\x04mode\"a\n" +
+	"\vSetMetadata\x12\x18\n" +
+	"\amailbox\x18\x01 \x01(\fR\amailbox\x128\n" +
+	"\aentries\x18\x02 \x03(\v2\x1e.tandemail.state.MetadataEntryR\aentries\"H\n" +
+	"\rMetadataEntry\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
+	"\x05value\x18\x02 \x01(\fH\x00R\x05value\x88\x01\x01B\b\n" +
+	"\x06_value\"\xb2\x01\n" +
 	"\aDeliver\x12 \n" +
 	"\vtransaction\x18\x01 \x01(\fR\vtransaction\x12)\n" +
 	"\x04body\x18\x02 \x01(\v2\x15.tandemail.state.BodyR\x04body\x12\x1e\n" +
@@ -2536,7 +2665,7 @@ func file_operation_proto_rawDescGZIP() []byte {
 	return file_operation_proto_rawDescData
 }
 
-var file_operation_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_operation_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_operation_proto_goTypes = []any{
 	(*Operation)(nil),        // 0: tandemail.state.Operation
 	(*Actor)(nil),            // 1: tandemail.state.Actor
@@ -2565,10 +2694,12 @@ var file_operation_proto_goTypes = []any{
 	(*Subscribe)(nil),        // 24: tandemail.state.Subscribe
 	(*UndeleteMailbox)(nil),  // 25: tandemail.state.UndeleteMailbox
 	(*SetACL)(nil),           // 26: tandemail.state.SetACL
-	(*Deliver)(nil),          // 27: tandemail.state.Deliver
-	(*Recipient)(nil),        // 28: tandemail.state.Recipient
-	(*SettleDeliveries)(nil), // 29: tandemail.state.SettleDeliveries
-	(*DeliveryRef)(nil),      // 30: tandemail.state.DeliveryRef
+	(*SetMetadata)(nil),      // 27: tandemail.state.SetMetadata
+	(*MetadataEntry)(nil),    // 28: tandemail.state.MetadataEntry
+	(*Deliver)(nil),          // 29: tandemail.state.Deliver
+	(*Recipient)(nil),        // 30: tandemail.state.Recipient
+	(*SettleDeliveries)(nil), // 31: tandemail.state.SettleDeliveries
+	(*DeliveryRef)(nil),      // 32: tandemail.state.DeliveryRef
 }
 var file_operation_proto_depIdxs = []int32{
 	1,  // 0: tandemail.state.Operation.actor:type_name -> tandemail.state.Actor
@@ -2593,25 +2724,27 @@ var file_operation_proto_depIdxs = []int32{
 	24, // 19: tandemail.state.Operation.subscribe:type_name -> tandemail.state.Subscribe
 	25, // 20: tandemail.state.Operation.undelete_mailbox:type_name -> tandemail.state.UndeleteMailbox
 	26, // 21: tandemail.state.Operation.set_acl:type_name -> tandemail.state.SetACL
-	27, // 22: tandemail.state.Operation.deliver:type_name -> tandemail.state.Deliver
-	29, // 23: tandemail.state.Operation.settle_deliveries:type_name -> tandemail.state.SettleDeliveries
-	4,  // 24: tandemail.state.CreateAccount.mailboxes:type_name -> tandemail.state.NewMailbox
-	12, // 25: tandemail.state.Append.messages:type_name -> tandemail.state.NewMessage
-	13, // 26: tandemail.state.NewMessage.body:type_name -> tandemail.state.Body
-	14, // 27: tandemail.state.Body.chunks:type_name -> tandemail.state.Chunk
-	15, // 28: tandemail.state.Store.uids:type_name -> tandemail.state.UIDSet
-	15, // 29: tandemail.state.Copy.uids:type_name -> tandemail.state.UIDSet
-	15, // 30: tandemail.state.Expunge.uids:type_name -> tandemail.state.UIDSet
-	15, // 31: tandemail.state.Undelete.uids:type_name -> tandemail.state.UIDSet
-	13, // 32: tandemail.state.Deliver.body:type_name -> tandemail.state.Body
-	28, // 33: tandemail.state.Deliver.recipients:type_name -> tandemail.state.Recipient
-	30, // 34: tandemail.state.SettleDeliveries.confirmed:type_name -> tandemail.state.DeliveryRef
-	30, // 35: tandemail.state.SettleDeliveries.in_doubt:type_name -> tandemail.state.DeliveryRef
-	36, // [36:36] is the sub-list for method output_type
-	36, // [36:36] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	27, // 22: tandemail.state.Operation.set_metadata:type_name -> tandemail.state.SetMetadata
+	29, // 23: tandemail.state.Operation.deliver:type_name -> tandemail.state.Deliver
+	31, // 24: tandemail.state.Operation.settle_deliveries:type_name -> tandemail.state.SettleDeliveries
+	4,  // 25: tandemail.state.CreateAccount.mailboxes:type_name -> tandemail.state.NewMailbox
+	12, // 26: tandemail.state.Append.messages:type_name -> tandemail.state.NewMessage
+	13, // 27: tandemail.state.NewMessage.body:type_name -> tandemail.state.Body
+	14, // 28: tandemail.state.Body.chunks:type_name -> tandemail.state.Chunk
+	15, // 29: tandemail.state.Store.uids:type_name -> tandemail.state.UIDSet
+	15, // 30: tandemail.state.Copy.uids:type_name -> tandemail.state.UIDSet
+	15, // 31: tandemail.state.Expunge.uids:type_name -> tandemail.state.UIDSet
+	15, // 32: tandemail.state.Undelete.uids:type_name -> tandemail.state.UIDSet
+	28, // 33: tandemail.state.SetMetadata.entries:type_name -> tandemail.state.MetadataEntry
+	13, // 34: tandemail.state.Deliver.body:type_name -> tandemail.state.Body
+	30, // 35: tandemail.state.Deliver.recipients:type_name -> tandemail.state.Recipient
+	32, // 36: tandemail.state.SettleDeliveries.confirmed:type_name -> tandemail.state.DeliveryRef
+	32, // 37: tandemail.state.SettleDeliveries.in_doubt:type_name -> tandemail.state.DeliveryRef
+	38, // [38:38] is the sub-list for method output_type
+	38, // [38:38] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_operation_proto_init() }
@@ -2640,17 +2773,19 @@ func file_operation_proto_init() {
 		(*Operation_Subscribe)(nil),
 		(*Operation_UndeleteMailbox)(nil),
 		(*Operation_SetAcl)(nil),
+		(*Operation_SetMetadata)(nil),
 		(*Operation_Deliver)(nil),
 		(*Operation_SettleDeliveries)(nil),
 	}
 	file_operation_proto_msgTypes[16].OneofWrappers = []any{}
+	file_operation_proto_msgTypes[28].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_operation_proto_rawDesc), len(file_operation_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   31,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -40,6 +40,9 @@ func samples() []*Operation {
 		&Operation_Subscribe{&Subscribe{Name: "a", On: true}},
 		&Operation_UndeleteMailbox{&UndeleteMailbox{Mailbox: id(2), Name: "a/b", OverQuota: true}},
 		&Operation_SetAcl{&SetACL{Mailbox: id(2), User: id(6), Rights: 1027, Mode: 1}},
+		&Operation_SetMetadata{&SetMetadata{Mailbox: id(2), Entries: []*MetadataEntry{
+			{Name: "/private/comment", Value: []byte("\x00\xff")}, {Name: "/shared/comment"},
+		}}},
 		&Operation_Deliver{&Deliver{Transaction: id(8), Body: body, References: id(5), Recipients: []*Recipient{{
 			Number: 2, Account: id(1), Mailbox: id(2), Use: "Junk", Prefix: []byte("Return-Path: <>\r\n"), Flags: 1,
 			Keywords: words, InternalDate: 1, EmailId: id(3), ThreadId: id(4), ContentKey: sum(0xbb),

@@ -12,6 +12,7 @@ const (
 	MaxPrefix     = 16 << 10
 	MaxSettled    = 1_000 // delivery references of one SettleDeliveries
 	MaxMailboxes  = 64    // of one CreateAccount
+	MaxEntries    = 200   // of one SetMetadata
 
 	idSize   = 16
 	hashSize = 32
@@ -76,6 +77,8 @@ func (op *Operation) validateAccountKind() error {
 		if len(k.Purge.Mailbox) != 0 {
 			return ids("mailbox", k.Purge.Mailbox)
 		}
+	case *Operation_SetMetadata:
+		return k.SetMetadata.validate()
 	case *Operation_Recent:
 		return ids("mailbox", k.Recent.Mailbox)
 	case *Operation_Create:
@@ -125,6 +128,16 @@ func (a *Append) validate() error {
 		return malformed("mailbox id has %d octets", len(a.ReplacedIn))
 	}
 	return ids("mailbox", a.Mailbox)
+}
+
+func (m *SetMetadata) validate() error {
+	if n := len(m.Entries); n == 0 || n > MaxEntries {
+		return malformed("metadata of %d entries", n)
+	}
+	if len(m.Mailbox) != 0 {
+		return ids("mailbox", m.Mailbox)
+	}
+	return nil
 }
 
 func (c *Copy) validate() error {

@@ -1,0 +1,236 @@
+package imapd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tandemail/tandemail/internal/imapwire"
+	"github.com/tandemail/tandemail/internal/mail"
+	"github.com/tandemail/tandemail/internal/session"
+)
+
+// notifyCommand is NOTIFY (RFC 5465 3.1).
+func (s *Session) notifyCommand(ctx context.Context, c *imapwire.Command, a *imapwire.Notify) (answer, error) {
+	text := imapwire.AppendNotify(nil, a)
+	if len(text) > session.MaxNotify || !affordable(a) {
+		return no(imapwire.CodeNotificationOverflow, "That would be too much to be told of"), nil
+	}
+	if err := s.sync(ctx, update{expunges: true, all: true}); err != nil {
+		return answer{}, err
+	}
+	v, err := s.current(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	account, err := v.Account()
+	if err != nil {
+		return answer{}, err
+	}
+	s.notify = a
+	s.notified, s.own = account.ModSeq, nil
+	s.out.delta.Merge(session.Delta{Notify: text, NotifySeq: &account.ModSeq})
+	if a.Status {
+		if err := s.notifyStatus(v); err != nil {
+			return answer{}, err
+		}
+	}
+	return ok(c.Name + " completed"), nil
+}
+
+// readable are the rights without which nothing is told of a mailbox's messages
+// (RFC 5465 5).
+const readable = mail.MayLookup | mail.MayRead
+
+// notifyStatus writes the STATUS of each mailbox whose messages the client wants to be
+// told of.
+func (s *Session) notifyStatus(v mail.View) error {
+	for info, err := range v.Mailboxes() {
+		if err != nil {
+			return err
+		}
+		events := s.eventsOf(info.Name, info.Subscribed)
+		if events&imapwire.MessageEvents == 0 || info.NonExistent || !info.Rights.Has(readable) || s.box != nil && s.box.id == info.ID {
+			continue
+		}
+		items := []imapwire.StatusItem{imapwire.StatusMessages, imapwire.StatusUIDNext, imapwire.StatusUIDValidity}
+		if events&imapwire.FlagChange != 0 {
+			items = append(items, imapwire.StatusHighestModSeq)
+		}
+		if err := s.statusLine(v, &info, items); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// affordable reports whether what is to be fetched of new messages has a bound: no
+// bodies, unless a small part of them.
+func affordable(n *imapwire.Notify) bool {
+	g := n.Selected()
+	if g == nil {
+		return true
+	}
+	for _, item := range g.Items {
+		small := item.Partial != nil && item.Partial.Count <= maxInline
+		switch item.Kind {
+		case imapwire.ItemRFC822, imapwire.ItemRFC822Text, imapwire.ItemBinary:
+			if !small {
+				return false
+			}
+		case imapwire.ItemSection:
+			if k := item.Section.Kind; !small && (k == imapwire.SectionAll || k == imapwire.SectionText) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// recallNotify is the registration of a token. ErrNotResumable.
+func recallNotify(text []byte) (*imapwire.Notify, error) {
+	if len(text) == 0 {
+		return nil, nil
+	}
+	c, err := reparse(text)
+	if err == nil {
+		if n, ok := c.Args.(*imapwire.Notify); ok {
+			return n, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: notification: %w", ErrNotResumable, errors.Join(err, errors.New("not a NOTIFY command")))
+}
+
+// selectedEvents are those of the selected mailbox that may be told: before the first
+// NOTIFY all of them.
+func (s *Session) selectedEvents() imapwire.Events {
+	if s.notify == nil {
+		return imapwire.MessageEvents
+	}
+	if g := s.notify.Selected(); g != nil {
+		return g.Events
+	}
+	return 0
+}
+
+// immediate reports whether expunges may be told at any time.
+func (s *Session) immediate() bool {
+	g := s.notify.Selected()
+	return g != nil && g.Filter == imapwire.FilterSelected
+}
+
+// eventsOf are those of a name, or of the mailbox that has it while it is not selected.
+// NONE outweighs all other groups that the name belongs to.
+func (s *Session) eventsOf(name string, subscribed bool) (events imapwire.Events) {
+	for i := range s.notify.Groups {
+		if g := &s.notify.Groups[i]; concerns(g, name, subscribed) {
+			if g.Events == 0 {
+				return 0
+			}
+			events |= g.Events
+		}
+	}
+	return events
+}
+
+// concerns reports whether a group is about a name. Where messages are delivered is
+// settled anew for each of them, so that "inboxes" is "personal" (RFC 5465 6.3).
+func concerns(g *imapwire.EventGroup, name string, subscribed bool) bool {
+	switch g.Filter {
+	case imapwire.FilterInboxes, imapwire.FilterPersonal:
+		return true
+	case imapwire.FilterSubscribed:
+		return subscribed
+	}
+	for _, n := range g.Names {
+		switch below, ok := strings.CutPrefix(name, n); {
+		case name == n:
+			return true
+		case ok && g.Filter == imapwire.FilterSubtree && (n == "" || strings.HasPrefix(below, mail.Separator)):
+			return true
+		}
+	}
+	return false
+}
+
+// follows reports whether anything is to be told beside the selected mailbox.
+func (s *Session) follows() bool {
+	if s.notify == nil {
+		return s.enabled&(session.Metadata|session.MetadataServer) != 0
+	}
+	for i := range s.notify.Groups {
+		if s.notify.Groups[i].Filter > imapwire.FilterSelectedDelayed {
+			return true
+		}
+	}
+	return false
+}
+
+// overflow ends all notifications (RFC 5465 5.8).
+func (s *Session) overflow() {
+	s.out.status(imapwire.CodeNotificationOverflow, "Too much has happened; say NOTIFY again")
+	s.notify = new(imapwire.Notify)
+	s.out.delta.Merge(session.Delta{Notify: imapwire.AppendNotify(nil, s.notify)})
+}
+
+// Watch tells what the client asked to be told of while it is quiet, each time as a
+// unit, until EndIdle names this number. Its Done has no line. Errors are as of Execute.
+func (s *Session) Watch(ctx context.Context, number uint64) error {
+	s.number, s.name = number, "watch"
+	s.out = output{sink: s.cfg.Sink, command: number, buf: s.out.buf}
+	defer func() {
+		s.closeView()
+		s.out.buf = s.out.reuse()
+	}()
+	if s.notify == nil {
+		return fmt.Errorf("watch without NOTIFY: %w", session.ErrMalformed)
+	}
+	if err := s.linger(ctx, update{expunges: s.immediate()}); err != nil {
+		return err
+	}
+	return s.out.silent(ctx)
+}
+
+// linger tells all that is new, again and again, until EndIdle.
+func (s *Session) linger(ctx context.Context, u update) error {
+	var changed <-chan struct{}
+	if s.follows() || s.box != nil {
+		var m mail.MailboxID // all of the account
+		if !s.follows() {
+			m = s.box.id
+		}
+		ch, stop := s.account.Watch(m)
+		defer stop()
+		changed = ch
+	}
+	for {
+		s.closeView()
+		if err := s.news(ctx, u); err != nil {
+			return err
+		}
+		s.closeView()
+		if err := s.out.flush(ctx); err != nil {
+			return err
+		}
+		s.out.buf = s.out.reuse()
+		end := s.idle.wait(s.number)
+		if end == nil {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-end:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// news tells what is new of the selected mailbox, and elsewhere.
+func (s *Session) news(ctx context.Context, u update) error {
+	if err := s.sync(ctx, u); err != nil {
+		return err
+	}
+	return s.tellEvents(ctx)
+}
