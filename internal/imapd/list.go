@@ -23,7 +23,7 @@ type entry struct {
 
 // list is LIST and LSUB.
 func (s *Session) list(ctx context.Context, c *imapwire.Command, a *imapwire.List) (answer, error) {
-	if !a.Extended && a.Patterns[0] == "" {
+	if !a.Extended && slices.Equal(a.Patterns, []string{""}) {
 		s.out.untagged(c.Name + ` (\Noselect) "` + mail.Separator + `" ""`)
 		return ok(c.Name + " completed"), nil
 	}
@@ -138,7 +138,10 @@ func (s *Session) listEntry(v mail.View, a *imapwire.List, e *entry) error {
 func listAttributes(a *imapwire.List, e *entry) []string {
 	var attrs []string
 	if e.NonExistent {
-		attrs = append(attrs, `\NonExistent`, `\Noselect`)
+		attrs = append(attrs, `\NonExistent`)
+		if !a.Extended {
+			attrs = append(attrs, `\Noselect`) // who asks in the old way may not know what implies it
+		}
 	}
 	if e.children {
 		attrs = append(attrs, `\HasChildren`)

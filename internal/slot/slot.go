@@ -190,6 +190,7 @@ type incarnation struct {
 	queue   *queue
 	pending pending
 	recent  *recent
+	recents recents
 	views   views
 	marks   marks
 	builder *state.Builder
