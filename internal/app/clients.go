@@ -18,7 +18,6 @@ import (
 // one's connections take nothing from another's.
 func (m *machine) serveClients(g *group) error {
 	l := m.cfg.Listen
-	m.sources.Clients = map[string]func() proxy.Stats{}
 	for _, p := range []struct {
 		protocol        session.Protocol
 		name            string
@@ -47,6 +46,26 @@ func (m *machine) serveClients(g *group) error {
 		}
 	}
 	return nil
+}
+
+// serveLocal serves the users whose master is here, for front ends other than ours.
+func (m *machine) serveLocal(g *group) error {
+	const name = "imap_local"
+	if m.cfg.Listen.IMAPLocal == "" {
+		return nil
+	}
+	cfg, err := m.clientConfig(g, name)
+	if err != nil {
+		return err
+	}
+	cfg.Only = m.name
+	cfg.MaxPerAddress = cfg.MaxConns // a front end has one
+	srv, err := proxy.New(cfg)
+	if err != nil {
+		return err
+	}
+	m.sources.Clients[name] = srv.Stats
+	return serveOn(g, srv, name, m.cfg.Listen.IMAPLocal, proxy.Listener{Protocol: session.IMAP})
 }
 
 // serveOn serves ln's protocol on an address, if there is one.

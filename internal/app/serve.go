@@ -32,6 +32,7 @@ import (
 	"github.com/tandemail/tandemail/internal/metrics"
 	"github.com/tandemail/tandemail/internal/pack"
 	"github.com/tandemail/tandemail/internal/pki"
+	"github.com/tandemail/tandemail/internal/proxy"
 	"github.com/tandemail/tandemail/internal/remote"
 	"github.com/tandemail/tandemail/internal/route"
 )
@@ -79,6 +80,7 @@ type machine struct {
 func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	m := &machine{cfg: cfg, name: cluster.Machine(cfg.Machine), log: log.With("machine", cfg.Machine), struck: struck{keys: map[string]bool{}}, stepping: make(chan struct{}, 1)}
 	m.sources.Cluster, m.sources.Machine = cfg.Cluster, m.name
+	m.sources.Clients = map[string]func() proxy.Stats{}
 	g := newGroup(ctx)
 	if err := m.build(g); err != nil {
 		g.cancel(err)
@@ -92,7 +94,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 func (m *machine) build(g *group) error {
 	for _, step := range []func(*group) error{
 		m.openIdentity, m.startMember, m.connect, m.buildLinks, m.buildControl, m.buildAgent, m.buildAccounts, m.buildHost, m.buildDirectory,
-		m.serveLink, m.register, m.serveFront, m.serveHTTP,
+		m.serveLink, m.register, m.serveFront, m.serveLocal, m.serveHTTP,
 	} {
 		if err := step(g); err != nil {
 			return err

@@ -33,6 +33,10 @@ func (p *collector) check(c *Config) {
 	p.checkAddress("listen.lmtp", c.Listen.LMTP, false)
 	p.checkAddress("listen.imap", c.Listen.IMAP, false)
 	p.checkAddress("listen.imaps", c.Listen.IMAPS, false)
+	p.checkAddress("listen.imap_local", c.Listen.IMAPLocal, false)
+	if c.Listen.IMAPLocal != "" && !c.Has(RoleStorage) {
+		p.add("listen.imap_local", "storage among the roles, or listen.imap", "without the role storage no user's master is here")
+	}
 	p.checkAddress("listen.pop3", c.Listen.POP3, false)
 	p.checkAddress("listen.pop3s", c.Listen.POP3S, false)
 	p.checkAddress("listen.http", c.Listen.HTTP, false)

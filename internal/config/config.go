@@ -41,9 +41,12 @@ type Listen struct {
 	LMTP     string `toml:"lmtp"`
 	IMAP     string `toml:"imap"`
 	IMAPS    string `toml:"imaps"` // implicit TLS
-	POP3     string `toml:"pop3"`
-	POP3S    string `toml:"pop3s"` // implicit TLS
-	HTTP     string `toml:"http"`  // the API: see docs/http.md
+	// IMAPLocal is IMAP for the users whose master is this machine alone, without the
+	// front end's holding and resuming: for proxies that find the machine themselves.
+	IMAPLocal string `toml:"imap_local"`
+	POP3      string `toml:"pop3"`
+	POP3S     string `toml:"pop3s"` // implicit TLS
+	HTTP      string `toml:"http"`  // the API: see docs/http.md
 }
 
 // PKI says where the cluster's certificates are.

@@ -57,6 +57,7 @@ func TestEveryErrorIsReportedWithItsLine(t *testing.T) {
 		{"syntax", `[control]`, `[control`, []string{`x:11: `}},
 		{"no address", `imap = "192.0.2.1:143"`, `imap = "143"`, []string{`x:8: listen.imap: "143" is no host:port`}},
 		{"API for everybody", `http = "127.0.0.1:8025"`, `http = "192.0.2.1:8025"`, []string{`x:9: listen.http: "192.0.2.1:8025" is no loopback address`}},
+		{"master of nobody", `[listen]`, "roles = [\"front\"]\n[listen]\nimap_local = \"192.0.2.1:144\"", []string{`x:7: listen.imap_local: without the role storage`}},
 		{"missing", `meta = "/var/lib/tandemail/meta"`, ``, []string{`x: meta: is missing`}},
 		{"bad time", `[listen]`, "[mail]\nhold_lmtp = \"soon\"\n[listen]", []string{`x:6: `}},
 		{"tokens for anybody", `[listen]`, "[client.oauth]\nissuer = \"http://login.example.org\"\nscope = \"a b\"\n[listen]", []string{

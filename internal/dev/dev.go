@@ -36,15 +36,16 @@ type Layout struct {
 
 // Machine is one process of the cluster.
 type Machine struct {
-	Name     cluster.Machine `json:"name"`
-	PID      int             `json:"pid"`
-	LMTP     string          `json:"lmtp"`
-	IMAP     string          `json:"imap"`
-	POP3     string          `json:"pop3"`
-	HTTP     string          `json:"http"`
-	Internal string          `json:"internal"`
-	EtcdC    string          `json:"etcd_client"`
-	EtcdP    string          `json:"etcd_peer"`
+	Name      cluster.Machine `json:"name"`
+	PID       int             `json:"pid"`
+	LMTP      string          `json:"lmtp"`
+	IMAP      string          `json:"imap"`
+	IMAPLocal string          `json:"imap_local"`
+	POP3      string          `json:"pop3"`
+	HTTP      string          `json:"http"`
+	Internal  string          `json:"internal"`
+	EtcdC     string          `json:"etcd_client"`
+	EtcdP     string          `json:"etcd_peer"`
 }
 
 // User is a sample user.

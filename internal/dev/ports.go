@@ -52,6 +52,7 @@ func (m *Machine) addresses() []struct {
 	}{
 		{"lmtp", &m.LMTP},
 		{"imap", &m.IMAP},
+		{"local imap", &m.IMAPLocal},
 		{"pop3", &m.POP3},
 		{"http", &m.HTTP},
 		{"internal", &m.Internal},

@@ -147,6 +147,7 @@ spool = {{printf "%q" (print .Dir "/spool")}}
 internal = {{printf "%q" .Internal}}
 lmtp = {{printf "%q" .LMTP}}
 imap = {{printf "%q" .IMAP}}
+imap_local = {{printf "%q" .IMAPLocal}}
 pop3 = {{printf "%q" .POP3}}
 http = {{printf "%q" .HTTP}}
 

@@ -41,7 +41,7 @@ var refusals = []struct {
 	{errUIDRequired, uidRequired},
 	{errNoTarget, no(imapwire.CodeTryCreate, "No such mailbox")},
 	{mail.ErrNoMailbox, no(imapwire.CodeNonExistent, "No such mailbox")},
-	{mail.ErrNoMessage, no(imapwire.CodeExpungeIssued, "Some of the messages no longer exist")},
+	{mail.ErrNoMessage, no(imapwire.CodeExpungeIssued, "Some of the messages have been deleted")},
 	{mail.ErrExists, no(imapwire.CodeAlreadyExists, "Mailbox already exists")},
 	{mail.ErrBadName, no(imapwire.CodeCannot, "Not a valid mailbox name")},
 	{mail.ErrHasChildren, no(imapwire.CodeHasChildren, "Only names below this one are mailboxes")},

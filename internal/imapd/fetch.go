@@ -228,7 +228,7 @@ func (r *fetchRun) answer(c *imapwire.Command) (answer, error) {
 	case r.failed != nil:
 		ans = *r.failed
 	case r.missing > 0 && !c.UID:
-		ans = no(imapwire.CodeExpungeIssued, "Some of the messages no longer exist")
+		ans = no(imapwire.CodeExpungeIssued, "Some of the messages have been deleted")
 	}
 	ans.told = r.seen
 	return ans, nil

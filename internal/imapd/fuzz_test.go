@@ -135,7 +135,7 @@ func TestDamagedMessageDoesNotHideTheOthers(t *testing.T) {
 	}
 	a.view = func(v mail.View) mail.View { return damaged{v, 3, mail.ErrNoMessage} }
 	out, err = d.run("x FETCH 1:3 (BODY[])")
-	if err != nil || !strings.HasSuffix(out, "x NO [EXPUNGEISSUED] Some of the messages no longer exist\r\n") {
+	if err != nil || !strings.HasSuffix(out, "x NO [EXPUNGEISSUED] Some of the messages have been deleted\r\n") {
 		t.Errorf("got %s, %v", out, err)
 	}
 	a.view = func(v mail.View) mail.View { return damaged{v, 1, mail.ErrMoved} }

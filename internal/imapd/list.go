@@ -19,11 +19,12 @@ type entry struct {
 	children   bool // there are mailboxes below
 	subscribed bool
 	below      bool // there are subscriptions below
+	hidden     bool // some of these do not match the patterns of this LIST
 }
 
 // list is LIST and LSUB.
 func (s *Session) list(ctx context.Context, c *imapwire.Command, a *imapwire.List) (answer, error) {
-	if !a.Extended && a.Patterns[0] == "" {
+	if !a.Extended && slices.Equal(a.Patterns, []string{""}) {
 		s.out.untagged(c.Name + ` (\Noselect) "` + mail.Separator + `" ""`)
 		return ok(c.Name + " completed"), nil
 	}
@@ -34,6 +35,9 @@ func (s *Session) list(ctx context.Context, c *imapwire.Command, a *imapwire.Lis
 	names, err := entries(v)
 	if err != nil {
 		return answer{}, err
+	}
+	if a.Select&imapwire.SelectRecursiveMatch != 0 {
+		markHidden(a, names)
 	}
 	for _, e := range names {
 		if matchesAny(a, e.Name) {
@@ -102,7 +106,29 @@ func markParents(all map[string]*entry, e *entry) {
 	}
 }
 
-// listEntry writes e if it is selected.
+// markHidden tells names of the subscriptions below them that do not match.
+func markHidden(a *imapwire.List, names []*entry) {
+	above := map[string]bool{}
+	for _, e := range names {
+		if !e.subscribed || matchesAny(a, e.Name) {
+			continue
+		}
+		for name := e.Name; ; {
+			i := strings.LastIndex(name, mail.Separator)
+			if i < 0 || above[name[:i]] {
+				break
+			}
+			name = name[:i]
+			above[name] = true
+		}
+	}
+	for _, e := range names {
+		e.hidden = above[e.Name]
+	}
+}
+
+// listEntry writes e if it is selected, or with RECURSIVEMATCH, if only names below it
+// are that would not be listed themselves (RFC 5258 3, example 9).
 func (s *Session) listEntry(v mail.View, a *imapwire.List, e *entry) error {
 	if a.Lsub {
 		s.lsubEntry(a, e)
@@ -116,7 +142,7 @@ func (s *Session) listEntry(v mail.View, a *imapwire.List, e *entry) error {
 		selected = false
 	}
 	childInfo := a.Select&imapwire.SelectRecursiveMatch != 0 && a.Select&imapwire.SelectSubscribed != 0 && e.below
-	if !selected && !childInfo {
+	if !selected && !(childInfo && e.hidden) {
 		return nil
 	}
 	s.listLine("LIST", e, listAttributes(a, e))
@@ -144,7 +170,10 @@ func (s *Session) listEntry(v mail.View, a *imapwire.List, e *entry) error {
 func listAttributes(a *imapwire.List, e *entry) []string {
 	var attrs []string
 	if e.NonExistent {
-		attrs = append(attrs, `\NonExistent`, `\Noselect`)
+		attrs = append(attrs, `\NonExistent`)
+		if !a.Extended {
+			attrs = append(attrs, `\Noselect`) // who asks in the old way may not know what implies it
+		}
 	}
 	if e.children {
 		attrs = append(attrs, `\HasChildren`)

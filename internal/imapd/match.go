@@ -256,6 +256,14 @@ func (c *compiler) text(k *imapwire.SearchKey) (test, cost, error) {
 			}
 			return d.Sent.Valid && onDay(k, d.Sent.Day()), nil
 		}, costHeader, nil
+	case imapwire.KeyEnvelope:
+		return func(ctx context.Context, m *candidate) (bool, error) {
+			e, err := m.envelope(ctx)
+			if err != nil {
+				return false, err
+			}
+			return e.Contains(k.Field, needle), nil
+		}, costHeader, nil
 	case imapwire.KeyHeader:
 		return func(ctx context.Context, m *candidate) (bool, error) {
 			h, err := m.header(ctx)

@@ -8,7 +8,7 @@ import (
 // \Recent belongs to the session that is told of a message first (RFC 3501 2.3.2).
 // The account keeps, for each user and mailbox, up to where somebody has been told;
 // what is above it is recent, and a session that may change the mailbox raises it
-// without waiting. When that is lost messages are recent twice; not at all only those
+// without waiting for copies. When that is lost with the master messages are recent twice; not at all only those
 // of a SELECT whose answer is lost. IMAP4rev2 has no \Recent.
 
 // maxRecent bounds the ranges of a session's recent messages, which are part of every
@@ -24,16 +24,16 @@ func (s *Session) meet(v mail.View, from mail.UID) (bool, error) {
 	if !s.hasRecent() || b.told.UIDNext <= from {
 		return false, nil
 	}
+	last := b.told.UIDNext - 1
 	mark, err := v.Recent(b.id, s.cfg.User)
+	if err == nil && mark < last && !b.readOnly() {
+		mark = max(mark, s.account.SetRecent(b.id, s.cfg.User, last))
+	}
 	if from < b.unsure {
 		mark = 0 // what raised it may be an answer of this session that was lost
 	}
-	last := b.told.UIDNext - 1
 	if err != nil || mark >= last {
 		return false, err
-	}
-	if !b.readOnly() {
-		s.account.SetRecent(b.id, s.cfg.User, last)
 	}
 	met := b.uids.among(mail.UIDSet{{Lo: max(from, mark+1), Hi: last}})
 	all := mail.NewUIDSet(append(met, b.told.Recent...)...)

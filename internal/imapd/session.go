@@ -86,7 +86,11 @@ func (s *Session) Execute(ctx context.Context, c Command) error {
 	}()
 	cmd, err := imapwire.Parse(c.Raw, s.utf8Names())
 	if err != nil {
-		return s.tagged(ctx, &cmd, syntaxAnswer(err))
+		ans := syntaxAnswer(err)
+		if ans.status == imapwire.NO && (cmd.Name == "SELECT" || cmd.Name == "EXAMINE") {
+			s.leave() // RFC 9051 6.3.2: one that fails selects nothing
+		}
+		return s.tagged(ctx, &cmd, ans)
 	}
 	s.name = cmd.Name
 	if cmd.UID {

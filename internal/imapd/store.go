@@ -107,8 +107,8 @@ func (s *Session) echo(ctx context.Context, c *imapwire.Command, a *imapwire.Sto
 			s.out.buf = append(appendModSeq(b, f.ModSeq), ")\r\n"...)
 		}
 	})
-	if err == nil && !c.UID && found < uids.Len() {
-		ans.status, ans.code, ans.text = imapwire.NO, imapwire.CodeExpungeIssued, "Some of the messages no longer exist"
+	if err == nil && !c.UID && !a.Silent && found < uids.Len() { // RFC 2180 4.2
+		ans.status, ans.code, ans.text = imapwire.NO, imapwire.CodeExpungeIssued, "Some of the messages have been deleted"
 	}
 	return err
 }

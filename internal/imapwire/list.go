@@ -29,7 +29,7 @@ type List struct {
 	Lsub      bool
 	Extended  bool // selection or return options or a list of patterns were given
 	Reference string
-	Patterns  []string
+	Patterns  []string // none if no name can match
 	Select    ListSelect
 	Return    ListReturn
 	Status    []StatusItem // of ListStatus
@@ -87,13 +87,17 @@ func (l *lexer) selection(c *List) error {
 	return err
 }
 
-// listNames takes the reference and the pattern, or patterns.
+// listNames takes the reference and the pattern, or patterns. Those that cannot be
+// of a mailbox's name match nothing, and are left out.
 func (l *lexer) listNames(c *List) error {
 	if err := l.space(); err != nil {
 		return err
 	}
 	var err error
-	if c.Reference, err = l.mailbox(); err != nil {
+	nothing := false
+	if c.Reference, err = l.mailbox(); isNoName(err) {
+		nothing = true
+	} else if err != nil {
 		return err
 	}
 	if err := l.space(); err != nil {
@@ -101,7 +105,12 @@ func (l *lexer) listNames(c *List) error {
 	}
 	one := func() error {
 		p, err := l.pattern()
-		c.Patterns = append(c.Patterns, p)
+		switch {
+		case isNoName(err):
+			return nil
+		case err == nil && !nothing:
+			c.Patterns = append(c.Patterns, p)
+		}
 		return err
 	}
 	if c.Lsub || l.peek() != '(' {

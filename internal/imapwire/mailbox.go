@@ -1,6 +1,7 @@
 package imapwire
 
 import (
+	"errors"
 	"strings"
 	"unicode/utf8"
 
@@ -34,10 +35,12 @@ func (l *lexer) name(s string) (string, error) {
 	case utf8.ValidString(s) && strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }):
 		// Some clients send names as they are to a server that offers IMAP4rev2, without
 		// enabling it. Modified UTF-7 has no such octets, so they can mean nothing else.
+	case strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }):
+		return "", syntax("Mailbox name is not valid UTF-8")
 	default:
 		var err error
 		if s, err = DecodeUTF7(s); err != nil {
-			return "", syntax("Mailbox name is %v", err)
+			return "", &SyntaxError{No: true, Code: CodeCannot, Text: "Mailbox name is " + err.Error()}
 		}
 	}
 	s = upperInbox(s)
@@ -46,6 +49,12 @@ func (l *lexer) name(s string) (string, error) {
 		l.given = s
 	}
 	return normal, nil
+}
+
+// isNoName reports that a string was well-formed, but is no name of a mailbox.
+func isNoName(err error) bool {
+	e, ok := errors.AsType[*SyntaxError](err)
+	return ok && e.No
 }
 
 // upperInbox is a name whose first component, if that is INBOX, is in upper case.

@@ -32,6 +32,7 @@ const (
 	KeyEmailID             // Text
 	KeyThreadID            // Text
 	KeyHasSaveDate         // SAVEDATESUPPORTED (RFC 8514)
+	KeyEnvelope            // Field (From, To, Cc, Bcc, Subject), Text
 )
 
 // DateOf says which date of a message KeyBefore, KeyOn and KeySince compare.
@@ -86,7 +87,7 @@ const (
 
 func flagKey(f mail.Flags) keyForm   { return keyForm{kind: KeyFlag, flag: f} }
 func noFlagKey(f mail.Flags) keyForm { return keyForm{kind: KeyFlag, flag: f, not: true} }
-func fieldKey(name string) keyForm   { return keyForm{kind: KeyHeader, arg: argText, field: name} }
+func fieldKey(name string) keyForm   { return keyForm{kind: KeyEnvelope, arg: argText, field: name} }
 
 func dateKey(kind KeyKind, of DateOf) keyForm {
 	return keyForm{kind: kind, arg: argDate, of: of}

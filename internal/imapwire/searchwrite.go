@@ -2,6 +2,7 @@ package imapwire
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/tandemail/tandemail/internal/mail"
 )
@@ -75,6 +76,8 @@ func appendKey(dst []byte, k *SearchKey) []byte {
 	case KeyHeader:
 		dst = AppendString(append(dst, "HEADER "...), k.Field)
 		return AppendString(append(dst, ' '), k.Text)
+	case KeyEnvelope:
+		return AppendString(append(append(dst, strings.ToUpper(k.Field)...), ' '), k.Text)
 	case KeyBefore, KeyOn, KeySince:
 		return appendDateKey(dst, k)
 	case KeyHasSaveDate:

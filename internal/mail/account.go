@@ -33,8 +33,10 @@ type Account interface {
 	// buffer of one; never what changed. The zero id watches the whole account.
 	Watch(m MailboxID) (ch <-chan struct{}, stop func())
 	// SetRecent says that a session of the user has been told of the messages of m up
-	// to upTo. It waits for nothing and may be lost.
-	SetRecent(m MailboxID, user string, upTo UID)
+	// to upTo, and returns up to where one had been since this master is one, as far as
+	// it remembers: of two that say so at once, one comes first. It waits for nothing,
+	// and may be lost when the master is.
+	SetRecent(m MailboxID, user string, upTo UID) (before UID)
 	// Derived returns the derived data (envelope, structure) stored for the content
 	// under that parser version; false when there is none. SetDerived keeps it,
 	// best effort, on this machine only.
@@ -100,7 +102,7 @@ type View interface {
 	// owner those of a mailbox below /shared. ErrNoMailbox.
 	Metadata(m MailboxID, prefix string) iter.Seq2[Metadata, error]
 	// Recent is up to where a session of the user has been told of the messages of m,
-	// 0 if none has. It may be behind.
+	// 0 if none has. It may be behind after a change of master.
 	Recent(m MailboxID, user string) (UID, error)
 	// Open gives the content of a message, prefix first. It stays readable after
 	// the View is closed, until it is closed itself. Safe for concurrent use.

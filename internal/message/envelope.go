@@ -34,6 +34,55 @@ func (p *parser) envelope(e *Envelope, k kind, v string) {
 	}
 }
 
+// Contains reports whether the field of that name, Subject, From, To, Cc or Bcc, has n
+// in its decoded value: SEARCH SUBJECT, FROM and so on, which compare what the envelope
+// says (RFC 9051 6.4.4). An address is "name <mailbox@host>" there, however it was
+// written. The zero needle asks for the field alone.
+func (e *Envelope) Contains(field string, n Needle) bool {
+	k := kindOf(field)
+	if k == kindSubject {
+		return e.Subject.Valid && n.In(DecodeText(e.Subject.Value))
+	}
+	list := e.list(k)
+	return list != nil && len(*list) > 0 && n.In(addressText(*list))
+}
+
+// addressText is addresses as a reader of the message has them before him.
+func addressText(list []Address) string {
+	var b []byte
+	between := false
+	for i := range list {
+		a := &list[i]
+		if !a.Mailbox.Valid {
+			b = append(b, ';')
+			continue
+		}
+		if between {
+			b = append(b, ", "...)
+		}
+		between = a.Host.Valid
+		b = a.appendText(b)
+	}
+	return string(b)
+}
+
+// appendText appends "name <mailbox@host>", or without a name "mailbox@host", or a
+// group's name and a colon.
+func (a *Address) appendText(b []byte) []byte {
+	if !a.Host.Valid {
+		return append(appendText(b, a.Mailbox.Value), ": "...)
+	}
+	name := DecodeText(a.Name.Value)
+	if name != "" {
+		b = append(append(b, name...), " <"...)
+	}
+	b = append(append(append(b, a.Mailbox.Value...), '@'), a.Host.Value...)
+	if name != "" {
+		b = append(b, '>')
+	}
+	return b
+}
+
 func (e *Envelope) list(k kind) *[]Address {
 	switch k {
 	case kindFrom:

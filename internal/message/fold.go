@@ -10,7 +10,8 @@ import (
 
 // Fold is s as SEARCH, SORT and THREAD compare it, in the manner of
 // i;unicode-casemap (RFC 5051): each character is decomposed, for compatibility,
-// and its case removed. Two texts match if their folded octets do.
+// and put in upper case. Two texts match if their folded octets do, and are in the
+// order of these: "_" comes behind all letters of ASCII.
 func Fold(s string) string {
 	return string(appendFold(make([]byte, 0, len(s)), []byte(s)))
 }
@@ -21,7 +22,7 @@ func appendFold(dst, text []byte) []byte {
 	for i := 0; i < len(text); {
 		c := text[i]
 		if c < utf8.RuneSelf {
-			dst = append(dst, lowerByte(c))
+			dst = append(dst, upperByte(c))
 			i++
 			continue
 		}
@@ -66,9 +67,16 @@ var shortFolds = sync.OnceValue(func() *[shortLimit]uint16 {
 	return t
 })
 
-// caseless goes by way of upper case, where letters with several lower-case
-// forms meet.
-func caseless(r rune) rune { return unicode.ToLower(unicode.ToUpper(r)) }
+// caseless goes by way of upper case, where letters with several lower-case forms
+// meet, and of lower case, where those with several upper-case ones do.
+func caseless(r rune) rune { return unicode.ToUpper(unicode.ToLower(unicode.ToUpper(r))) }
+
+func upperByte(c byte) byte {
+	if 'a' <= c && c <= 'z' {
+		c -= 'a' - 'A'
+	}
+	return c
+}
 
 // foldedPrefix is how much of text ends with a whole character; the rest, at
 // most three octets, waits for more.

@@ -32,7 +32,7 @@ func (n Needle) In(text string) bool {
 }
 
 // Contains reports whether a field of that name has n in its decoded value: SEARCH
-// HEADER, and SUBJECT, FROM, TO, CC, BCC. The zero needle asks for the field alone.
+// HEADER. The zero needle asks for the field alone.
 func (h Header) Contains(name string, n Needle) bool {
 	for f := range h.Fields() {
 		if equalFold(f.Name, name) && n.In(DecodeText(unfold(f.Value))) {

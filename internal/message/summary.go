@@ -8,7 +8,7 @@ import (
 
 // SummaryVersion names the rules of [Summarize] and of the encoding of [Summary],
 // which shares the dictionary of [Version].
-const SummaryVersion = Version<<8 | 1
+const SummaryVersion = Version<<8 | 2
 
 // Summary is what SORT and THREAD compare of a message (RFC 5256, 5957), made from
 // its header alone. All strings are folded: they compare as octets.

@@ -19,14 +19,14 @@ func TestSummaryIsWhatSortAndThreadCompare(t *testing.T) {
 	got := Summarize(h)
 	want := Summary{
 		Sent: Date{Unix: 1768091400, Zone: -60, Valid: true}, Subject: Fold("Grüße"), Reply: true,
-		From: "joerg", DisplayFrom: Fold("Jörg"), To: "friends", DisplayTo: "friends", Cc: "carl",
+		From: "JOERG", DisplayFrom: Fold("Jörg"), To: "FRIENDS", DisplayTo: "FRIENDS", Cc: "CARL",
 		ID: IDHash("one@x"), References: [][16]byte{IDHash("a@x"), IDHash("b@x")},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	got = Summarize("In-Reply-To: <c@x> <d@x>\r\nFrom: ann@EXAMPLE.org\r\n\r\n")
-	want = Summary{From: "ann", DisplayFrom: "ann@example.org", References: [][16]byte{IDHash("c@x")}}
+	want = Summary{From: "ANN", DisplayFrom: "ANN@EXAMPLE.ORG", References: [][16]byte{IDHash("c@x")}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}

@@ -23,6 +23,7 @@ const (
 	byeViolation     // master and front end do not understand each other
 	byeFault         // a fault of the server in this session alone
 	byeInUse         // another session has the mailbox for itself
+	byeElsewhere     // another machine is master, and not served here
 
 	byeKinds
 )
@@ -45,6 +46,7 @@ var byes = [byeKinds]struct{ name, code, text string }{
 	byeViolation: {"protocol violation", "SERVERBUG", "Internal error"},
 	byeFault:     {"server fault", "SERVERBUG", "Internal error"},
 	byeInUse:     {"in use", "INUSE", "Mailbox is in use by another session"},
+	byeElsewhere: {"elsewhere", "UNAVAILABLE", "Mailbox is served by another machine"},
 }
 
 // String names b for metrics.

@@ -231,12 +231,21 @@ func (c *client) startTLS(ctx context.Context) error {
 	if certs := c.cfg.TLS.Certificates; len(certs) > 0 {
 		own = certs[0].Certificate[0]
 	}
-	c.peer = c.cfg.Auth.Meet(c.remote, c.tls(), own)
+	c.peer = c.cfg.Auth.Meet(c.accountable(), c.tls(), own)
 	return nil
 }
 
 // tls is the state of the client's TLS, nil without it.
 func (c *client) tls() *tls.ConnectionState { return c.lc.TLS() }
+
+// accountable is the address that failed log-ins are held against; none if it is that
+// of another front end.
+func (c *client) accountable() netip.Addr {
+	if c.cfg.Only != "" {
+		return netip.Addr{}
+	}
+	return c.remote
+}
 
 // mayAuthenticate reports whether the client may send a password now.
 func (c *client) mayAuthenticate() bool {

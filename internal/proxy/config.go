@@ -52,6 +52,11 @@ type Config struct {
 	Spool  *spool.Dir // for literals above 256 KiB and answers above 1 MiB
 	Log    *slog.Logger
 
+	// Only, if set, is the one machine whose users are served: those of stores of which
+	// it is master. A session ends when it is that no more. Who connects is another
+	// front end, so that failed log-ins are not held against its address.
+	Only cluster.Machine
+
 	// TLS of clients; nil: no STARTTLS, and no listener with implicit TLS. Its first
 	// certificate is what they can bind an exchange to.
 	TLS *tls.Config

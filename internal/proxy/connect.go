@@ -117,8 +117,11 @@ func (s *Server) seek(ctx context.Context, tried route.Route, pause time.Duratio
 
 // try opens the session at the master of r, if there is one. A *byeError is final.
 func (s *Server) try(ctx context.Context, r route.Route, o session.Open) (*upstream, error) {
-	if r.Master == "" {
+	switch {
+	case r.Master == "":
 		return nil, fmt.Errorf("store %s: %w", r.Store, errNoMaster)
+	case s.cfg.Only != "" && r.Master != s.cfg.Only:
+		return nil, &byeError{byeElsewhere, fmt.Errorf("store %s is served by %s", r.Store, r.Master)}
 	}
 	up, err := s.open(ctx, r, o)
 	if lost, ok := errors.AsType[*lostError](err); ok {

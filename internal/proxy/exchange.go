@@ -73,5 +73,5 @@ func (c *client) mechanisms() []string {
 
 // password tries to authenticate by a command with a password.
 func (c *client) password(ctx context.Context, user, password string) (auth.Identity, error) {
-	return c.cfg.Auth.Authenticate(ctx, auth.Attempt{User: user, Password: password, Remote: c.remote})
+	return c.cfg.Auth.Authenticate(ctx, auth.Attempt{User: user, Password: password, Remote: c.accountable()})
 }

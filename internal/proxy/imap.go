@@ -19,9 +19,10 @@ type imap struct {
 
 func newIMAP() dialect { return &imap{} }
 
-// Bounds before log-in: a command there is short. 4,096 is LITERAL-'s (RFC 7888).
+// Bounds before log-in. The longest command there is ID with 30 names and values of
+// 30 and 1,024 octets (RFC 2971 3.3). 4,096 is LITERAL-'s (RFC 7888).
 var limitsBefore = imapwire.Limits{
-	Line: 8 << 10, String: 4096, Message: 4096, Memory: 4096, Literals: 8, NonSync: 4096,
+	Line: 36 << 10, String: 4096, Message: 4096, Memory: 4096, Literals: 8, NonSync: 4096,
 }
 
 const (

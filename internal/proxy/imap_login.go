@@ -136,6 +136,7 @@ var refusals = []struct {
 	{auth.ErrLimited, imapwire.CodeUnavailable, "Too many failed log-ins, try again later"},
 	{auth.ErrFrozen, imapwire.CodeInUse, "Account is not available for the moment"},
 	{errUserLimit, imapwire.CodeLimit, "Too many sessions of this user"},
+	{errElsewhere, imapwire.CodeUnavailable, "Mailbox is served by another machine"},
 	{errNoMaster, imapwire.CodeUnavailable, "Mailbox is not available, try again later"},
 	{nil, imapwire.CodeUnavailable, "Authentication is not available, try again later"},
 }

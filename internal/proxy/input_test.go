@@ -48,7 +48,7 @@ func feed(t *testing.T, nc net.Conn, octets io.Reader) string {
 func TestLongLineIsAnsweredAndTheConnectionStaysUsable(t *testing.T) {
 	r := newRig(t, nil)
 	c := r.client()
-	c.Send("a NOOP " + strings.Repeat("x", 20_000) + "\r\n")
+	c.Send("a NOOP " + strings.Repeat("x", 40_000) + "\r\n")
 	expect(t, c, "a BAD Command line is too long")
 	c.OK("LOGIN ann secret")
 	c.Send("b SEARCH " + strings.Repeat("x", 65_600) + "\r\n")

@@ -15,6 +15,7 @@ var (
 	errUserLimit = errors.New("too many sessions of this user")
 	errNoMaster  = errors.New("no master of the user's store")
 	errInUse     = errors.New("mailbox is in use by another session")
+	errElsewhere = errors.New("another machine is master of the user's store")
 )
 
 // enter logs the client in whom the authenticator lets in, and counts what came of it.
@@ -52,6 +53,8 @@ func (c *client) logIn(ctx context.Context, id auth.Identity) error {
 		switch {
 		case ours && bye.why == byeInUse:
 			err = errInUse
+		case ours && bye.why == byeElsewhere:
+			err = errElsewhere
 		case ours && bye.why != byeShutdown:
 			err = errNoMaster
 		}

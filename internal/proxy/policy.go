@@ -11,6 +11,7 @@ import (
 //	the master says               Gone, NotResumable, Violation, Broken, InUse: BYE
 //	the token is too large, or
 //	does not follow               BYE
+//	one machine alone is served   BYE
 //	else                          the session is opened at whoever is master; the
 //	                              token goes along if it says anything
 //	the next master says          NotResumable, Gone, InUse: BYE
@@ -50,6 +51,8 @@ func (c *client) mayGoOn(f *flight, lost *lostError) error {
 		return &byeError{byeCut, lost}
 	case c.useless != nil:
 		return &byeError{byeResume, c.useless}
+	case c.cfg.Only != "":
+		return &byeError{byeElsewhere, lost}
 	}
 	return nil
 }

@@ -145,6 +145,7 @@ var pop3Refusals = []struct {
 	{auth.ErrFrozen, "-ERR [SYS/TEMP] Account is not available for the moment"},
 	{errUserLimit, "-ERR [SYS/TEMP] Too many sessions of this user"},
 	{errInUse, "-ERR [IN-USE] Mailbox is in use by another session"},
+	{errElsewhere, "-ERR [SYS/TEMP] Mailbox is served by another machine"},
 	{errNoMaster, "-ERR [SYS/TEMP] Mailbox is not available, try again later"},
 	{nil, "-ERR [SYS/TEMP] Authentication is not available, try again later"},
 }

@@ -34,6 +34,7 @@ var loginResults = [...]struct {
 	{auth.ErrFrozen, "frozen"},
 	{errUserLimit, "too many sessions"},
 	{errInUse, "in use"},
+	{errElsewhere, "elsewhere"},
 	{errNoMaster, "no master"},
 	{nil, "unavailable"},
 	{nil, loginOK}, // matched by none

@@ -31,6 +31,7 @@ type access struct {
 
 	watches watches
 	derived derived
+	recents state.Recents
 
 	mu      sync.Mutex
 	c       *conn         // nil or dead: none
@@ -300,13 +301,18 @@ func (a *Account) Watch(m mail.MailboxID) (ch <-chan struct{}, stop func()) {
 	return a.watches.watch(a.access, m)
 }
 
-// SetRecent implements mail.Account.
-func (a *Account) SetRecent(m mail.MailboxID, user string, upTo mail.UID) {
+// SetRecent implements mail.Account. It knows of what was raised on this machine.
+func (a *Account) SetRecent(m mail.MailboxID, user string, upTo mail.UID) mail.UID {
+	before := a.recents.Raise(state.RecentKey{Mailbox: m, User: user}, upTo)
+	if upTo <= before {
+		return before
+	}
 	if c := a.connected(); c != nil {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()                                              // it waits for nothing
 		_ = send(ctx, c.f, ask{0, qSetRecent{m, user, upTo}}) // it may be lost
 	}
+	return before
 }
 
 // staged is a body of this package, which is state's.

@@ -42,7 +42,7 @@ func (a *account) View(ctx context.Context) (mail.View, error) {
 		snap.release()
 		return nil, err
 	}
-	return v.As(a.user), nil
+	return &accountView{v.As(a.user), a.id, &inc.recents}, nil
 }
 
 // Stage implements mail.Account.
@@ -88,10 +88,14 @@ func (a *account) Watch(m mail.MailboxID) (<-chan struct{}, func()) {
 }
 
 // SetRecent implements mail.Account.
-func (a *account) SetRecent(m mail.MailboxID, user string, upTo mail.UID) {
+func (a *account) SetRecent(m mail.MailboxID, user string, upTo mail.UID) mail.UID {
 	inc := a.slot.current()
 	if inc == nil {
-		return
+		return 0
+	}
+	before := inc.recents.Raise(state.RecentKey{Account: a.id, Mailbox: m, User: user}, upTo)
+	if upTo <= before {
+		return before
 	}
 	p, err := inc.builder.Recent(a.id, m, user, upTo)
 	if err == nil {
@@ -100,6 +104,7 @@ func (a *account) SetRecent(m mail.MailboxID, user string, upTo mail.UID) {
 	if err != nil {
 		inc.log.Debug("recent mark not kept", "err", err)
 	}
+	return before
 }
 
 // Derived implements mail.Account.

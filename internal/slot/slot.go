@@ -190,6 +190,7 @@ type incarnation struct {
 	queue   *queue
 	pending pending
 	recent  *recent
+	recents state.Recents
 	views   views
 	marks   marks
 	builder *state.Builder

@@ -88,10 +88,30 @@ func (a *Account) Watch(m mail.MailboxID) (ch <-chan struct{}, stop func()) {
 }
 
 // SetRecent implements mail.Account. The twin has no reason to lose it.
-func (a *Account) SetRecent(m mail.MailboxID, user string, upTo mail.UID) {
+func (a *Account) SetRecent(m mail.MailboxID, user string, upTo mail.UID) mail.UID {
+	a.server.marking.Lock()
+	defer a.server.marking.Unlock()
+	before := a.recent(m, user)
+	if upTo <= before {
+		return before
+	}
 	if p, err := a.server.builder.Recent(a.id, m, user, upTo); err == nil {
 		_, _ = a.server.commit(p) // the mailbox may be gone
 	}
+	return before
+}
+
+func (a *Account) recent(m mail.MailboxID, user string) mail.UID {
+	v, err := a.View(context.Background())
+	if err != nil {
+		return 0
+	}
+	defer v.Close()
+	u, err := v.Recent(m, user)
+	if err != nil {
+		return 0
+	}
+	return u
 }
 
 // Derived implements mail.Account.

@@ -25,6 +25,7 @@ type Server struct {
 	builder  state.Builder
 	stager   *state.Stager
 	watchers state.Watchers
+	marking  sync.Mutex // held while a mark of \Recent is read and raised
 
 	mu      sync.RWMutex
 	kv      *state.MapKV

@@ -13,9 +13,14 @@ var flagProperties = []property{
 		f.add("INBOX", 0, 0)
 		inbox := f.id("INBOX")
 		before := f.account()
-		f.acct.SetRecent(inbox, "ann", 2)
-		f.acct.SetRecent(inbox, "ann", 1)
+		equal(f, "mark before the first", f.acct.SetRecent(inbox, "ann", 2), 0)
+		equal(f, "mark before a lower one", f.acct.SetRecent(inbox, "ann", 1), 2)
 		f.acct.SetRecent(mail.MailboxID{9}, "ann", 1)
+		seen, err := f.view().Recent(inbox, "ann") // at once
+		if err != nil {
+			f.Fatal(err)
+		}
+		equal(f, "mark at once", seen, 2)
 		f.do(mail.Subscribe{Name: "INBOX", On: true}) // comes after them
 		for user, want := range map[string]mail.UID{"ann": 2, "bob": 0} {
 			got, err := f.view().Recent(inbox, user)
