@@ -21,7 +21,7 @@ type Delta struct {
 	Contexts  []ContextChange
 }
 
-// The bits that say which fields follow, in this order.
+// The bits that say which fields follow, in this order but for the owner.
 const (
 	hasEnabled = 1 << iota
 	hasSelected
@@ -31,6 +31,7 @@ const (
 	hasIdleTag
 	hasFetched
 	hasContexts
+	hasOwner // before Selected, which is set
 
 	allFields = 1<<iota - 1
 )
@@ -41,7 +42,7 @@ func (d *Delta) IsZero() bool { return d.fields() == 0 }
 func (d *Delta) fields() (bits uint64) {
 	for i, set := range [...]bool{
 		d.Enabled != nil, d.Selected != nil, d.Closed, d.Announced != nil, d.Saved != nil, d.IdleTag != nil,
-		d.Fetched != nil, len(d.Contexts) > 0,
+		d.Fetched != nil, len(d.Contexts) > 0, d.Selected != nil && !d.Selected.Owner.IsZero(),
 	} {
 		if set {
 			bits |= 1 << i
@@ -61,6 +62,9 @@ func (d *Delta) Append(dst []byte) []byte {
 		dst = append(dst, byte(*d.Enabled))
 	}
 	if d.Selected != nil {
+		if bits&hasOwner != 0 {
+			dst = d.Selected.appendOwner(dst)
+		}
 		dst = d.Selected.append(dst)
 	}
 	if d.Announced != nil {
@@ -97,7 +101,9 @@ func DecodeDelta(b []byte) (Delta, error) {
 		out.Enabled = &f
 	}
 	if bits&hasSelected != 0 {
-		out.Selected = d.selected()
+		out.Selected = d.selected(bits&hasOwner != 0)
+	} else if bits&hasOwner != 0 {
+		d.Fail()
 	}
 	out.Closed = bits&hasClosed != 0
 	if bits&hasAnnounced != 0 {
