@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/directory"
 	"github.com/tandemail/tandemail/internal/imapd"
 	"github.com/tandemail/tandemail/internal/mail"
@@ -12,9 +13,24 @@ import (
 )
 
 // others is what a session on this machine sees of other users.
-type others struct{ users *directory.Directory }
+type others struct {
+	users   *directory.Directory
+	account func(cluster.Store, mail.AccountID) (mail.Account, error)
+	user    mail.AccountID
+}
 
-func (m *machine) others(session.Open) imapd.Others { return others{m.users} }
+func (m *machine) others(o session.Open) imapd.Others {
+	return others{m.users, m.accountHere, o.Account}
+}
+
+// accountHere gives an account of a store whose master is this machine. mail.ErrMoved.
+func (m *machine) accountHere(s cluster.Store, id mail.AccountID) (mail.Account, error) {
+	sl, err := m.hostSlot(s)
+	if err != nil || !sl.Standing().Serving {
+		return nil, fmt.Errorf("store %s of account %s is not served here: %w", s, id, errors.Join(mail.ErrMoved, err))
+	}
+	return sl.Account(id), nil
+}
 
 // User implements imapd.Others.
 func (o others) User(ctx context.Context, name string) (mail.AccountID, error) {
@@ -40,4 +56,25 @@ func (o others) Name(_ context.Context, id mail.AccountID) (string, error) {
 // Granted implements imapd.Others.
 func (o others) Granted(ctx context.Context, owner, user mail.AccountID, on bool) error {
 	return o.users.SetGrant(ctx, owner, user, on)
+}
+
+// Owners implements imapd.Others.
+func (o others) Owners(context.Context) (list []mail.AccountID, err error) {
+	for _, u := range o.users.Owners(o.user) {
+		list = append(list, u.Account)
+	}
+	return list, nil
+}
+
+// Open implements imapd.Others.
+func (o others) Open(_ context.Context, owner mail.AccountID) (mail.Account, error) {
+	u, ok := o.users.ByAccount(owner)
+	if !ok || owner == o.user {
+		return nil, mail.ErrNoAccount
+	}
+	a, err := o.account(u.Store, owner)
+	if err != nil {
+		return nil, err
+	}
+	return a.As(o.user), nil
 }

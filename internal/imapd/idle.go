@@ -46,7 +46,7 @@ func (g *idleGate) wait(number uint64) <-chan struct{} {
 func (s *Session) runIdle(ctx context.Context, c *imapwire.Command) (answer, error) {
 	var changed <-chan struct{}
 	if s.box != nil {
-		ch, stop := s.account.Watch(s.box.id)
+		ch, stop := s.at.account.Watch(s.box.id)
 		defer stop()
 		changed = ch
 	}

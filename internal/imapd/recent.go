@@ -33,7 +33,7 @@ func (s *Session) meet(v mail.View, from mail.UID) (bool, error) {
 		return false, err
 	}
 	if !b.readOnly() {
-		s.account.SetRecent(b.id, s.cfg.User, last)
+		s.at.account.SetRecent(b.id, s.cfg.User, last)
 	}
 	met := b.uids.among(mail.UIDSet{{Lo: max(from, mark+1), Hi: last}})
 	all := mail.NewUIDSet(append(met, b.told.Recent...)...)
