@@ -15,21 +15,12 @@ import (
 // others is what a session on this machine sees of other users.
 type others struct {
 	users   *directory.Directory
-	account func(cluster.Store, mail.AccountID) (mail.Account, error)
+	account func(cluster.Store, mail.AccountID) mail.Account
 	user    mail.AccountID
 }
 
 func (m *machine) others(o session.Open) imapd.Others {
-	return others{m.users, m.accountHere, o.Account}
-}
-
-// accountHere gives an account of a store whose master is this machine. mail.ErrMoved.
-func (m *machine) accountHere(s cluster.Store, id mail.AccountID) (mail.Account, error) {
-	sl, err := m.hostSlot(s)
-	if err != nil || !sl.Standing().Serving {
-		return nil, fmt.Errorf("store %s of account %s is not served here: %w", s, id, errors.Join(mail.ErrMoved, err))
-	}
-	return sl.Account(id), nil
+	return others{m.users, m.accounts.Account, o.Account}
 }
 
 // User implements imapd.Others.
@@ -72,9 +63,5 @@ func (o others) Open(_ context.Context, owner mail.AccountID) (mail.Account, err
 	if !ok || owner == o.user {
 		return nil, mail.ErrNoAccount
 	}
-	a, err := o.account(u.Store, owner)
-	if err != nil {
-		return nil, err
-	}
-	return a.As(o.user), nil
+	return o.account(u.Store, owner).As(o.user), nil
 }
