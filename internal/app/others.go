@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/directory"
 	"github.com/tandemail/tandemail/internal/imapd"
 	"github.com/tandemail/tandemail/internal/mail"
@@ -12,9 +13,15 @@ import (
 )
 
 // others is what a session on this machine sees of other users.
-type others struct{ users *directory.Directory }
+type others struct {
+	users   *directory.Directory
+	account func(cluster.Store, mail.AccountID) mail.Account
+	user    mail.AccountID
+}
 
-func (m *machine) others(session.Open) imapd.Others { return others{m.users} }
+func (m *machine) others(o session.Open) imapd.Others {
+	return others{m.users, m.accounts.Account, o.Account}
+}
 
 // User implements imapd.Others.
 func (o others) User(ctx context.Context, name string) (mail.AccountID, error) {
@@ -40,4 +47,21 @@ func (o others) Name(_ context.Context, id mail.AccountID) (string, error) {
 // Granted implements imapd.Others.
 func (o others) Granted(ctx context.Context, owner, user mail.AccountID, on bool) error {
 	return o.users.SetGrant(ctx, owner, user, on)
+}
+
+// Owners implements imapd.Others.
+func (o others) Owners(context.Context) (list []mail.AccountID, err error) {
+	for _, u := range o.users.Owners(o.user) {
+		list = append(list, u.Account)
+	}
+	return list, nil
+}
+
+// Open implements imapd.Others.
+func (o others) Open(_ context.Context, owner mail.AccountID) (mail.Account, error) {
+	u, ok := o.users.ByAccount(owner)
+	if !ok || owner == o.user {
+		return nil, mail.ErrNoAccount
+	}
+	return o.account(u.Store, owner).As(o.user), nil
 }

@@ -104,11 +104,7 @@ func (s *Session) granted(ctx context.Context, who mail.AccountID) (bool, error)
 
 // administered finds a mailbox whose rights the user may see and change.
 func (s *Session) administered(ctx context.Context, name string) (mail.View, mail.MailboxInfo, error) {
-	v, err := s.current(ctx)
-	if err != nil {
-		return nil, mail.MailboxInfo{}, err
-	}
-	info, err := lookup(v, name)
+	v, info, err := s.lookup(ctx, name)
 	if err == nil {
 		err = need(&info, mail.MayAdmin)
 	}
@@ -255,11 +251,7 @@ func (s *Session) listRights(ctx context.Context, _ *imapwire.Command, a *imapwi
 
 // myRights is MYRIGHTS.
 func (s *Session) myRights(ctx context.Context, _ *imapwire.Command, a *imapwire.GetACL) (answer, error) {
-	v, err := s.current(ctx)
-	if err != nil {
-		return answer{}, err
-	}
-	info, err := lookup(v, a.Mailbox)
+	_, info, err := s.lookup(ctx, a.Mailbox)
 	if err != nil {
 		return answer{}, err
 	}

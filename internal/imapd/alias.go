@@ -72,16 +72,13 @@ func (s *Session) existing(ctx context.Context, name string) (string, error) {
 	if meant == nil {
 		return "", nil
 	}
-	v, err := s.current(ctx)
+	names, err := s.ownNames(ctx)
 	if err != nil {
 		return "", err
 	}
-	names, err := entries(v)
-	if err != nil {
-		return "", err
-	}
+	names.sorted() // with what is above them
 	for _, n := range append([]string{name}, meant...) {
-		if slices.ContainsFunc(names, func(e *entry) bool { return e.Name == n }) {
+		if names[n] != nil {
 			return n, nil
 		}
 	}

@@ -27,26 +27,40 @@ func (s *Session) add(ctx context.Context, a *imapwire.Append, old *mail.Replace
 	if err != nil {
 		return mail.Result{}, err
 	}
+	to := s.at
+	across := old != nil && to != s.box.at
+	if across && s.resumed.number != s.number {
+		if err := s.mayReplace(ctx, old); err != nil {
+			return mail.Result{}, err
+		}
+	}
 	s.closeView() // staging takes its time
-	op := mail.Append{Mailbox: target.ID, Replaces: old}
+	op := mail.Append{Mailbox: target.ID}
+	if !across {
+		op.Replaces = old
+	}
 	defer func() {
 		for _, m := range op.Messages {
 			_ = m.Body.Close() // what was committed is the account's
 		}
 	}()
 	for i := range a.Messages {
-		m, err := s.stage(ctx, &a.Messages[i])
+		m, err := s.stage(ctx, to, &a.Messages[i])
+		s.work(to)
 		s.closeView()
 		if err != nil {
-			return s.outcome(ctx, target.ID, err)
+			res, err := s.outcome(ctx, target.ID, err)
+			return s.replaced(ctx, across, old, res, err)
 		}
 		op.Messages = append(op.Messages, m)
 	}
+	s.work(to)
 	res, err := s.do(ctx, 0, op)
-	return res, s.transferError(err)
+	return s.replaced(ctx, across, old, res, s.transferError(err))
 }
 
-func (s *Session) stage(ctx context.Context, m *imapwire.AppendMessage) (mail.NewMessage, error) {
+// stage makes a message ready for an account. Its parts may come from others.
+func (s *Session) stage(ctx context.Context, to *place, m *imapwire.AppendMessage) (mail.NewMessage, error) {
 	parts := m.Parts
 	if parts == nil {
 		parts = []imapwire.CatPart{{Literal: m.Literal}}
@@ -55,7 +69,7 @@ func (s *Session) stage(ctx context.Context, m *imapwire.AppendMessage) (mail.Ne
 	defer whole.Close()
 	err := s.assemble(ctx, &whole, parts)
 	if err != nil {
-		return mail.NewMessage{}, err
+		return mail.NewMessage{}, s.excuse(ctx, err)
 	}
 	var octets io.Reader = io.NewSectionReader(&whole, 0, whole.size)
 	if whole.binary {
@@ -63,7 +77,8 @@ func (s *Session) stage(ctx context.Context, m *imapwire.AppendMessage) (mail.Ne
 			return mail.NewMessage{}, err
 		}
 	}
-	body, err := s.account.Stage(ctx, octets, mail.MaxMessageSize)
+	s.work(to)
+	body, err := s.at.account.Stage(ctx, octets, mail.MaxMessageSize)
 	if err != nil {
 		return mail.NewMessage{}, err
 	}
@@ -94,11 +109,7 @@ func (s *Session) binaryLiteral(r io.ReaderAt, size int64) (io.Reader, error) {
 // may have been executed before there is always one: the account, which is asked next,
 // knows what came of it, and refuses what it does not know.
 func (s *Session) target(ctx context.Context, name string) (mail.MailboxInfo, error) {
-	v, err := s.current(ctx)
-	if err != nil {
-		return mail.MailboxInfo{}, err
-	}
-	info, err := lookup(v, name)
+	_, info, err := s.lookup(ctx, name)
 	switch {
 	case errors.Is(err, mail.ErrNoMailbox) && s.resumed.number == s.number:
 		return mail.MailboxInfo{}, nil

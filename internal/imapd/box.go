@@ -10,6 +10,7 @@ import (
 
 // box is a session's picture of its selected mailbox: what the client was told.
 type box struct {
+	at          *place
 	id          mail.MailboxID
 	uidValidity mail.UIDValidity
 	examined    bool        // the client wants to change nothing

@@ -112,17 +112,16 @@ func (a *assembly) literal(l imapwire.Literal) error {
 	return nil
 }
 
-// addURL adds what a URL names of the user's own mailboxes. It sets no \Seen.
+// addURL adds what a URL names of the mailboxes that the user may read. It sets no \Seen.
 func (s *Session) addURL(ctx context.Context, a *assembly, url string) error {
 	u, err := imapwire.ParseURL(url)
 	if err != nil {
 		return &urlError{url}
 	}
-	v, err := s.current(ctx)
-	if err != nil {
-		return err
+	v, info, err := s.lookup(ctx, u.Mailbox)
+	if err == nil {
+		err = need(&info, mail.MayRead)
 	}
-	info, err := lookup(v, u.Mailbox)
 	if err == nil && u.UIDValidity != 0 && u.UIDValidity != info.UIDValidity {
 		err = mail.ErrNoMessage
 	}
@@ -140,7 +139,7 @@ func (s *Session) addURL(ctx context.Context, a *assembly, url string) error {
 		a.closers = append(a.closers, c.octets)
 	}
 	switch {
-	case errors.Is(err, mail.ErrNoMailbox), errors.Is(err, mail.ErrNoMessage), err == nil && !exists:
+	case errors.Is(err, mail.ErrNoMailbox), errors.Is(err, mail.ErrNoPerm), errors.Is(err, mail.ErrNoMessage), err == nil && !exists:
 		return &urlError{url}
 	case err != nil:
 		return err

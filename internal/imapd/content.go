@@ -50,7 +50,7 @@ func (c *content) structure(ctx context.Context) (*message.Derived, error) {
 	if c.derived != nil {
 		return c.derived, nil
 	}
-	if data, ok := c.s.account.Derived(c.msg.EmailID, message.Version); ok {
+	if data, ok := c.s.at.account.Derived(c.msg.EmailID, message.Version); ok {
 		if d, err := message.Decode(data); err == nil {
 			c.derived = d
 			return d, nil
@@ -65,14 +65,14 @@ func (c *content) structure(ctx context.Context) (*message.Derived, error) {
 		return nil, fmt.Errorf("read message %d: %w", c.msg.UID, err)
 	}
 	c.derived = d
-	c.s.account.SetDerived(c.msg.EmailID, message.Version, d.Append(nil))
+	c.s.at.account.SetDerived(c.msg.EmailID, message.Version, d.Append(nil))
 	return d, nil
 }
 
 // envelope gives the envelope alone, which costs less if it is cached.
 func (c *content) envelope(ctx context.Context) (*message.Envelope, error) {
 	if c.derived == nil {
-		if data, ok := c.s.account.Derived(c.msg.EmailID, message.Version); ok {
+		if data, ok := c.s.at.account.Derived(c.msg.EmailID, message.Version); ok {
 			if e, err := message.DecodeEnvelope(data); err == nil {
 				return e, nil
 			}

@@ -18,6 +18,9 @@ func (s *Session) copyMessages(ctx context.Context, c *imapwire.Command, a *imap
 	if len(uids) == 0 {
 		return ok("COPY completed, there was nothing to copy"), nil
 	}
+	if s.at != s.box.at {
+		return s.copyAway(ctx, uids, target)
+	}
 	res, err := s.do(ctx, 0, mail.Copy{From: s.box.id, UIDs: uids, To: target})
 	if err != nil {
 		return answer{}, s.transferError(err)
@@ -31,6 +34,9 @@ func (s *Session) moveMessages(ctx context.Context, c *imapwire.Command, a *imap
 	uids, target, err := s.transfer(ctx, c, a)
 	if err != nil {
 		return answer{}, err
+	}
+	if s.at != s.box.at {
+		return s.moveAway(ctx, uids, target)
 	}
 	ans := ok("MOVE completed")
 	for i, part := range split(uids, mail.MaxTouched) {
@@ -46,7 +52,7 @@ func (s *Session) moveMessages(ctx context.Context, c *imapwire.Command, a *imap
 	return ans, nil
 }
 
-// transfer finds out what COPY or MOVE names.
+// transfer finds out what COPY or MOVE names, and goes to the target's account.
 func (s *Session) transfer(ctx context.Context, c *imapwire.Command, a *imapwire.Copy) (mail.UIDSet, mail.MailboxID, error) {
 	uids, err := s.resolve(a.Set, c.UID)
 	if err != nil {

@@ -28,16 +28,24 @@ var testTime = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 
 func testNow() time.Time { return testTime }
 
-// everybody are the users that sessions know of; who connects is ann.
+// everybody are the users that sessions know of.
 var everybody = map[string]mail.AccountID{"ann": {1}, "bob": {2}}
 
 func newAccount(t testing.TB) *mailtest.Account {
 	t.Helper()
-	a, err := mailtest.NewServer(mailtest.Config{Now: testNow}).CreateAccount(everybody["ann"], state.NewAccount{})
-	if err != nil {
-		t.Fatal(err)
+	return newUsers(t).Server.Account(everybody["ann"])
+}
+
+// newUsers makes a store in which everybody has an account.
+func newUsers(t testing.TB) *mailtest.Users {
+	t.Helper()
+	s := mailtest.NewServer(mailtest.Config{Now: testNow})
+	for _, id := range everybody {
+		if _, err := s.CreateAccount(id, state.NewAccount{}); err != nil {
+			t.Fatal(err)
+		}
 	}
-	return a
+	return &mailtest.Users{Server: s, Names: everybody}
 }
 
 // host is the smallest front end: one connection, no TLS, no log-in.
@@ -65,6 +73,12 @@ func dialAs(t *testing.T, a mail.Account, id byte, by string) net.Conn {
 
 func dialBy(t *testing.T, a mail.Account, id byte, greet bool, by string) net.Conn {
 	t.Helper()
+	return connect(t, Config{Account: a, Session: mail.SessionID{id}, User: "ann", By: by}, greet)
+}
+
+// connect connects a client to a new session.
+func connect(t *testing.T, cfg Config, greet bool) net.Conn {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +96,8 @@ func dialBy(t *testing.T, a mail.Account, id byte, greet bool, by string) net.Co
 	if greet {
 		fmt.Fprint(server, "* PREAUTH [CAPABILITY "+strings.Join(Capabilities(), " ")+"] ready\r\n")
 	}
-	h.s = New(Config{Account: a, Session: mail.SessionID{id}, User: "ann", By: by, Sink: h, Now: testNow, Others: &mailtest.Users{Names: everybody}})
+	cfg.Sink, cfg.Now = h, testNow
+	h.s = New(cfg)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -268,10 +283,14 @@ func play(t *testing.T, pattern string, of func(a mail.Account, client string) m
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			a := newAccount(t)
+			users := newUsers(t)
 			imaptest.Run(t, file, func(name string) net.Conn {
 				n, _ := strconv.Atoi("0" + name)
-				return dial(t, of(a, name), byte(n+1), false)
+				user := imaptest.UserOf(name)
+				return connect(t, Config{
+					Account: of(users.Server.Account(everybody[user]), name), Session: mail.SessionID{byte(n + 1)}, User: user,
+					Others: users.For(everybody[user]),
+				}, false)
 			})
 		})
 	}

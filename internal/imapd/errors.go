@@ -37,6 +37,7 @@ var refusals = []struct {
 	err    error
 	answer answer
 }{
+	{errAway, no(imapwire.CodeUnavailable, "Mailboxes of this user cannot be reached now")},
 	{errNumber, bad("No such message number")},
 	{errUIDRequired, uidRequired},
 	{errNoTarget, no(imapwire.CodeTryCreate, "No such mailbox")},

@@ -24,11 +24,7 @@ func (s *Session) esearch(ctx context.Context, c *imapwire.Command, a *imapwire.
 	if a.UsesModSeq() {
 		s.enableCondStore()
 	}
-	v, err := s.current(ctx)
-	if err != nil {
-		return answer{}, err
-	}
-	list, err := s.sources(v, a)
+	list, err := s.sources(ctx, a)
 	if err != nil {
 		return answer{}, err
 	}
@@ -50,11 +46,25 @@ func (s *Session) esearch(ctx context.Context, c *imapwire.Command, a *imapwire.
 }
 
 // sources is the mailboxes to be searched, each once, in the order of their names.
-// Names that are none of a mailbox are passed over.
-func (s *Session) sources(v mail.View, a *imapwire.Esearch) ([]mail.MailboxInfo, error) {
-	if a.OnlySelected() {
+// Names that are none of a mailbox are passed over, and of other users' mailboxes those
+// that are not selected.
+func (s *Session) sources(ctx context.Context, a *imapwire.Esearch) ([]mail.MailboxInfo, error) {
+	var list []mail.MailboxInfo
+	if only := a.OnlySelected(); only || s.base().away() && a.Names(imapwire.SourceSelected) {
+		v, err := s.current(ctx)
+		if err != nil {
+			return nil, err
+		}
 		info, err := s.selected(v)
-		return []mail.MailboxInfo{info}, err
+		info.Name = s.at.prefix + info.Name
+		if list = append(list, info); only || err != nil {
+			return list, err
+		}
+	}
+	s.work(&s.home)
+	v, err := s.current(ctx)
+	if err != nil {
+		return nil, err
 	}
 	for i := range a.Sources {
 		for j, name := range a.Sources[i].Names {
@@ -65,12 +75,11 @@ func (s *Session) sources(v mail.View, a *imapwire.Esearch) ([]mail.MailboxInfo,
 			a.Sources[i].Names[j] = meant
 		}
 	}
-	var list []mail.MailboxInfo
 	for info, err := range v.Mailboxes() {
 		if err != nil {
 			return nil, err
 		}
-		if info.NonExistent || !info.Rights.Has(mail.MayRead) {
+		if _, hidden := s.foreign(info.Name); hidden || info.NonExistent || !info.Rights.Has(mail.MayRead) {
 			continue
 		}
 		for _, src := range a.Sources {
@@ -126,7 +135,10 @@ func (s *Session) isIn(info *mail.MailboxInfo, src imapwire.Source) bool {
 // searchIn searches one mailbox. One that has gone meanwhile has nothing.
 func (s *Session) searchIn(ctx context.Context, c *imapwire.Command, a *imapwire.Esearch, info *mail.MailboxInfo) (*result, error) {
 	b := s.box
-	if b == nil || b.id != info.ID {
+	if b != nil && b.id == info.ID {
+		s.work(b.at)
+	} else {
+		s.work(&s.home)
 		v, err := s.current(ctx)
 		if err != nil {
 			return nil, err

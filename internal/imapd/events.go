@@ -16,6 +16,7 @@ func (s *Session) beginFollowing(ctx context.Context) error {
 	if s.follows() {
 		return nil
 	}
+	s.work(&s.home)
 	v, err := s.current(ctx)
 	if err != nil {
 		return err
@@ -35,6 +36,7 @@ func (s *Session) tellEvents(ctx context.Context) error {
 	if !s.follows() {
 		return nil
 	}
+	s.work(&s.home)
 	v, err := s.current(ctx)
 	if err != nil {
 		return err
@@ -90,7 +92,7 @@ func (s *Session) tellSince(v mail.View, since mail.ModSeq) error {
 type teller struct {
 	*Session
 	v     mail.View
-	names map[string]*entry // all there are; nil: not looked at yet
+	names names // all there are; nil: not looked at yet
 }
 
 // event tells one event if it was asked for.
@@ -131,14 +133,12 @@ func (t *teller) wants(event imapwire.Events, name string) (bool, error) {
 // entry is what LIST knows of a name.
 func (t *teller) entry(name string) (*entry, error) {
 	if t.names == nil {
-		all, err := entries(t.v)
+		all, err := t.namesIn(t.v)
 		if err != nil {
 			return nil, err
 		}
-		t.names = map[string]*entry{}
-		for _, e := range all {
-			t.names[e.Name] = e
-		}
+		_ = all.sorted() // which adds the names above
+		t.names = all
 	}
 	if e := t.names[name]; e != nil {
 		return e, nil

@@ -3,6 +3,7 @@ package imapd
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -18,9 +19,13 @@ type entry struct {
 	mail.MailboxInfo
 	children   bool // there are mailboxes below
 	subscribed bool
-	below      bool // there are subscriptions below
-	hidden     bool // some of these do not match the patterns of this LIST
+	below      bool   // there are subscriptions below
+	hidden     bool   // some of these do not match the patterns of this LIST
+	at         *place // nil: nobody's
 }
+
+// names are entries by their names.
+type names map[string]*entry
 
 // list is LIST and LSUB.
 func (s *Session) list(ctx context.Context, c *imapwire.Command, a *imapwire.List) (answer, error) {
@@ -28,20 +33,21 @@ func (s *Session) list(ctx context.Context, c *imapwire.Command, a *imapwire.Lis
 		s.out.untagged(c.Name + ` (\Noselect) "` + mail.Separator + `" ""`)
 		return ok(c.Name + " completed"), nil
 	}
-	v, err := s.current(ctx)
+	s.work(&s.home)
+	all, err := s.ownNames(ctx)
 	if err != nil {
 		return answer{}, err
 	}
-	names, err := entries(v)
-	if err != nil {
+	if err := s.addOthers(ctx, a, all); err != nil {
 		return answer{}, err
 	}
+	list := all.sorted()
 	if a.Select&imapwire.SelectRecursiveMatch != 0 {
-		markHidden(a, names)
+		markHidden(a, list)
 	}
-	for _, e := range names {
+	for _, e := range list {
 		if matchesAny(a, e.Name) {
-			if err := s.listEntry(v, a, e); err != nil {
+			if err := s.listEntry(ctx, a, e); err != nil {
 				return answer{}, err
 			}
 		}
@@ -49,36 +55,60 @@ func (s *Session) list(ctx context.Context, c *imapwire.Command, a *imapwire.Lis
 	return ok(c.Name + " completed"), nil
 }
 
-// entries are all names, INBOX first.
-func entries(v mail.View) ([]*entry, error) {
-	all := map[string]*entry{}
+// ownNames are the names at home, where the session is: its mailboxes and all subscriptions.
+// A mailbox whose name is in the namespace of others has no name.
+func (s *Session) ownNames(ctx context.Context) (names, error) {
+	v, err := s.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.namesIn(v)
+}
+
+func (s *Session) namesIn(v mail.View) (names, error) {
+	all := names{}
 	for info, err := range v.Mailboxes() {
 		if err != nil {
 			return nil, err
 		}
-		all[info.Name] = &entry{MailboxInfo: info}
+		if _, hidden := s.foreign(info.Name); !hidden {
+			all.add(&s.home, info)
+		}
 	}
 	for name, err := range v.Subscriptions() {
 		if err != nil {
 			return nil, err
 		}
 		if all[name] == nil {
-			all[name] = &entry{MailboxInfo: mail.MailboxInfo{Name: name, NonExistent: true}}
+			all.add(nil, mail.MailboxInfo{Name: name, NonExistent: true})
 		}
 		all[name].subscribed = true
 	}
-	list := slices.Collect(maps.Values(all))
-	for _, e := range list {
-		markParents(all, e)
+	return all, nil
+}
+
+// add adds a mailbox of p, or replaces what was only a subscription.
+func (n names) add(p *place, info mail.MailboxInfo) {
+	e := &entry{MailboxInfo: info, at: p}
+	if old := n[info.Name]; old != nil {
+		e.subscribed = old.subscribed
 	}
-	// Parents of subscriptions to nothing are in all by now, but not in list.
-	list = slices.SortedFunc(maps.Values(all), func(a, b *entry) int {
+	n[info.Name] = e
+}
+
+// sorted is all names and those above them, INBOX first.
+func (n names) sorted() []*entry {
+	list := slices.Collect(maps.Values(n))
+	for _, e := range list {
+		n.markParents(e)
+	}
+	// Parents of subscriptions to nothing are in n by now, but not in list.
+	return slices.SortedFunc(maps.Values(n), func(a, b *entry) int {
 		if a.Name == mail.Inbox || b.Name == mail.Inbox {
 			return cmp.Compare(b2i(b.Name == mail.Inbox), b2i(a.Name == mail.Inbox))
 		}
 		return strings.Compare(a.Name, b.Name)
 	})
-	return list, nil
 }
 
 func b2i(b bool) int {
@@ -89,17 +119,17 @@ func b2i(b bool) int {
 }
 
 // markParents tells the names above e of it.
-func markParents(all map[string]*entry, e *entry) {
+func (n names) markParents(e *entry) {
 	for name := e.Name; ; {
 		i := strings.LastIndex(name, mail.Separator)
 		if i < 0 {
 			return
 		}
 		name = name[:i]
-		p := all[name]
+		p := n[name]
 		if p == nil {
 			p = &entry{MailboxInfo: mail.MailboxInfo{Name: name, NonExistent: true}}
-			all[name] = p
+			n[name] = p
 		}
 		p.children = p.children || !e.NonExistent
 		p.below = p.below || e.subscribed
@@ -129,7 +159,7 @@ func markHidden(a *imapwire.List, names []*entry) {
 
 // listEntry writes e if it is selected, or with RECURSIVEMATCH, if only names below it
 // are that would not be listed themselves (RFC 5258 3, example 9).
-func (s *Session) listEntry(v mail.View, a *imapwire.List, e *entry) error {
+func (s *Session) listEntry(ctx context.Context, a *imapwire.List, e *entry) error {
 	if a.Lsub {
 		s.lsubEntry(a, e)
 		return nil
@@ -152,19 +182,34 @@ func (s *Session) listEntry(v mail.View, a *imapwire.List, e *entry) error {
 	if a.Return&imapwire.ListMyRights != 0 && !e.NonExistent && mayAskRights(&e.MailboxInfo) {
 		s.myRightsLine(&e.MailboxInfo)
 	}
-	if a.Return&imapwire.ListStatus != 0 && !e.NonExistent && e.Rights.Has(mail.MayRead) {
-		if slices.Contains(a.Status, imapwire.StatusHighestModSeq) {
-			s.enableFeatures(session.CondStore)
-		}
-		if err := s.statusLine(v, &e.MailboxInfo, a.Status); err != nil {
-			return err
-		}
+	status := a.Return&imapwire.ListStatus != 0 && e.Rights.Has(mail.MayRead)
+	metadata := a.Return&imapwire.ListMetadata != 0 && e.Rights.Annotates()
+	if e.NonExistent || !status && !metadata {
+		return nil
 	}
-	if a.Return&imapwire.ListMetadata != 0 && !e.NonExistent && e.Rights.Annotates() {
-		_, err := s.metadataLine(v, e.ID, &imapwire.GetMetadata{Mailbox: e.Name, Entries: a.Metadata})
-		return err
+	return s.listMore(ctx, a, e, status, metadata)
+}
+
+// listMore writes STATUS and METADATA responses, unless they are of another user's
+// mailbox that cannot be asked any more.
+func (s *Session) listMore(ctx context.Context, a *imapwire.List, e *entry, status, metadata bool) error {
+	if status && slices.Contains(a.Status, imapwire.StatusHighestModSeq) {
+		s.enableFeatures(session.CondStore)
 	}
-	return nil
+	s.work(e.at)
+	start := len(s.out.buf)
+	v, err := s.current(ctx)
+	if err == nil && status {
+		err = s.statusLine(v, &e.MailboxInfo, a.Status)
+	}
+	if err == nil && metadata {
+		_, err = s.metadataLine(v, e.ID, &imapwire.GetMetadata{Mailbox: e.Name, Entries: a.Metadata})
+	}
+	if err = s.excuse(ctx, err); errors.Is(err, errAway) || e.at.away() && errors.Is(err, mail.ErrNoMailbox) {
+		s.out.buf = s.out.buf[:start]
+		return nil
+	}
+	return err
 }
 
 func listAttributes(a *imapwire.List, e *entry) []string {

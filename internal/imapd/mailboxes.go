@@ -17,9 +17,12 @@ func realName(name string) string {
 
 // create is CREATE, with USE of RFC 6154.
 func (s *Session) create(ctx context.Context, _ *imapwire.Command, a *imapwire.Create) (answer, error) {
-	name, err := s.newName(ctx, a.Mailbox)
+	name, err := s.enterNew(ctx, a.Mailbox)
 	if err != nil {
 		return answer{}, err
+	}
+	if a.Use != "" && s.at.away() {
+		return no(imapwire.CodeUseAttr, "Special uses are the owner's to set"), nil
 	}
 	res, err := s.do(ctx, 0, mail.Create{Name: name, Use: a.Use})
 	if err != nil {
@@ -36,7 +39,7 @@ func (s *Session) create(ctx context.Context, _ *imapwire.Command, a *imapwire.C
 // deleteMailbox is DELETE. A session that deletes the mailbox it has selected
 // returns to the authenticated state.
 func (s *Session) deleteMailbox(ctx context.Context, _ *imapwire.Command, a *imapwire.Delete) (answer, error) {
-	name, err := s.oldName(ctx, a.Mailbox)
+	name, err := s.enterOld(ctx, a.Mailbox)
 	if err != nil {
 		return answer{}, err
 	}
@@ -44,6 +47,9 @@ func (s *Session) deleteMailbox(ctx context.Context, _ *imapwire.Command, a *ima
 		return answer{}, err
 	}
 	if s.box == nil {
+		return ok("DELETE completed"), nil
+	}
+	if s.at != s.box.at {
 		return ok("DELETE completed"), nil
 	}
 	v, err := s.current(ctx)
@@ -58,13 +64,17 @@ func (s *Session) deleteMailbox(ctx context.Context, _ *imapwire.Command, a *ima
 
 // rename is RENAME.
 func (s *Session) rename(ctx context.Context, _ *imapwire.Command, a *imapwire.Rename) (answer, error) {
-	from, err := s.oldName(ctx, a.From)
+	from, err := s.enterOld(ctx, a.From)
 	if err != nil {
 		return answer{}, err
 	}
-	to, err := s.newName(ctx, a.To)
+	owner := s.at.owner
+	to, err := s.enterNew(ctx, a.To)
 	if err != nil {
 		return answer{}, err
+	}
+	if s.at.owner != owner { // it would be another mailbox, with copies
+		return answer{}, mail.ErrCannot
 	}
 	if _, err = s.do(ctx, 0, mail.Rename{From: from, To: to}); err != nil {
 		return answer{}, err
@@ -72,11 +82,12 @@ func (s *Session) rename(ctx context.Context, _ *imapwire.Command, a *imapwire.R
 	if from == mail.Inbox { // which keeps its name, and another mailbox has its messages
 		return ok("RENAME completed"), nil
 	}
-	return ok("RENAME completed"), s.newEntry(ctx, to, from)
+	return ok("RENAME completed"), s.newEntry(ctx, to, s.at.prefix+from)
 }
 
-// subscribe is SUBSCRIBE and UNSUBSCRIBE.
+// subscribe is SUBSCRIBE and UNSUBSCRIBE. The list is the user's own, whatever it names.
 func (s *Session) subscribe(ctx context.Context, c *imapwire.Command, a *imapwire.Subscribe) (answer, error) {
+	s.work(&s.home)
 	name, err := s.oldName(ctx, realName(a.Mailbox))
 	if err != nil {
 		return answer{}, err
@@ -85,8 +96,12 @@ func (s *Session) subscribe(ctx context.Context, c *imapwire.Command, a *imapwir
 	return ok(c.Name + " completed"), err
 }
 
-// namespace is NAMESPACE (RFC 2342): all mailboxes are personal.
+// namespace is NAMESPACE (RFC 2342): one's own mailboxes, and those of others.
 func (s *Session) namespace(context.Context, *imapwire.Command) (answer, error) {
-	s.out.untagged(`NAMESPACE (("" "` + mail.Separator + `")) NIL NIL`)
+	others := "NIL"
+	if s.cfg.Others != nil {
+		others = `(("` + otherUsers + mail.Separator + `" "` + mail.Separator + `"))`
+	}
+	s.out.untagged(`NAMESPACE (("" "` + mail.Separator + `")) ` + others + " NIL")
 	return ok("NAMESPACE completed"), nil
 }

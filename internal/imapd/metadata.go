@@ -20,26 +20,24 @@ const maxMetadata = 8 << 20
 
 var errMetadataSize = fmt.Errorf("values of more than %d octets: %w", maxMetadata, mail.ErrLimit)
 
-// metadataOwner is whose metadata a name means: the account's, for the empty one. The
-// refusal of a user who may not ask for it.
-func metadataOwner(v mail.View, name string) (mail.MailboxInfo, error) {
+// metadataOwner is whose metadata a name means: one's own account's, for the empty one.
+// The refusal of a user who may not ask for it.
+func (s *Session) metadataOwner(ctx context.Context, name string) (mail.View, mail.MailboxInfo, error) {
 	if name == "" {
-		return mail.MailboxInfo{}, nil
+		s.work(&s.home)
+		v, err := s.current(ctx)
+		return v, mail.MailboxInfo{}, err
 	}
-	info, err := lookup(v, name)
+	v, info, err := s.lookup(ctx, name)
 	if err == nil && !info.Rights.Annotates() {
 		err = need(&info, mail.AllRights)
 	}
-	return info, err
+	return v, info, err
 }
 
 // getMetadata is GETMETADATA (RFC 5464 4.2).
 func (s *Session) getMetadata(ctx context.Context, c *imapwire.Command, a *imapwire.GetMetadata) (answer, error) {
-	v, err := s.current(ctx)
-	if err != nil {
-		return answer{}, err
-	}
-	owner, err := metadataOwner(v, a.Mailbox)
+	v, owner, err := s.metadataOwner(ctx, a.Mailbox)
 	if err != nil {
 		return answer{}, err
 	}
@@ -118,11 +116,7 @@ func asksFor(name, asked string, depth imapwire.Depth) bool {
 
 // setMetadata is SETMETADATA (RFC 5464 4.3).
 func (s *Session) setMetadata(ctx context.Context, c *imapwire.Command, a *imapwire.SetMetadata) (answer, error) {
-	v, err := s.current(ctx)
-	if err != nil {
-		return answer{}, err
-	}
-	owner, err := metadataOwner(v, a.Mailbox)
+	_, owner, err := s.metadataOwner(ctx, a.Mailbox)
 	if err != nil {
 		return answer{}, err
 	}

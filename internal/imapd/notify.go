@@ -20,6 +20,7 @@ func (s *Session) notifyCommand(ctx context.Context, c *imapwire.Command, a *ima
 	if err := s.sync(ctx, update{expunges: true, all: true}); err != nil {
 		return answer{}, err
 	}
+	s.work(&s.home)
 	v, err := s.current(ctx)
 	if err != nil {
 		return answer{}, err
@@ -187,22 +188,23 @@ func (s *Session) Watch(ctx context.Context, number uint64) error {
 		return fmt.Errorf("watch without NOTIFY: %w", session.ErrMalformed)
 	}
 	if err := s.linger(ctx, update{expunges: s.immediate()}); err != nil {
-		return err
+		return s.excuse(ctx, err)
 	}
 	return s.out.silent(ctx)
 }
 
 // linger tells all that is new, again and again, until EndIdle.
 func (s *Session) linger(ctx context.Context, u update) error {
-	var changed <-chan struct{}
-	if s.follows() || s.box != nil {
-		var m mail.MailboxID // all of the account
-		if !s.follows() {
-			m = s.box.id
-		}
-		ch, stop := s.account.Watch(m)
+	var home, selected <-chan struct{}
+	if s.follows() {
+		ch, stop := s.home.account.Watch(mail.MailboxID{}) // all of it
 		defer stop()
-		changed = ch
+		home = ch
+	}
+	if b := s.box; b != nil && (b.at.away() || home == nil) {
+		ch, stop := b.at.account.Watch(b.id)
+		defer stop()
+		selected = ch
 	}
 	for {
 		s.closeView()
@@ -219,7 +221,8 @@ func (s *Session) linger(ctx context.Context, u update) error {
 			return nil
 		}
 		select {
-		case <-changed:
+		case <-home:
+		case <-selected:
 		case <-end:
 		case <-ctx.Done():
 			return ctx.Err()
@@ -229,8 +232,13 @@ func (s *Session) linger(ctx context.Context, u update) error {
 
 // news tells what is new of the selected mailbox, and elsewhere.
 func (s *Session) news(ctx context.Context, u update) error {
+	s.work(s.base())
 	if err := s.sync(ctx, u); err != nil {
 		return err
 	}
-	return s.tellEvents(ctx)
+	if err := s.tellEvents(ctx); err != nil {
+		return err
+	}
+	s.work(s.base())
+	return nil
 }

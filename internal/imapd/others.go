@@ -17,4 +17,10 @@ type Others interface {
 	// Granted notes whether an owner has granted anything to a user, zero for anyone.
 	// Who was noted may have nothing any more.
 	Granted(ctx context.Context, owner, user mail.AccountID, on bool) error
+	// Owners lists who may have granted anything to the session's user, or to anyone, in
+	// the order of their names. The user is not among them.
+	Owners(ctx context.Context) ([]mail.AccountID, error)
+	// Open gives another user's account as the session's user finds it (Account.As).
+	// mail.ErrNoAccount: there is none, or it is the session's own.
+	Open(ctx context.Context, owner mail.AccountID) (mail.Account, error)
 }

@@ -12,7 +12,7 @@ import (
 func (c *content) preview(ctx context.Context, b []byte, lazy bool) ([]byte, error) {
 	b = append(b, "PREVIEW "...)
 	key := previewKey(c.msg.EmailID)
-	if data, ok := c.s.account.Derived(key, message.PreviewVersion); ok && len(data) > 0 {
+	if data, ok := c.s.at.account.Derived(key, message.PreviewVersion); ok && len(data) > 0 {
 		return imapwire.AppendString(b, string(data[1:])), nil
 	}
 	if lazy {
@@ -30,7 +30,7 @@ func (c *content) preview(ctx context.Context, b []byte, lazy bool) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	c.s.account.SetDerived(key, message.PreviewVersion, append([]byte{0}, text...)) // never empty
+	c.s.at.account.SetDerived(key, message.PreviewVersion, append([]byte{0}, text...)) // never empty
 	return imapwire.AppendString(b, text), nil
 }
 

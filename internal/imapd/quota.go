@@ -32,6 +32,10 @@ func (s *Session) getQuota(ctx context.Context, _ *imapwire.Command, a *imapwire
 // have a root as well: it is where they would be created.
 func (s *Session) getQuotaRoot(ctx context.Context, _ *imapwire.Command, a *imapwire.GetQuotaRoot) (answer, error) {
 	b := append(s.out.buf, "* QUOTAROOT "...)
+	if _, foreign := s.foreign(a.Mailbox); foreign { // whose quota is their owner's business
+		s.out.buf = append(s.appendName(b, a.Mailbox), "\r\n"...)
+		return ok("GETQUOTAROOT completed"), nil
+	}
 	s.out.buf = append(s.appendName(b, a.Mailbox), " \"\"\r\n"...)
 	return ok("GETQUOTAROOT completed"), s.quotaLine(ctx)
 }
@@ -45,6 +49,7 @@ func (s *Session) setQuota(ctx context.Context, _ *imapwire.Command, a *imapwire
 	case s.cfg.By == "":
 		return answer{}, errNotAllowed
 	}
+	s.work(&s.home)
 	var op mail.SetQuota
 	for _, q := range a.Limits {
 		switch q.Resource {
@@ -67,6 +72,7 @@ func (s *Session) setQuota(ctx context.Context, _ *imapwire.Command, a *imapwire
 
 // quotaLine writes a QUOTA response: the resources that have a limit.
 func (s *Session) quotaLine(ctx context.Context) error {
+	s.work(&s.home)
 	v, err := s.current(ctx)
 	if err != nil {
 		return err

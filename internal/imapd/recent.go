@@ -27,7 +27,7 @@ func (s *Session) meet(v mail.View, from mail.UID) (bool, error) {
 	last := b.told.UIDNext - 1
 	mark, err := v.Recent(b.id, s.cfg.User)
 	if err == nil && mark < last && !b.readOnly() {
-		mark = max(mark, s.account.SetRecent(b.id, s.cfg.User, last))
+		mark = max(mark, s.at.account.SetRecent(b.id, s.cfg.User, last))
 	}
 	if from < b.unsure {
 		mark = 0 // what raised it may be an answer of this session that was lost

@@ -17,6 +17,7 @@ var ErrNotResumable = session.ErrNotResumable
 // client has, and what is new is told at its end. ErrNotResumable; other errors as
 // of Execute.
 func (s *Session) Resume(ctx context.Context, t *session.Token) error {
+	s.at = &s.home
 	defer s.closeView()
 	switch {
 	case t.Enabled&^knownFeatures() != 0:
@@ -34,8 +35,8 @@ func (s *Session) Resume(ctx context.Context, t *session.Token) error {
 		return fmt.Errorf("%w: it began in history %d of the account, this is %d", ErrNotResumable, t.Fork, account.Fork)
 	}
 	if t.Selected != nil {
-		if s.box, err = remember(v, t.Selected); err != nil {
-			return err
+		if err := s.reselect(ctx, t.Selected); err != nil {
+			return s.at.excuse(err, true)
 		}
 	}
 	if s.contexts, err = recall(t.Contexts); err != nil {
@@ -50,6 +51,34 @@ func (s *Session) Resume(ctx context.Context, t *session.Token) error {
 	s.notified = t.NotifySeq
 	s.enabled, s.saved = t.Enabled, t.Saved
 	s.resumed = resumed{number: t.LastCommand + 1, fetch: t.Fetch}
+	return nil
+}
+
+// reselect makes the picture of the selected mailbox anew.
+func (s *Session) reselect(ctx context.Context, t *session.Selected) error {
+	if !t.Owner.IsZero() {
+		if s.cfg.Others == nil {
+			return fmt.Errorf("%w: its mailbox is another user's", ErrNotResumable)
+		}
+		p, err := s.open(ctx, t.Owner)
+		switch {
+		case errors.Is(err, mail.ErrNoAccount):
+			return errGone
+		case err != nil:
+			return fmt.Errorf("%w: %w", mail.ErrBusy, err)
+		}
+		p.fork, p.found = t.Fork, true
+		s.work(p)
+	}
+	v, err := s.current(ctx)
+	if err != nil {
+		return err
+	}
+	b, err := remember(v, t)
+	if err != nil {
+		return err
+	}
+	b.at, s.box = s.at, b
 	return nil
 }
 

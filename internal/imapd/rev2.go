@@ -27,15 +27,15 @@ func (s *Session) enableRev2() {
 }
 
 // selectedName is the LIST response of SELECT (RFC 9051 6.3.2).
-func (s *Session) selectedName(v mail.View, info *mail.MailboxInfo, given string) error {
+func (s *Session) selectedName(ctx context.Context, info *mail.MailboxInfo, given string) error {
 	if !s.rev2() {
 		return nil
 	}
-	return s.showEntry(v, info.ID, info.Name, given)
+	return s.showEntry(ctx, info.ID, info.Name, given)
 }
 
 // newEntry is the LIST response for a mailbox whose name became another one, to
-// clients that know OLDNAME (RFC 9051 6.3.9.7).
+// clients that know OLDNAME (RFC 9051 6.3.9.7). name is as its account has it.
 func (s *Session) newEntry(ctx context.Context, name, old string) error {
 	if !s.rev2() {
 		return nil
@@ -46,22 +46,28 @@ func (s *Session) newEntry(ctx context.Context, name, old string) error {
 	}
 	info, err := v.Lookup(name)
 	if errors.Is(err, mail.ErrNoMailbox) { // a component of others' names
-		return s.showEntry(v, mail.MailboxID{}, name, old)
+		return s.showEntry(ctx, mail.MailboxID{}, s.at.prefix+name, old)
 	}
 	if err != nil {
 		return err
 	}
-	return s.showEntry(v, info.ID, name, old)
+	return s.showEntry(ctx, info.ID, s.at.prefix+name, old)
 }
 
 // showEntry writes a LIST response for a mailbox by the name given, with OLDNAME if
 // old is not empty. Nothing if it has just gone.
-func (s *Session) showEntry(v mail.View, id mail.MailboxID, name, old string) error {
-	names, err := entries(v)
+func (s *Session) showEntry(ctx context.Context, id mail.MailboxID, name, old string) error {
+	p := s.at
+	s.work(&s.home)
+	all, err := s.ownNames(ctx)
+	s.work(p)
+	if err == nil && p.away() {
+		err = s.addPlace(ctx, all)
+	}
 	if err != nil {
 		return err
 	}
-	for _, e := range names {
+	for _, e := range all.sorted() {
 		if e.ID != id || id.IsZero() && e.Name != name {
 			continue
 		}

@@ -18,11 +18,7 @@ func (s *Session) selectMailbox(ctx context.Context, c *imapwire.Command, a *ima
 		return uidRequired, nil
 	}
 	s.leave()
-	v, err := s.current(ctx)
-	if err != nil {
-		return answer{}, err
-	}
-	info, err := lookup(v, a.Mailbox)
+	v, info, err := s.lookup(ctx, a.Mailbox)
 	if err != nil {
 		return answer{}, err
 	}
@@ -33,7 +29,7 @@ func (s *Session) selectMailbox(ctx context.Context, c *imapwire.Command, a *ima
 	if err != nil {
 		return answer{}, err
 	}
-	b.examined = a.ReadOnly
+	b.at, b.examined = s.at, a.ReadOnly
 	s.box = b
 	if _, err := s.meet(v, 1); err != nil {
 		return answer{}, err
@@ -42,7 +38,7 @@ func (s *Session) selectMailbox(ctx context.Context, c *imapwire.Command, a *ima
 		s.enableFeatures(session.CondStore)
 	}
 	s.describe(&info, unseen)
-	if err := s.selectedName(v, &info, a.Given); err != nil {
+	if err := s.selectedName(ctx, &info, a.Given); err != nil {
 		return answer{}, err
 	}
 	if a.QResync != nil {
@@ -51,7 +47,7 @@ func (s *Session) selectMailbox(ctx context.Context, c *imapwire.Command, a *ima
 		}
 	}
 	s.out.delta.Selected = &session.Selected{
-		Mailbox: b.id, UIDValidity: b.uidValidity, ReadOnly: b.examined, Announced: *b.announced(),
+		Owner: s.at.owner, Fork: s.at.fork, Mailbox: b.id, UIDValidity: b.uidValidity, ReadOnly: b.examined, Announced: *b.announced(),
 	}
 	return okCode(b.access(), c.Name+" completed"), nil
 }

@@ -32,9 +32,9 @@ type Config struct {
 
 // Session is one client in the authenticated or selected state.
 type Session struct {
-	cfg     Config
-	account mail.Account
-	log     *slog.Logger
+	cfg  Config
+	home place
+	log  *slog.Logger
 
 	enabled  session.Features
 	box      *box // the selected mailbox, nil if there is none
@@ -50,8 +50,9 @@ type Session struct {
 	// Of the command that runs.
 	number uint64
 	name   string
+	at     *place // where it works
 	out    output
-	view   lease
+	view   lease // of that account
 }
 
 // Command is one whole command with its number, which rises within a session.
@@ -69,7 +70,7 @@ func New(cfg Config) *Session {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Session{
-		cfg: cfg, account: cfg.Account,
+		cfg: cfg, home: place{account: cfg.Account},
 		log: cfg.Log.With("user", cfg.User, "session", hex.EncodeToString(cfg.Session[:])),
 	}
 }
@@ -78,7 +79,7 @@ func New(cfg Config) *Session {
 // error means that there was no Done and that the session cannot go on here:
 // [ReasonOf] says why. IDLE runs until [Session.EndIdle] or the end of ctx.
 func (s *Session) Execute(ctx context.Context, c Command) error {
-	s.number = c.Number
+	s.number, s.at = c.Number, s.base()
 	s.out = output{sink: s.cfg.Sink, command: c.Number, buf: s.out.buf}
 	defer func() {
 		s.closeView()
@@ -136,15 +137,15 @@ func (s *Session) run(ctx context.Context, cmd *imapwire.Command) (answer, error
 	case s.uidOnly() && cmd.ByNumber():
 		return uidRequired, nil
 	}
-	ans, err := h.run(s, ctx, cmd)
+	ans, err := s.handle(ctx, h, cmd)
 	if err != nil {
-		if ans, err = s.errorAnswer(err); err != nil {
+		if ans, err = s.errorAnswer(s.excuse(ctx, err)); err != nil {
 			return answer{}, err
 		}
 	}
 	news := update{expunges: cmd.UID || !h.numbers, uid: cmd.UID, told: ans.told, all: h.removes}
 	if err := s.news(ctx, news); err != nil {
-		return answer{}, err
+		return answer{}, s.excuse(ctx, err)
 	}
 	if ans.highest && s.qresync() && ans.code == "" && s.box != nil {
 		ans.code = highestCode(s.box.told.Flags)
@@ -152,11 +153,22 @@ func (s *Session) run(ctx context.Context, cmd *imapwire.Command) (answer, error
 	return ans, nil
 }
 
+// handle calls the handler of cmd. A mailbox of another user is selected in one history
+// of that account: a View tells whether this is still the one.
+func (s *Session) handle(ctx context.Context, h handler, cmd *imapwire.Command) (answer, error) {
+	if h.selected && s.at.away() {
+		if _, err := s.current(ctx); err != nil {
+			return answer{}, err
+		}
+	}
+	return h.run(s, ctx, cmd)
+}
+
 // do proposes one change of the running command. Chunks tell its changes apart;
 // a command that is repeated must number them alike.
 func (s *Session) do(ctx context.Context, chunk int, op mail.Op) (mail.Result, error) {
 	s.closeView()
-	res, err := s.account.Do(ctx, mail.Request{
+	res, err := s.at.account.Do(ctx, mail.Request{
 		ID: mail.OpID{Session: s.cfg.Session, Number: s.number, Chunk: uint32(chunk)},
 		Actor: mail.Actor{
 			User: s.cfg.User, By: s.cfg.By, Session: s.cfg.Session, Remote: s.cfg.Remote, Command: s.name,
@@ -174,7 +186,7 @@ func (s *Session) did(op mail.Op, res *mail.Result) {
 	if s.notify == nil && !s.follows() {
 		return
 	}
-	if res.ModSeq != 0 {
+	if res.ModSeq != 0 && !s.at.away() { // of other accounts nothing else is told
 		s.own = append(s.own, res.ModSeq)
 	}
 	if _, expunge := op.(mail.Expunge); !expunge && s.box != nil && res.Mailbox == s.box.id {

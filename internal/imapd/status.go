@@ -10,11 +10,7 @@ import (
 
 // status is STATUS. Asking for HIGHESTMODSEQ enables CONDSTORE (RFC 7162 3.1).
 func (s *Session) status(ctx context.Context, _ *imapwire.Command, a *imapwire.Status) (answer, error) {
-	v, err := s.current(ctx)
-	if err != nil {
-		return answer{}, err
-	}
-	info, err := lookup(v, a.Mailbox)
+	v, info, err := s.lookup(ctx, a.Mailbox)
 	if err != nil {
 		return answer{}, err
 	}

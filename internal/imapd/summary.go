@@ -96,7 +96,7 @@ func (r *summaries) read(ctx context.Context, number uint32, uids mail.UIDSet) e
 		return err
 	}
 	key := r.key(number)
-	if data, ok := r.account.Derived(key, message.SummaryVersion); !ok || !r.decode(string(data)) {
+	if data, ok := r.at.account.Derived(key, message.SummaryVersion); !ok || !r.decode(string(data)) {
 		r.page = r.page[:0] // it is made again
 	}
 	missing := r.missing(uids)
@@ -113,7 +113,7 @@ func (r *summaries) read(ctx context.Context, number uint32, uids mail.UIDSet) e
 	}
 	slices.SortFunc(r.page, func(a, b summary) int { return cmp.Compare(a.uid, b.uid) })
 	if whole {
-		r.account.SetDerived(key, message.SummaryVersion, r.encode())
+		r.at.account.SetDerived(key, message.SummaryVersion, r.encode())
 	}
 	return nil
 }

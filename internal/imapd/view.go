@@ -24,9 +24,15 @@ func (s *Session) current(ctx context.Context) (mail.View, error) {
 		return s.view.v, nil
 	}
 	s.closeView()
-	v, err := s.account.View(ctx)
+	v, err := s.at.account.View(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if s.at.away() {
+		if err := s.at.sameHistory(v); err != nil {
+			v.Close()
+			return nil, err
+		}
 	}
 	s.view = lease{v, now}
 	return v, nil

@@ -33,6 +33,10 @@ type NewMessage struct {
 	Flags        Flags
 	Keywords     []string
 	InternalDate Instant
+	// EmailID and ThreadID are of a message in another account that this is a copy of;
+	// zero: drawn anew. A thread that is known by what the message refers to prevails.
+	EmailID  EmailID
+	ThreadID ThreadID
 }
 
 // StoreMode says how Store's flags combine with those that are set.

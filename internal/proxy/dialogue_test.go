@@ -35,11 +35,11 @@ func TestClientSeesTheExecutorsAnswers(t *testing.T) {
 			t.Skip("it has a refused literal, a BYE or a LOGOUT, which are the front end's")
 		}
 		r := newRig(t, nil)
-		imaptest.Run(t, file, func(string) net.Conn {
+		imaptest.Run(t, file, func(name string) net.Conn {
 			nc := r.conns.dial()
 			c := imaptest.NewClient(t, nc)
 			c.Line()
-			c.OK("LOGIN ann secret")
+			c.OK("LOGIN %s secret", imaptest.UserOf(name))
 			return nc
 		})
 	})

@@ -130,7 +130,7 @@ func (r *rig) addMachine(name cluster.Machine, log *slog.Logger) {
 			}
 			return m, nil
 		},
-		Others: func(session.Open) imapd.Others { return r.users },
+		Others: func(o session.Open) imapd.Others { return r.users.For(o.Account) },
 		Spool:  m.spool, Now: testNow, Log: log.With("machine", string(name)),
 	})
 	if err != nil {

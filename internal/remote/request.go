@@ -102,6 +102,7 @@ func appendAppend(b []byte, op mail.Append) []byte {
 		ref, _ := m.Body.(bodyRef)
 		b = append(fields.AppendUint(b, ref), byte(m.Flags))
 		b = fields.AppendInt(appendStrings(b, m.Keywords), m.InternalDate)
+		b = append(append(b, m.EmailID[:]...), m.ThreadID[:]...)
 	}
 	if op.Replaces == nil {
 		return fields.AppendBool(b, false)
@@ -157,9 +158,10 @@ func (d decoder) op() mail.Op {
 
 func (d decoder) append() mail.Op {
 	op := mail.Append{Mailbox: d.ID()}
-	for range d.Count(maxBodies, 4) {
+	for range d.Count(maxBodies, 4+2*16) {
 		op.Messages = append(op.Messages, mail.NewMessage{
 			Body: bodyRef(d.U64()), Flags: d.systemFlags(), Keywords: d.strings(), InternalDate: mail.Instant(d.Int()),
+			EmailID: d.ID(), ThreadID: d.ID(),
 		})
 	}
 	if d.Bool() {

@@ -56,7 +56,7 @@ var questions = []question{
 	qRead{2, 1 << 33, rangeOctets},
 	qStage{300},
 	doing(mail.Append{Mailbox: box, Messages: []mail.NewMessage{
-		{Body: bodyRef(3), Flags: mail.Seen, Keywords: []string{"$Junk"}, InternalDate: 5}, {Body: bodyRef(3)},
+		{Body: bodyRef(3), Flags: mail.Seen, Keywords: []string{"$Junk"}, InternalDate: 5, EmailID: mail.EmailID{0xe1}, ThreadID: mail.ThreadID{0xe2}}, {Body: bodyRef(3)},
 	}, Replaces: &mail.Replaced{Mailbox: box, UID: 7}}),
 	doing(mail.Append{Mailbox: box, Messages: []mail.NewMessage{{Body: bodyRef(4)}}}),
 	doing(mail.Store{Mailbox: box, UIDs: uids, Mode: mail.RemoveFlags, Flags: mail.AllFlags, Keywords: []string{"a", "b"}, UnchangedSince: ptr(mail.ModSeq(77))}),

@@ -24,7 +24,7 @@ type Delta struct {
 	NotifySeq *mail.ModSeq
 }
 
-// The bits that say which fields follow, in this order.
+// The bits that say which fields follow, in this order but for the owner.
 const (
 	hasEnabled = 1 << iota
 	hasSelected
@@ -36,6 +36,7 @@ const (
 	hasContexts
 	hasNotify
 	hasNotifySeq
+	hasOwner // before Selected, which is set
 
 	allFields = 1<<iota - 1
 )
@@ -46,7 +47,7 @@ func (d *Delta) IsZero() bool { return d.fields() == 0 }
 func (d *Delta) fields() (bits uint64) {
 	for i, set := range [...]bool{
 		d.Enabled != nil, d.Selected != nil, d.Closed, d.Announced != nil, d.Saved != nil, d.IdleTag != nil,
-		d.Fetched != nil, len(d.Contexts) > 0, len(d.Notify) > 0, d.NotifySeq != nil,
+		d.Fetched != nil, len(d.Contexts) > 0, len(d.Notify) > 0, d.NotifySeq != nil, d.Selected != nil && !d.Selected.Owner.IsZero(),
 	} {
 		if set {
 			bits |= 1 << i
@@ -66,6 +67,9 @@ func (d *Delta) Append(dst []byte) []byte {
 		dst = append(dst, byte(*d.Enabled))
 	}
 	if d.Selected != nil {
+		if bits&hasOwner != 0 {
+			dst = d.Selected.appendOwner(dst)
+		}
 		dst = d.Selected.append(dst)
 	}
 	if d.Announced != nil {
@@ -108,7 +112,9 @@ func DecodeDelta(b []byte) (Delta, error) {
 		out.Enabled = &f
 	}
 	if bits&hasSelected != 0 {
-		out.Selected = d.selected()
+		out.Selected = d.selected(bits&hasOwner != 0)
+	} else if bits&hasOwner != 0 {
+		d.Fail()
 	}
 	out.Closed = bits&hasClosed != 0
 	if bits&hasAnnounced != 0 {

@@ -29,6 +29,9 @@ var (
 	selected = Selected{
 		Mailbox: mail.MailboxID{1, 2, 3}, UIDValidity: 1700000000, ReadOnly: true, Announced: announced,
 	}
+	foreign = Selected{
+		Owner: mail.AccountID{7, 8}, Fork: 3, Mailbox: mail.MailboxID{4}, UIDValidity: 1700000001, Announced: announced,
+	}
 	token = Token{
 		Account: mail.AccountID{9}, Fork: 1, User: "ann", By: "admin", Enabled: CondStore | UTF8, LastCommand: 300,
 		Selected: &selected,
@@ -70,6 +73,7 @@ var (
 			{Tag: "c", Gone: true},
 		}}}},
 		{"done, closed", Done{Command: 1, Line: []byte("a1 OK done\r\n"), Delta: Delta{Closed: true}}},
+		{"done with another user's mailbox", Done{Command: 1, Line: []byte("a1 OK done\r\n"), Delta: Delta{Selected: &foreign}}},
 		{"failed", Failed{Command: 4, Reason: Moved, Epoch: 9, Text: "account is served elsewhere"}},
 	}
 )
@@ -133,23 +137,31 @@ func fieldsOf(d Delta) (list []any) {
 }
 
 func TestTokenIsEncodedAsDocumented(t *testing.T) {
-	b, err := token.Append(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	golden(t, "testdata/token.txt", []string{hex.EncodeToString(b)})
-	got, err := DecodeToken(b)
-	if err != nil || !reflect.DeepEqual(*got, token) {
-		t.Errorf("got %+v, %v", got, err)
-	}
-	if _, err := DecodeToken(append([]byte{99}, b[1:]...)); !errors.Is(err, ErrTokenVersion) {
-		t.Errorf("another version: %v", err)
-	}
-	for i := range b {
-		if _, err := DecodeToken(b[:i]); err == nil {
-			t.Errorf("token cut at %d was accepted", i)
+	away := token
+	away.Selected = &foreign
+	var lines []string
+	for i, tok := range []Token{token, away} {
+		b, err := tok.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, hex.EncodeToString(b))
+		got, err := DecodeToken(b)
+		if err != nil || !reflect.DeepEqual(*got, tok) || int(b[0]) != i+1 {
+			t.Errorf("version %d: got %+v, %v", b[0], got, err)
+		}
+		for _, v := range []byte{0, 3, 99} {
+			if _, err := DecodeToken(append([]byte{v}, b[1:]...)); !errors.Is(err, ErrTokenVersion) {
+				t.Errorf("another version: %v", err)
+			}
+		}
+		for i := range b {
+			if _, err := DecodeToken(b[:i]); err == nil {
+				t.Errorf("token cut at %d was accepted", i)
+			}
 		}
 	}
+	golden(t, "testdata/token.txt", lines)
 }
 
 func TestTokenAboveTheLimitIsRefused(t *testing.T) {

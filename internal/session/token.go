@@ -9,9 +9,9 @@ import (
 	"github.com/tandemail/tandemail/internal/mail"
 )
 
-// TokenVersion is what Append writes. DecodeToken reads it and the one before,
-// once there is one.
-const TokenVersion = 1
+// TokenVersion is the newest, which Append writes if another user's mailbox is selected;
+// else it writes the one before, which knows only one's own. DecodeToken reads both.
+const TokenVersion = 2
 
 // MaxToken is the size above which a session is not resumable, in octets: what
 // fits an Open frame.
@@ -62,6 +62,8 @@ type Token struct {
 
 // Selected is the selected mailbox as the client sees it.
 type Selected struct {
+	Owner       mail.AccountID // of another user's account; zero: the token's own
+	Fork        uint64         // of that account when the mailbox was selected
 	Mailbox     mail.MailboxID
 	UIDValidity mail.UIDValidity
 	ReadOnly    bool
@@ -92,7 +94,11 @@ type Cut struct {
 // Append appends the encoding of t, with its version. ErrTokenSize.
 func (t *Token) Append(dst []byte) ([]byte, error) {
 	start := len(dst)
-	dst = binary.AppendUvarint(dst, TokenVersion)
+	version := uint64(TokenVersion)
+	if !t.away() {
+		version--
+	}
+	dst = binary.AppendUvarint(dst, version)
 	dst = append(dst, t.Account[:]...)
 	dst = binary.AppendUvarint(dst, t.Fork)
 	dst = fields.AppendString(dst, t.User)
@@ -101,6 +107,9 @@ func (t *Token) Append(dst []byte) ([]byte, error) {
 	dst = binary.AppendUvarint(dst, t.LastCommand)
 	dst = fields.AppendBool(dst, t.Selected != nil)
 	if t.Selected != nil {
+		if version == TokenVersion {
+			dst = t.Selected.appendOwner(dst)
+		}
 		dst = t.Selected.append(dst)
 	}
 	dst = fields.AppendSet(dst, t.Saved)
@@ -126,15 +135,19 @@ func DecodeToken(b []byte) (*Token, error) {
 		return nil, fmt.Errorf("decode token of %d octets: %w", len(b), ErrTokenSize)
 	}
 	d := newDecoder(b)
-	if v := d.U64(); v != TokenVersion && d.OK() {
-		return nil, fmt.Errorf("decode token of version %d: %w", v, ErrTokenVersion)
+	version := d.U64()
+	if (version == 0 || version > TokenVersion) && d.OK() {
+		return nil, fmt.Errorf("decode token of version %d: %w", version, ErrTokenVersion)
 	}
 	t := &Token{
 		Account: d.ID(), Fork: d.U64(), User: d.String(maxName), By: d.String(maxName),
 		Enabled: Features(d.Uint(uint64(allFeatures))), LastCommand: d.U64(),
 	}
 	if d.Bool() {
-		t.Selected = d.selected()
+		t.Selected = d.selected(version == TokenVersion)
+	}
+	if version == TokenVersion && !t.away() {
+		d.Fail() // it would be of the version before
 	}
 	t.Saved = d.set()
 	for range d.Uint(MaxContexts) {
@@ -150,6 +163,13 @@ func DecodeToken(b []byte) (*Token, error) {
 	return t, nil
 }
 
+// away reports whether another user's mailbox is selected.
+func (t *Token) away() bool { return t.Selected != nil && !t.Selected.Owner.IsZero() }
+
+func (s *Selected) appendOwner(dst []byte) []byte {
+	return binary.AppendUvarint(append(dst, s.Owner[:]...), s.Fork)
+}
+
 func (s *Selected) append(dst []byte) []byte {
 	dst = append(dst, s.Mailbox[:]...)
 	dst = binary.AppendUvarint(dst, uint64(s.UIDValidity))
@@ -157,10 +177,16 @@ func (s *Selected) append(dst []byte) []byte {
 	return s.Announced.append(dst)
 }
 
-func (d decoder) selected() *Selected {
-	return &Selected{
-		Mailbox: d.ID(), UIDValidity: mail.UIDValidity(d.U32()), ReadOnly: d.Bool(), Announced: d.announced(),
+// selected reads a selected mailbox, with its owner before it if there is one.
+func (d decoder) selected(owner bool) *Selected {
+	s := new(Selected)
+	if owner {
+		if s.Owner, s.Fork = d.ID(), d.U64(); s.Owner.IsZero() {
+			d.Fail()
+		}
 	}
+	s.Mailbox, s.UIDValidity, s.ReadOnly, s.Announced = d.ID(), mail.UIDValidity(d.U32()), d.Bool(), d.announced()
+	return s
 }
 
 func (a *Announced) append(dst []byte) []byte {

@@ -160,8 +160,8 @@ func (p *proposing) append(op mail.Append) error {
 			Flags:        uint32(m.Flags),
 			Keywords:     m.Keywords,
 			InternalDate: p.dateOr(m.InternalDate),
-			EmailId:      p.draw(),
-			ThreadId:     p.draw(),
+			EmailId:      p.drawUnless(m.EmailID),
+			ThreadId:     p.drawUnless(m.ThreadID),
 			References:   st.references(),
 		})
 	}

@@ -10,8 +10,16 @@ import (
 	"testing"
 )
 
+// UserOf is the user whose a dialogue's session is: of "5" and above bob, else ann.
+func UserOf(session string) string {
+	if session >= "5" {
+		return "bob"
+	}
+	return "ann"
+}
+
 // Run plays the dialogue in a file. dial opens each of its sessions, "" the first,
-// "2" and so on, already greeted and authenticated.
+// "2" and so on, already greeted and authenticated: see [UserOf].
 func Run(t *testing.T, file string, dial func(name string) net.Conn) {
 	t.Helper()
 	text, err := os.ReadFile(file)

@@ -74,6 +74,19 @@ var appendProperties = []property{
 		equal(f, "octets used", f.account().Quota.UsedOctets, 13)
 		equal(f, "messages used", f.account().Quota.UsedMessages, 1)
 	}},
+	{"a copy of another account's message keeps its ids", func(f *fixture) {
+		email, thread := mail.EmailID{1, 2}, mail.ThreadID{3, 4}
+		one := "Message-ID: <one@example.org>\r\n\r\n"
+		f.do(mail.Append{Mailbox: f.id("Sent"), Messages: []mail.NewMessage{{Body: f.stage(one), EmailID: email, ThreadID: thread}}})
+		f.do(mail.Append{Mailbox: f.id("Sent"), Messages: []mail.NewMessage{
+			{Body: f.stage("In-Reply-To: <one@example.org>\r\n\r\n"), EmailID: mail.EmailID{5}, ThreadID: mail.ThreadID{6}},
+		}})
+		list := f.messages(f.id("Sent"))
+		equal(f, "EMAILID", list[0].EmailID, email)
+		equal(f, "THREADID", list[0].ThreadID, thread)
+		equal(f, "EMAILID of the reply", list[1].EmailID, mail.EmailID{5})
+		equal(f, "THREADID of the reply, which is known here", list[1].ThreadID, thread)
+	}},
 	{"content is the canonical octets", func(f *fixture) {
 		f.do(mail.Append{Mailbox: f.id("INBOX"), Messages: []mail.NewMessage{
 			{Body: f.stage("a: b\nc: d\r\n\r\nbare \r cr, nul \x00, 8 bit \xff\n.\n")},

@@ -2,6 +2,8 @@ package mailtest
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/tandemail/tandemail/internal/mail"
@@ -47,4 +49,34 @@ func (u *Users) Granted(_ context.Context, owner, user mail.AccountID, on bool) 
 		delete(u.grants, [2]mail.AccountID{owner, user})
 	}
 	return nil
+}
+
+// For is what the user of an account sees of all others.
+func (u *Users) For(user mail.AccountID) Others { return Others{u, user} }
+
+// Others are [Users] as one of them sees them.
+type Others struct {
+	*Users
+	user mail.AccountID
+}
+
+// Owners lists who has granted anything to the user, or to anyone, by name.
+func (o Others) Owners(context.Context) (list []mail.AccountID, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(o.Names)) {
+		owner := o.Names[name]
+		if owner != o.user && (o.grants[[2]mail.AccountID{owner, o.user}] || o.grants[[2]mail.AccountID{owner, {}}]) {
+			list = append(list, owner)
+		}
+	}
+	return list, nil
+}
+
+// Open gives another user's account as the user finds it. mail.ErrNoAccount.
+func (o Others) Open(ctx context.Context, owner mail.AccountID) (mail.Account, error) {
+	if _, err := o.Name(ctx, owner); err != nil || owner == o.user {
+		return nil, mail.ErrNoAccount
+	}
+	return o.Server.Account(owner).As(o.user), nil
 }
