@@ -55,15 +55,29 @@ func (s *Session) notifyStatus(v mail.View) error {
 		if events&imapwire.MessageEvents == 0 || info.NonExistent || !info.Rights.Has(readable) || s.box != nil && s.box.id == info.ID {
 			continue
 		}
-		items := []imapwire.StatusItem{imapwire.StatusMessages, imapwire.StatusUIDNext, imapwire.StatusUIDValidity}
-		if events&imapwire.FlagChange != 0 {
-			items = append(items, imapwire.StatusHighestModSeq)
-		}
-		if err := s.statusLine(v, &info, items); err != nil {
+		if err := s.statusLine(v, &info, statusOf(events)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// statusOf is what a client that wants these events has to know first (RFC 5465 3.1).
+func statusOf(events imapwire.Events) (items []imapwire.StatusItem) {
+	for _, of := range []struct {
+		events imapwire.Events
+		item   imapwire.StatusItem
+	}{
+		{imapwire.MessageNew | imapwire.MessageExpunge, imapwire.StatusMessages},
+		{imapwire.MessageNew, imapwire.StatusUIDNext},
+		{imapwire.MessageNew | imapwire.FlagChange, imapwire.StatusUIDValidity},
+		{imapwire.FlagChange, imapwire.StatusHighestModSeq},
+	} {
+		if events&of.events != 0 {
+			items = append(items, of.item)
+		}
+	}
+	return items
 }
 
 // affordable reports whether what is to be fetched of new messages has a bound: no

@@ -182,15 +182,17 @@ func (l *lexer) eventItems(g *EventGroup) error {
 	return nil
 }
 
-// check applies the rules of RFC 5465 5 and 6.1.
+// check applies the rules of RFC 5465 5 and 6.1 to the selected mailbox, whose message
+// numbers need them. Of others, Dovecot's clients ask for single events.
 func (g *EventGroup) check() error {
 	const both = MessageNew | MessageExpunge
 	switch m := g.Events & both; {
+	case g.Filter > FilterSelectedDelayed:
 	case m != 0 && m != both:
 		return syntax("MessageNew and MessageExpunge go together")
 	case g.Events&FlagChange != 0 && m == 0:
 		return syntax("FlagChange needs MessageNew and MessageExpunge")
-	case g.Filter <= FilterSelectedDelayed && g.Events&^MessageEvents != 0:
+	case g.Events&^MessageEvents != 0:
 		return syntax("Events of the selected mailbox are those of messages")
 	}
 	return nil
