@@ -126,6 +126,7 @@ func TestSeedsThatFoundFaults(t *testing.T) {
 		"octets of the journal that nobody gives back":           236,
 		"an index that failed while it was opened is not closed": 283,
 		"Pebble is slowed down while somebody waits for it":      313,
+		"and so while a snapshot is closed":                      402,
 	} {
 		t.Run(what, func(t *testing.T) {
 			where := t.TempDir()

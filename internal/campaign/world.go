@@ -68,7 +68,7 @@ func newWorld(seed uint64, machines int, sparing bool, log *slog.Logger) (*world
 		Cluster: "test", Store: "s1", Meta: "/meta/s1", Spool: "/spool/s1", Records: w, Now: time.Now, Rand: rand.Reader,
 		SegmentSize: []int64{32 << 10, 128 << 10, 1 << 20}[rng.IntN(3)], Hurry: slot.Hurry{
 			Move: 200 * time.Millisecond, Collect: 3 * time.Second, Scrub: 2 * time.Second, Save: 5 * time.Second,
-			Repair: time.Second, AnyTurn: true, Reach: 8 << 20, Wait: 3 * time.Second,
+			Repair: time.Second, AnyTurn: true, Reach: 8 << 20, Wait: 3 * time.Second, NoPause: !RealTime(seed),
 		},
 	}
 	for i := range machines {

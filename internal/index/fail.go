@@ -117,7 +117,7 @@ const retryPause = 100 * time.Millisecond
 
 func (d *DB) backgroundError(err error) {
 	_ = d.fail(fmt.Errorf("in the background: %w", classify(err)))
-	if !d.open.Load() {
+	if !d.open.Load() || d.cfg.NoPause {
 		return
 	}
 	select {

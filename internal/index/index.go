@@ -66,6 +66,9 @@ type Config struct {
 	Log          *slog.Logger // default: discard
 	// Fail is called once, in a goroutine of its own, when the DB has failed.
 	Fail func(error)
+	// NoPause is for tests in virtual time, which stands still while a goroutine waits for
+	// Pebble's lock: see retryPause.
+	NoPause bool
 }
 
 // DB is an open index. Use Open.

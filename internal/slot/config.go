@@ -64,6 +64,7 @@ type Hurry struct {
 	Save                         time.Duration // and whenever there is something new
 	Reach                        cluster.LSN   // of trimming
 	Wait, Leave                  time.Duration
+	NoPause                      bool // see index.Config
 }
 
 func (cfg *Config) spoolDisk() *disk.Disk {

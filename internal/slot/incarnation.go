@@ -84,7 +84,7 @@ func (inc *incarnation) tryOpen(dir string, member bool) (journal.Recovery, erro
 }
 
 func (inc *incarnation) openIndex(dir string) (*index.DB, error) {
-	return index.Open(index.Config{FS: inc.cfg.FS, Dir: dir, Shared: inc.cfg.Shared, Log: inc.log, Fail: inc.indexFailed})
+	return index.Open(index.Config{FS: inc.cfg.FS, Dir: dir, Shared: inc.cfg.Shared, Log: inc.log, Fail: inc.indexFailed, NoPause: inc.cfg.Hurry.NoPause})
 }
 
 // verifyApplied: the index was made from this very history.

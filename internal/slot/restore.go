@@ -116,7 +116,7 @@ func (r *restorer) load(path, dir string) error {
 	if err := r.cfg.FS.RemoveAll(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	db, err := index.Open(index.Config{FS: r.cfg.FS, Dir: dir, Shared: r.cfg.Shared, Log: r.log})
+	db, err := index.Open(index.Config{FS: r.cfg.FS, Dir: dir, Shared: r.cfg.Shared, Log: r.log, NoPause: r.cfg.Hurry.NoPause})
 	if err != nil {
 		return err
 	}
