@@ -45,7 +45,7 @@ type Result struct {
 }
 
 // lastCode is the highest code that a result may have; a test keeps it so.
-const lastCode = state.OldCommand
+const lastCode = state.NoPerm
 
 const resultSize = 4 + 1 + 1 + 4 + 4
 
