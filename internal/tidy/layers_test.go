@@ -35,7 +35,7 @@ var layers = []struct {
 	{testLayer, "mail/mailtest coord/coordtest imapwire/imaptest simnet simfs"},
 	{testLayer, "sim tidy /e2e/ledger"},
 	{testLayer, "campaign"},
-	{testLayer, "/e2e /interop"},
+	{testLayer, "/e2e /interop /interop/peers"},
 }
 
 const testLayer = "tests"
