@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,16 +80,17 @@ func TestWatchFollowsTheMaster(t *testing.T) {
 func TestSilentMasterIsLeftForItsSuccessor(t *testing.T) {
 	inRig(t, func(t *testing.T, r *rig) {
 		a := r.account()
-		hung := true
+		var hung atomic.Bool
+		hung.Store(true)
 		r.slot.account = func(id mail.AccountID) mail.Account {
-			if hung {
+			if hung.Load() {
 				return silent{r.twin.Account(id)}
 			}
 			return r.twin.Account(id)
 		}
 		begun := time.Now()
 		time.AfterFunc(2*time.Second, func() {
-			hung = false
+			hung.Store(false)
 			r.slot.stand(host.Standing{Serving: true, Epoch: 2, Known: 2, Master: "m2"})
 			r.routes.set(route.Route{Store: "s1", Master: "m2", Epoch: 2})
 		})
