@@ -1,6 +1,8 @@
 package index
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -61,9 +63,12 @@ func (d *DB) insist(f func() error) error {
 	case err := <-done:
 		return err
 	case <-d.parked:
-		return d.Err()
+		return cmp.Or(d.Err(), errParked) // why is said a moment later
 	}
 }
+
+// errParked: a goroutine of Pebble's holds its locks for ever.
+var errParked = errors.New("index met a fatal error")
 
 func (d *DB) isParked() bool {
 	select {
