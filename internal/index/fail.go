@@ -70,15 +70,6 @@ func (d *DB) insist(f func() error) error {
 // errParked: a goroutine of Pebble's holds its locks for ever.
 var errParked = errors.New("index met a fatal error")
 
-func (d *DB) isParked() bool {
-	select {
-	case <-d.parked:
-		return true
-	default:
-		return false
-	}
-}
-
 // guarded is a call on its way to a goroutine that makes it.
 type guarded struct {
 	f    func() error
@@ -115,9 +106,24 @@ func (g guarded) call() (err error) {
 	return g.f()
 }
 
-// retryPause slows Pebble down, which tries a failed flush again at once and for
-// ever, until the DB is closed. Its lock is held meanwhile, and so it is not slowed down
-// while it opens.
+// hold has whatever a failed DB would still change wait until that is closed: Pebble tries
+// a flush again at once and for ever.
+func (d *DB) hold() error {
+	if !d.open.Load() {
+		return nil
+	}
+	select {
+	case <-d.failed:
+		<-d.closing
+		return d.Err()
+	default:
+		return nil
+	}
+}
+
+// retryPause slows Pebble down, which tries a compaction of what cannot be read again at
+// once and for ever, too. Its lock is held meanwhile, and so it is not slowed down while
+// it opens.
 const retryPause = 100 * time.Millisecond
 
 func (d *DB) backgroundError(err error) {

@@ -16,6 +16,8 @@ import (
 // directory is free: the directory can be renamed, or opened again.
 type fence struct {
 	vfs.FS
+	// hold keeps who has nothing to change any more from trying again.
+	hold func() error
 
 	mu    sync.RWMutex // held for reading while a name changes
 	down  bool
@@ -37,6 +39,9 @@ func (f *fence) shut() error {
 }
 
 func (f *fence) do(change func() error) error {
+	if err := f.hold(); err != nil {
+		return err
+	}
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	if f.down {

@@ -89,8 +89,9 @@ type DB struct {
 	mu      sync.Mutex
 	err     error
 	applied cluster.Position
-	commits uint64  // so far; what is committed need not raise applied
-	current *shared // snapshot of the newest state, nil if none was asked for
+	commits uint64             // so far; what is committed need not raise applied
+	current *shared            // snapshot of the newest state, nil if none was asked for
+	left    []*pebble.Snapshot // that nobody uses, to be closed with the DB
 }
 
 // Open opens or creates the index in cfg.Dir. Octets that are not what was written
@@ -103,7 +104,8 @@ func Open(cfg Config) (*DB, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &DB{cfg: cfg, fence: &fence{FS: cfg.FS}, hot: newHot(), idle: make(chan guarded), failed: make(chan struct{}), parked: make(chan struct{}), closing: make(chan struct{})}
+	d := &DB{cfg: cfg, hot: newHot(), idle: make(chan guarded), failed: make(chan struct{}), parked: make(chan struct{}), closing: make(chan struct{})}
+	d.fence = &fence{FS: cfg.FS, hold: d.hold}
 	if err := d.insist(func() (err error) {
 		d.pebble, err = pebble.Open(cfg.Dir, d.options(false))
 		return err
@@ -116,22 +118,21 @@ func Open(cfg Config) (*DB, error) {
 		d.applied, err = readApplied(d.pebble)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open index %s: %w", cfg.Dir, err), d.shut(nil))
+		return nil, errors.Join(fmt.Errorf("open index %s: %w", cfg.Dir, err), d.shut())
 	}
 	return d, nil
 }
 
-// shut closes Pebble and its newest snapshot, if there is one, unless a goroutine of it
-// is parked, and ends whatever it could still change.
-func (d *DB) shut(newest *shared) error {
+// shut closes Pebble, unless a goroutine of it is parked, and ends whatever it could
+// still change.
+func (d *DB) shut() error {
 	close(d.closing) // nobody pauses under Pebble's lock any more
-	var err error
-	if !d.isParked() {
-		if newest != nil {
-			err = newest.release()
+	err := d.insist(func() (err error) {
+		for _, snap := range d.left {
+			err = errors.Join(err, snap.Close())
 		}
-		err = errors.Join(err, d.insist(d.pebble.Close)) // which panics if it has lost count of what reads its files
-	}
+		return errors.Join(err, d.pebble.Close()) // which panics if it has lost count of what reads its files
+	})
 	return errors.Join(err, d.fence.shut())
 }
 
@@ -209,7 +210,10 @@ func (d *DB) Close() error {
 	newest := d.current
 	d.current = nil
 	d.mu.Unlock()
-	return errors.Join(flushed, d.shut(newest))
+	if newest != nil {
+		flushed = errors.Join(flushed, newest.release())
+	}
+	return errors.Join(flushed, d.shut())
 }
 
 func classify(err error) error {

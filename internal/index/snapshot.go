@@ -85,13 +85,19 @@ func (d *DB) offer(s *shared, commits uint64) error {
 	return old.release()
 }
 
-// release gives up a reference.
+// release gives up a reference. Pebble of a DB that has failed may be holding its lock:
+// then closing the snapshot is left to who closes the DB.
 func (s *shared) release() error {
-	s.db.mu.Lock()
+	d := s.db
+	d.mu.Lock()
 	s.refs--
 	last := s.refs == 0
-	s.db.mu.Unlock()
-	if !last || s.db.isParked() {
+	if last && d.err != nil {
+		d.left = append(d.left, s.snap)
+		last = false
+	}
+	d.mu.Unlock()
+	if !last {
 		return nil
 	}
 	return s.snap.Close()
