@@ -196,11 +196,14 @@ func (b *backend) removeVerifiers(ctx context.Context) (int64, error) {
 				u.Verifier = ""
 				return nil
 			})
-			if errors.Is(err, directory.ErrNoUser) {
-				return nil // it is gone, and with it what it had
+			switch {
+			case err == nil:
+				n.Add(1)
+			case errors.Is(err, directory.ErrNoUser): // it is gone, and with it what it had
+			default:
+				return userError(u.Name, err)
 			}
-			n.Add(1)
-			return userError(u.Name, err)
+			return nil
 		})
 	}
 	err := g.Wait()

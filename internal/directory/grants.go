@@ -85,14 +85,13 @@ func (d *Directory) SetGrant(ctx context.Context, owner, user mail.AccountID, on
 	if there == on {
 		return nil
 	}
-	key, op := grantKey(user, owner), coord.Delete
+	key, op := grantKey(user, owner), coord.Delete(grantKey(user, owner))
 	var value []byte
-	put := coord.Txn{Then: []coord.Op{op(key)}}
 	if on {
 		value = []byte("{}\n")
-		put.Then[0] = coord.Put(key, value)
+		op = coord.Put(key, value)
 	}
-	if _, _, err := d.write(ctx, key, value, put); err != nil {
+	if _, _, err := d.write(ctx, key, value, coord.Txn{Then: []coord.Op{op}}); err != nil {
 		return fmt.Errorf("note what %s has granted: %w: %w", owner, ErrNotReady, err)
 	}
 	d.grants.mu.Lock() // at once: the user's next LIST may come here

@@ -37,22 +37,18 @@ func need(info *mail.MailboxInfo, rights mail.Rights) error {
 // setACL is SETACL and DELETEACL. That a user was granted something is noted where he
 // looks for it before it is granted: noted in vain, it costs him a question.
 func (s *Session) setACL(ctx context.Context, c *imapwire.Command, a *imapwire.SetACL) (answer, error) {
-	v, info, err := s.administered(ctx, a.Mailbox)
+	_, info, owner, err := s.administered(ctx, a.Mailbox)
 	if err != nil {
 		return answer{}, err
 	}
-	account, err := v.Account()
-	if err != nil {
-		return answer{}, err
-	}
-	who, err := s.identified(ctx, a.Identifier, account.ID)
+	who, err := s.identified(ctx, a.Identifier, owner)
 	if err != nil {
 		return answer{}, err
 	}
 	s.closeView()
-	foreign := who != account.ID && s.cfg.Others != nil
+	foreign := who != owner && s.cfg.Others != nil
 	if foreign && a.Mode != mail.DeleteGrant && a.Rights != 0 && a.Mode != mail.RemoveRights {
-		if err := s.cfg.Others.Granted(ctx, account.ID, who, true); err != nil {
+		if err := s.cfg.Others.Granted(ctx, owner, who, true); err != nil {
 			return answer{}, err
 		}
 	}
@@ -60,7 +56,7 @@ func (s *Session) setACL(ctx context.Context, c *imapwire.Command, a *imapwire.S
 		return answer{}, err
 	}
 	if foreign {
-		s.settle(ctx, account.ID, who)
+		s.settle(ctx, owner, who)
 	}
 	return ok(c.Name + " completed"), nil
 }
@@ -88,10 +84,10 @@ func (s *Session) granted(ctx context.Context, who mail.AccountID) (bool, error)
 		return false, err
 	}
 	for info, err := range v.Mailboxes() {
-		if err != nil || !info.Shared {
-			if err != nil {
-				return false, err
-			}
+		if err != nil {
+			return false, err
+		}
+		if !info.Shared {
 			continue
 		}
 		list, err := v.ACL(info.ID)
@@ -102,13 +98,17 @@ func (s *Session) granted(ctx context.Context, who mail.AccountID) (bool, error)
 	return false, nil
 }
 
-// administered finds a mailbox whose rights the user may see and change.
-func (s *Session) administered(ctx context.Context, name string) (mail.View, mail.MailboxInfo, error) {
+// administered finds a mailbox whose rights the user may see and change, and its owner.
+func (s *Session) administered(ctx context.Context, name string) (mail.View, mail.MailboxInfo, mail.AccountID, error) {
 	v, info, err := s.lookup(ctx, name)
 	if err == nil {
 		err = need(&info, mail.MayAdmin)
 	}
-	return v, info, err
+	if err != nil {
+		return nil, info, mail.AccountID{}, err
+	}
+	account, err := v.Account()
+	return v, info, account.ID, err
 }
 
 // identified is who an identifier means, zero for anyone. Negative rights (RFC 4314 2)
@@ -160,11 +160,7 @@ func (s *Session) ownerName(ctx context.Context, id mail.AccountID) (string, err
 
 // getACL is GETACL. The owner comes first, whether or not his rights were changed.
 func (s *Session) getACL(ctx context.Context, _ *imapwire.Command, a *imapwire.GetACL) (answer, error) {
-	v, info, err := s.administered(ctx, a.Mailbox)
-	if err != nil {
-		return answer{}, err
-	}
-	account, err := v.Account()
+	v, info, owner, err := s.administered(ctx, a.Mailbox)
 	if err != nil {
 		return answer{}, err
 	}
@@ -172,15 +168,15 @@ func (s *Session) getACL(ctx context.Context, _ *imapwire.Command, a *imapwire.G
 	if err != nil {
 		return answer{}, err
 	}
-	name, err := s.ownerName(ctx, account.ID)
+	name, err := s.ownerName(ctx, owner)
 	if err != nil {
 		return answer{}, err
 	}
 	b := append(s.out.buf, "* ACL "...)
 	b = s.appendName(b, info.Name)
-	b = appendGrant(b, name, mail.RightsOf(onlyOf(list, account.ID), account.ID, true))
+	b = appendGrant(b, name, mail.RightsOf(onlyOf(list, owner), owner, true))
 	for _, g := range list {
-		if g.User == account.ID {
+		if g.User == owner {
 			continue
 		}
 		if name, err = s.identifier(ctx, g.User); err != nil {
@@ -222,15 +218,11 @@ func appendRights(b []byte, r mail.Rights) []byte {
 
 // listRights is LISTRIGHTS: no right depends on another, and an owner keeps l and a.
 func (s *Session) listRights(ctx context.Context, _ *imapwire.Command, a *imapwire.ListRights) (answer, error) {
-	v, info, err := s.administered(ctx, a.Mailbox)
+	_, info, owner, err := s.administered(ctx, a.Mailbox)
 	if err != nil {
 		return answer{}, err
 	}
-	account, err := v.Account()
-	if err != nil {
-		return answer{}, err
-	}
-	who, err := s.identified(ctx, a.Identifier, account.ID)
+	who, err := s.identified(ctx, a.Identifier, owner)
 	if err != nil {
 		return answer{}, err
 	}
@@ -238,7 +230,7 @@ func (s *Session) listRights(ctx context.Context, _ *imapwire.Command, a *imapwi
 	b = append(s.appendName(b, info.Name), ' ')
 	b = append(imapwire.AppendAString(b, a.Identifier), ' ')
 	always := mail.Rights(0)
-	if who == account.ID {
+	if who == owner {
 		always = mail.OwnersRights
 	}
 	b = imapwire.AppendAString(b, always.String())

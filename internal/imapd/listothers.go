@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -111,7 +112,7 @@ func (s *Session) ask(ctx context.Context, places []*place) []visited {
 func (c *Config) visit(ctx context.Context, p *place, left *atomic.Int64) (v visited) {
 	defer func() {
 		if r := recover(); r != nil {
-			v.list, v.err = nil, fmt.Errorf("panic: %v", r)
+			v.list, v.err = nil, fmt.Errorf("panic: %v\n%s", r, debug.Stack())
 		}
 	}()
 	v.place = p

@@ -154,8 +154,11 @@ func (p *Provider) keysOf(ctx context.Context, id string) ([]jose.JSONWebKey, er
 }
 
 // refresh reads the keys, unless that was tried a moment ago: then it returns what came of
-// it. Its caller has the turn.
+// it. Its caller has the turn. It is for all who wait, so that it does not end with the
+// one whose token came first.
 func (p *Provider) refresh(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
+	defer cancel()
 	now := p.cfg.Now()
 	p.mu.Lock()
 	tried, failure := p.tried, p.failure
