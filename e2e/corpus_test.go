@@ -47,15 +47,7 @@ func TestCorpus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "tmc-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir); os.Remove(dir + ".log") })
-	c := startDev(t, dir)
-	if err := c.settle(t.Context(), settleTime); err != nil {
-		t.Fatal(err)
-	}
+	c := wholeDev(t)
 	first, err := c.uidNexts(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -118,6 +118,22 @@ func startDev(t *testing.T, dir string, args ...string) *cluster {
 	return c
 }
 
+// wholeDev starts a cluster in a directory that goes with the test, and waits until every
+// copy is in sync.
+func wholeDev(t *testing.T, args ...string) *cluster {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "tmd-") // short: a socket lives in it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir); os.Remove(dir + ".log") })
+	c := startDev(t, dir, args...)
+	if err := c.settle(t.Context(), settleTime); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // readLayout reads the one line of JSON.
 func (c *cluster) readLayout(r *bufio.Reader) error {
 	line, err := r.ReadBytes('\n')

@@ -31,15 +31,7 @@ const (
 // several stores, and reads back every octet.
 func TestLargeMessagesArriveWholeForEverybody(t *testing.T) {
 	needDev(t)
-	dir, err := os.MkdirTemp("", "tmb-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir); os.Remove(dir + ".log") })
-	c := startDev(t, dir)
-	if err := c.settle(t.Context(), settleTime); err != nil {
-		t.Fatal(err)
-	}
+	c := wholeDev(t)
 	router := c.lowerLimit(t, largeLimit)
 	users := c.usersOfStores(t, largeUsers, 4)
 	for _, m := range []struct {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,16 +30,7 @@ func measured(t *testing.T, args ...string) *cluster {
 	if !*measure {
 		t.Skip("a measurement; run it with -measure")
 	}
-	dir, err := os.MkdirTemp("", "tmm-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir); os.Remove(dir + ".log") })
-	c := startDev(t, dir, args...)
-	if err := c.settle(t.Context(), settleTime); err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return wholeDev(t, args...)
 }
 
 // usersByStore asks who lives where.

@@ -19,15 +19,7 @@ import (
 // killed.
 func TestADamagedCopyIsMadeAnewOfTheMaster(t *testing.T) {
 	needDev(t)
-	dir, err := os.MkdirTemp("", "tms-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir); os.Remove(dir + ".log") })
-	c := startDev(t, dir)
-	if err := c.settle(t.Context(), settleTime); err != nil {
-		t.Fatal(err)
-	}
+	c := wholeDev(t)
 	u := c.Users[0]
 	store, front, err := c.frontFor(t.Context(), u)
 	if err != nil {
@@ -55,7 +47,7 @@ func TestADamagedCopyIsMadeAnewOfTheMaster(t *testing.T) {
 	if err := c.kill(replica); err != nil {
 		t.Fatal(err)
 	}
-	slot := onlyMatch(t, filepath.Join(dir, replica, "meta", "slots", store+".*"))
+	slot := onlyMatch(t, filepath.Join(c.Dir, replica, "meta", "slots", store+".*"))
 	spoil(t, filepath.Join(slot, "journal"))
 	fill(20)
 	want := mailOf(t, front, u)

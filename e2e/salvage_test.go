@@ -27,15 +27,7 @@ type kept map[uint32]string
 // takes a user's mail out of the directories of each machine that had a copy.
 func TestSalvageOfAKilledMachineHasWhatIMAPHad(t *testing.T) {
 	needDev(t)
-	dir, err := os.MkdirTemp("", "tmv-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir); os.Remove(dir + ".log") })
-	c := startDev(t, dir)
-	if err := c.settle(t.Context(), settleTime); err != nil {
-		t.Fatal(err)
-	}
+	c := wholeDev(t)
 	u := c.Users[0]
 	store, front, err := c.frontFor(t.Context(), u)
 	if err != nil {
@@ -59,7 +51,7 @@ func TestSalvageOfAKilledMachineHasWhatIMAPHad(t *testing.T) {
 		}
 		for _, m := range st.InSync {
 			copies++
-			got := salvaged(t, filepath.Join(dir, m), u)
+			got := salvaged(t, filepath.Join(c.Dir, m), u)
 			for name := range maps.Keys(want) {
 				if !maps.Equal(got[name], want[name]) {
 					t.Errorf("%s, %s: IMAP had %s, salvage %s", m, name, want[name].brief(), got[name].brief())

@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"net"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -18,15 +17,7 @@ import (
 // brings it back; then the whole user; and purges what is deleted in the end.
 func TestDeletedMailComesBackAndIsPurged(t *testing.T) {
 	needDev(t)
-	dir, err := os.MkdirTemp("", "tmu-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir); os.Remove(dir + ".log") })
-	c := startDev(t, dir)
-	if err := c.settle(t.Context(), settleTime); err != nil {
-		t.Fatal(err)
-	}
+	c := wholeDev(t)
 	u := c.Users[0]
 	_, front, err := c.frontFor(t.Context(), u)
 	if err != nil {
