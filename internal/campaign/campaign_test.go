@@ -127,6 +127,7 @@ func TestSeedsThatFoundFaults(t *testing.T) {
 		"an index that failed while it was opened is not closed": 283,
 		"Pebble is slowed down while somebody waits for it":      313,
 		"and so while a snapshot is closed":                      402,
+		"a flush that fails again while a slow disk is awaited":  704,
 	} {
 		t.Run(what, func(t *testing.T) {
 			where := t.TempDir()
