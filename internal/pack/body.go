@@ -6,8 +6,6 @@ import (
 	"io"
 	"sync/atomic"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/tandemail/tandemail/internal/mail"
 )
 
@@ -16,7 +14,7 @@ import (
 type Body struct {
 	set  *Set
 	pack *pinned
-	file vfs.File
+	file *file
 	head header
 	at   Location
 	last atomic.Pointer[lastFrame]
@@ -35,7 +33,7 @@ type lastFrame struct {
 //
 // Errors: ErrNoPack, a *Damage, cluster.ErrNewer.
 func (s *Set) Body(id mail.BodyID, at Location) (*Body, error) {
-	p, f, err := s.openFile(at.Pack)
+	p, f, err := s.openShared(at.Pack)
 	if err != nil {
 		return nil, fmt.Errorf("body %d: %w", id, err)
 	}
@@ -77,11 +75,11 @@ func (b *Body) open(id mail.BodyID) error {
 // Describe returns what the pack says of a body, whatever has become of its octets.
 // Errors as those of Body.
 func (s *Set) Describe(id mail.BodyID, at Location) (Entry, error) {
-	p, f, err := s.openFile(at.Pack)
+	p, f, err := s.openShared(at.Pack)
 	if err != nil {
 		return Entry{}, fmt.Errorf("body %d: %w", id, err)
 	}
-	defer s.unpin(p)
+	defer s.closeShared(p, f)
 	win := &window{r: f, step: headerFixed}
 	h, _, err := win.header(at.Offset)
 	if err == nil && (h.pack != at.Pack || h.Body != id) {
@@ -90,7 +88,7 @@ func (s *Set) Describe(id mail.BodyID, at Location) (Entry, error) {
 	if err != nil {
 		err = damaged(err, Damage{Pack: at.Pack, Body: id, Offset: at.Offset, Size: at.Size})
 	}
-	return h.Entry, errors.Join(err, f.Close())
+	return h.Entry, err
 }
 
 // Entry is what the pack says of the body. Its hash and length are to be compared
@@ -161,7 +159,6 @@ func (b *Body) frame(number int) (*lastFrame, error) {
 
 // Close releases the pack. Once.
 func (b *Body) Close() error {
-	err := b.file.Close()
-	b.set.unpin(b.pack)
-	return err
+	b.set.closeShared(b.pack, b.file)
+	return nil
 }

@@ -1,10 +1,8 @@
 package pack
 
 import (
-	"errors"
 	"fmt"
 	"iter"
-	"os"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -72,23 +70,6 @@ func (s *Set) open(id ID) (*opened, error) {
 		return nil, fmt.Errorf("pack %v: %w", id, err)
 	}
 	return o, nil
-}
-
-// openFile opens the file of a pack that it pins.
-func (s *Set) openFile(id ID, opts ...vfs.OpenOption) (*pinned, vfs.File, error) {
-	p, err := s.pin(id)
-	if err != nil {
-		return nil, nil, err
-	}
-	f, err := s.cfg.FS.Open(s.path(id.fileName()), opts...)
-	if err != nil {
-		s.unpin(p)
-		if errors.Is(err, os.ErrNotExist) {
-			return nil, nil, &Damage{Pack: id, Size: p.Size, Why: err}
-		}
-		return nil, nil, fmt.Errorf("pack %v: %w", id, err)
-	}
-	return p, f, nil
 }
 
 func (o *opened) close() {

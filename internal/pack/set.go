@@ -47,6 +47,7 @@ type Set struct {
 
 	mu     sync.Mutex // never held during I/O
 	packs  map[ID]*pinned
+	files  []*pinned // whose files stay open, the one used longest ago first
 	closed bool
 }
 
@@ -55,6 +56,7 @@ type pinned struct {
 	Pack
 	refs    int
 	retired bool // removed with the last reader
+	file    *file
 }
 
 func (s *Set) path(name string) string { return s.cfg.FS.PathJoin(s.cfg.Dir, name) }
@@ -146,13 +148,16 @@ func (s *Set) collect(gone []*pinned, p *pinned) []*pinned {
 func (s *Set) Retire(ids ...ID) error {
 	s.mu.Lock()
 	var gone []*pinned
+	var idle []*file
 	for _, id := range ids {
 		if p := s.packs[id]; p != nil {
 			p.retired = true
+			idle = append(idle, s.drop(p))
 			gone = s.collect(gone, p)
 		}
 	}
 	s.mu.Unlock()
+	closeFiles(idle...)
 	return s.remove(gone)
 }
 
@@ -171,8 +176,13 @@ func (s *Set) remove(packs []*pinned) error {
 // Writer, Rewrite or Scrub may be at work any more.
 func (s *Set) Close() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.closed = true
+	var idle []*file
+	for len(s.files) > 0 {
+		idle = append(idle, s.drop(s.files[0]))
+	}
+	s.mu.Unlock()
+	closeFiles(idle...)
 }
 
 // add puts a pack that is durable into the set.
