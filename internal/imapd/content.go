@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/tandemail/tandemail/internal/imapwire"
 	"github.com/tandemail/tandemail/internal/mail"
@@ -19,6 +20,8 @@ type content struct {
 	msg     mail.Message
 	octets  mail.Content
 	derived *message.Derived
+	encoded []byte // of derived, as it is cached; nil: not asked for yet, or not there
+	asked   bool
 }
 
 func (s *Session) content(msg mail.Message) *content { return &content{s: s, msg: msg} }
@@ -45,12 +48,21 @@ func (c *content) open(ctx context.Context) (mail.Content, error) {
 	return c.octets, nil
 }
 
+// cached gives what is cached of what is derived; nil if that is nothing.
+func (c *content) cached() []byte {
+	if !c.asked {
+		c.encoded, _ = c.s.at.account.Derived(c.msg.EmailID, message.Version)
+		c.asked = true
+	}
+	return c.encoded
+}
+
 // structure gives all that is derived.
 func (c *content) structure(ctx context.Context) (*message.Derived, error) {
 	if c.derived != nil {
 		return c.derived, nil
 	}
-	if data, ok := c.s.at.account.Derived(c.msg.EmailID, message.Version); ok {
+	if data := c.cached(); data != nil {
 		if d, err := message.Decode(data); err == nil {
 			c.derived = d
 			return d, nil
@@ -69,20 +81,46 @@ func (c *content) structure(ctx context.Context) (*message.Derived, error) {
 	return d, nil
 }
 
-// envelope gives the envelope alone, which costs less if it is cached.
-func (c *content) envelope(ctx context.Context) (*message.Envelope, error) {
+// part gives what decode takes out of what is derived, which costs less than all of
+// it if it is cached, or else what whole takes.
+func part[T any](ctx context.Context, c *content, decode func([]byte) (T, error), whole func(*message.Derived) T) (T, error) {
 	if c.derived == nil {
-		if data, ok := c.s.at.account.Derived(c.msg.EmailID, message.Version); ok {
-			if e, err := message.DecodeEnvelope(data); err == nil {
-				return e, nil
+		if data := c.cached(); data != nil {
+			if v, err := decode(data); err == nil {
+				return v, nil
 			}
 		}
 	}
 	d, err := c.structure(ctx)
 	if err != nil {
-		return nil, err
+		var none T
+		return none, err
 	}
-	return &d.Envelope, nil
+	return whole(d), nil
+}
+
+func (c *content) envelope(ctx context.Context) (*message.Envelope, error) {
+	return part(ctx, c, message.DecodeEnvelope, func(d *message.Derived) *message.Envelope { return &d.Envelope })
+}
+
+func (c *content) kept(ctx context.Context) (message.Kept, error) {
+	return part(ctx, c, message.DecodeKept, func(d *message.Derived) message.Kept { return d.Kept })
+}
+
+func (c *content) sent(ctx context.Context) (message.Date, error) {
+	return part(ctx, c, message.DecodeSent, func(d *message.Derived) message.Date { return d.Sent })
+}
+
+// fields is a header with at least the named fields: what is kept of it, or all.
+func (c *content) fields(ctx context.Context, names ...string) (message.Header, error) {
+	k, err := c.kept(ctx)
+	if err != nil {
+		return "", err
+	}
+	if k.Has(names...) {
+		return k.Header, nil
+	}
+	return c.header(ctx)
 }
 
 // header is the message's header.
@@ -100,6 +138,14 @@ func (c *content) header(ctx context.Context) (message.Header, error) {
 
 // section gives the octets of BODY[...]; false if there is no such section.
 func (c *content) section(ctx context.Context, s imapwire.Section) (*io.SectionReader, bool, error) {
+	if len(s.Path) == 0 && s.Kind == imapwire.SectionHeaderFields {
+		h, err := c.fields(ctx, s.Fields...)
+		if err != nil {
+			return nil, false, err
+		}
+		text := h.Select(s.Fields, false)
+		return io.NewSectionReader(strings.NewReader(text), 0, int64(len(text))), true, nil
+	}
 	octets, err := c.open(ctx)
 	if err != nil {
 		return nil, false, err

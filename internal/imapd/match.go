@@ -250,11 +250,11 @@ func (c *compiler) text(k *imapwire.SearchKey) (test, cost, error) {
 	switch k.Kind {
 	case imapwire.KeyBefore, imapwire.KeyOn, imapwire.KeySince:
 		return func(ctx context.Context, m *candidate) (bool, error) {
-			d, err := m.structure(ctx)
+			sent, err := m.sent(ctx)
 			if err != nil {
 				return false, err
 			}
-			return d.Sent.Valid && onDay(k, d.Sent.Day()), nil
+			return sent.Valid && onDay(k, sent.Day()), nil
 		}, costHeader, nil
 	case imapwire.KeyEnvelope:
 		return func(ctx context.Context, m *candidate) (bool, error) {
@@ -266,7 +266,7 @@ func (c *compiler) text(k *imapwire.SearchKey) (test, cost, error) {
 		}, costHeader, nil
 	case imapwire.KeyHeader:
 		return func(ctx context.Context, m *candidate) (bool, error) {
-			h, err := m.header(ctx)
+			h, err := m.fields(ctx, k.Field)
 			if err != nil {
 				return false, err
 			}

@@ -175,6 +175,10 @@ func (r *summaries) add(ctx context.Context, uids mail.UIDSet) (whole bool, err 
 func (r *summaries) header(ctx context.Context, m mail.Message, to *message.Summary) error {
 	c := r.content(m)
 	defer c.close()
+	if k, err := message.DecodeKept(c.cached()); err == nil && k.Valid {
+		*to = message.Summarize(k.Header)
+		return nil
+	}
 	octets, err := c.open(ctx)
 	if err != nil {
 		return err

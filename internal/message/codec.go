@@ -15,6 +15,7 @@ var errDerived = errors.New("malformed derived data")
 //
 //	version
 //	length of the envelope, envelope
+//	0, or 1 + length of the kept fields, kept fields
 //	sent: 0, or 1, zigzag seconds, zigzag zone
 //	root part
 //
@@ -34,6 +35,12 @@ func (d *Derived) Append(dst []byte) []byte {
 	env.envelope(&d.Envelope)
 	dst = binary.AppendUvarint(dst, uint64(len(env.b)))
 	e := encoder{b: append(dst, env.b...)}
+	if d.Kept.Valid {
+		e.uint(uint64(len(d.Kept.Header) + 1))
+		e.b = append(e.b, d.Kept.Header...)
+	} else {
+		e.uint(0)
+	}
 	if d.Sent.Valid {
 		e.uint(1)
 		e.int(d.Sent.Unix)
@@ -194,16 +201,14 @@ func (e *encoder) params(list []Param) {
 // Decode is the inverse of [Derived.Append]. The error is [ErrVersion] for
 // another version; any other error means that b is damaged.
 func Decode(b []byte) (*Derived, error) {
-	c, env, err := begin(b)
+	p, err := pieces(b)
 	if err != nil {
 		return nil, err
 	}
-	d := new(Derived)
-	ec := decoder{s: env}
+	d := &Derived{Kept: p.kept()}
+	ec, c := decoder{s: string(p.envelope)}, decoder{s: string(p.rest)}
 	ec.envelope(&d.Envelope)
-	if c.uint() == 1 {
-		d.Sent = Date{Unix: c.int(), Zone: int16(c.int()), Valid: true}
-	}
+	d.Sent = c.date()
 	c.part(&d.Root, 0, 0)
 	if c.bad || ec.bad || c.s != "" || ec.s != "" {
 		return nil, fmt.Errorf("decode derived data of %d octets: %w", len(b), errDerived)
@@ -214,33 +219,76 @@ func Decode(b []byte) (*Derived, error) {
 // DecodeEnvelope reads only the envelope, for lists of many messages. Errors are
 // those of [Decode].
 func DecodeEnvelope(b []byte) (*Envelope, error) {
-	_, env, err := begin(b)
+	p, err := pieces(b)
 	if err != nil {
 		return nil, err
 	}
 	e := new(Envelope)
-	c := decoder{s: env}
+	c := decoder{s: string(p.envelope)}
 	c.envelope(e)
 	if c.bad || c.s != "" {
-		return nil, fmt.Errorf("decode envelope of %d octets: %w", len(env), errDerived)
+		return nil, fmt.Errorf("decode envelope of %d octets: %w", len(p.envelope), errDerived)
 	}
 	return e, nil
 }
 
-func begin(b []byte) (c decoder, env string, err error) {
-	v, n := binary.Uvarint(b)
-	if n <= 0 {
-		return c, "", fmt.Errorf("decode derived data of %d octets: %w", len(b), errDerived)
+// DecodeKept reads only the kept fields. Errors are those of [Decode].
+func DecodeKept(b []byte) (Kept, error) {
+	p, err := pieces(b)
+	if err != nil {
+		return Kept{}, err
 	}
-	if v != Version {
-		return c, "", fmt.Errorf("decode derived data of version %d, not %d: %w", v, Version, ErrVersion)
+	return p.kept(), nil
+}
+
+// DecodeSent reads only when the message was sent. Errors are those of [Decode].
+func DecodeSent(b []byte) (Date, error) {
+	p, err := pieces(b)
+	if err != nil {
+		return Date{}, err
 	}
-	c = decoder{s: string(b[n:])}
-	env = c.octets(c.uint())
+	c := decoder{s: string(p.rest[:min(len(p.rest), 3*binary.MaxVarintLen64)])}
+	d := c.date()
 	if c.bad {
-		return c, "", fmt.Errorf("decode derived data of %d octets: %w", len(b), errDerived)
+		return d, fmt.Errorf("decode date of %d octets: %w", len(p.rest), errDerived)
 	}
-	return c, env, nil
+	return d, nil
+}
+
+// encoded is an encoding's pieces, which can be decoded one by one.
+type encoded struct {
+	envelope, fields, rest []byte
+	valid                  bool // there are fields
+}
+
+func (p *encoded) kept() Kept { return Kept{Header(p.fields), p.valid} }
+
+func pieces(b []byte) (p encoded, err error) {
+	v, n := binary.Uvarint(b)
+	if n > 0 && v != Version {
+		return p, fmt.Errorf("decode derived data of version %d, not %d: %w", v, Version, ErrVersion)
+	}
+	whole := n > 0
+	p.rest = b[max(n, 0):]
+	cut := func(less uint64) (piece []byte, there bool) {
+		v, n := binary.Uvarint(p.rest)
+		if n <= 0 || v > less+uint64(len(p.rest)-n) {
+			whole = false
+			return nil, false
+		}
+		p.rest = p.rest[n:]
+		if v < less {
+			return nil, false
+		}
+		piece, p.rest = p.rest[:v-less], p.rest[v-less:]
+		return piece, true
+	}
+	p.envelope, _ = cut(0)
+	p.fields, p.valid = cut(1)
+	if !whole {
+		return p, fmt.Errorf("decode derived data of %d octets: %w", len(b), errDerived)
+	}
+	return p, nil
 }
 
 // decoder consumes s. After a failure bad is set and all values are zero.
@@ -322,6 +370,13 @@ func (c *decoder) string() string {
 		c.fail()
 	}
 	return s.Value
+}
+
+func (c *decoder) date() (d Date) {
+	if c.uint() == 1 {
+		d = Date{Unix: c.int(), Zone: int16(c.int()), Valid: true}
+	}
+	return d
 }
 
 func (c *decoder) envelope(v *Envelope) {

@@ -31,8 +31,9 @@ type parser struct {
 	full  bool  // the last part allowed is open: delimiters count no more
 	feeds int64 // LFs before the current position
 
-	headers   int // octets of headers interpreted
-	addresses int // kept in envelopes
+	kept      *Kept // of the first header, until that is read
+	headers   int   // octets of headers interpreted
+	addresses int   // kept in envelopes
 	slab      []Part
 }
 
@@ -48,7 +49,7 @@ type stop struct {
 
 func (p *parser) message() *Derived {
 	d := new(Derived)
-	p.parts = 1
+	p.parts, p.kept = 1, &d.Kept
 	_, d.Sent = p.entity(&d.Root, &d.Envelope, 0, 0, false)
 	return d
 }
@@ -80,6 +81,10 @@ func (p *parser) header(part *Part, pos int64) (h Header, st stop, ended bool) {
 		h = Header(p.w.text(kept))
 		p.headers += len(h)
 	}
+	if p.kept != nil && int64(len(h)) == part.Header.Len() {
+		*p.kept = keep(h)
+	}
+	p.kept = nil
 	return h, st, ended
 }
 

@@ -5,7 +5,7 @@ package message
 const Version = rules + laterRules
 
 // rules is the version of this release.
-const rules = 1
+const rules = 2
 
 // Span is the octets [Start, End) of a message's content.
 type Span struct {
@@ -122,6 +122,7 @@ func (p *Part) encoded() bool {
 // it that is not its octets.
 type Derived struct {
 	Envelope Envelope
+	Kept     Kept
 	Sent     Date
 	Root     Part
 }
