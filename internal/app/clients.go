@@ -89,6 +89,7 @@ func (m *machine) clientConfig(g *group, name string) (proxy.Config, error) {
 	cfg := proxy.Config{
 		Auth: m.auth, Routes: m.routes, Dial: dial, Spool: dir, Log: m.log,
 		PlaintextAuth: m.cfg.Client.PlaintextAuth, MaxConns: m.cfg.Client.MaxConnections,
+		MaxPerUser: m.cfg.Client.MaxSessionsPerUser,
 		MaxMessage: m.cfg.Mail.MaxSize, Hold: m.cfg.Mail.HoldSessions.Duration(),
 	}
 	if m.cfg.Client.Certificate != "" {

@@ -66,6 +66,9 @@ func (p *collector) checkClient(c Client) {
 	if c.MaxConnections < 1 {
 		p.add("client.max_connections", "", "must be at least 1")
 	}
+	if c.MaxSessionsPerUser < 1 {
+		p.add("client.max_sessions_per_user", "", "must be at least 1")
+	}
 	if c.CA != "" && c.Certificate == "" {
 		p.add("client.ca", "client.certificate and client.key", "is of no use without TLS")
 	}

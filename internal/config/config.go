@@ -99,6 +99,8 @@ type Client struct {
 	CA string `toml:"ca"`
 	// MaxConnections per listener.
 	MaxConnections int `toml:"max_connections"`
+	// MaxSessionsPerUser is how many sessions a user may have at a machine at a time.
+	MaxSessionsPerUser int `toml:"max_sessions_per_user"`
 	// OAuth is the provider whose tokens let users in; absent: none do.
 	OAuth *OAuth `toml:"oauth"`
 }
@@ -161,6 +163,7 @@ func (c *Config) setDefaults() {
 	}
 	c.Degrade = cmp.Or(c.Degrade, "accept")
 	c.Client.MaxConnections = cmp.Or(c.Client.MaxConnections, 20_000)
+	c.Client.MaxSessionsPerUser = cmp.Or(c.Client.MaxSessionsPerUser, 100)
 	if o := c.Client.OAuth; o != nil {
 		o.Claim = cmp.Or(o.Claim, "email")
 	}

@@ -51,7 +51,7 @@ func TestPeers(t *testing.T) {
 	r := newReport()
 	for name := range strings.SplitSeq(*serversFlag, ",") {
 		t.Run(name, func(t *testing.T) {
-			s, err := newServer(t.Context(), name, filepath.Join(root, name))
+			s, err := newServer(t.Context(), name, filepath.Join(root, name), o)
 			if missing, ok := errors.AsType[*missingError](err); ok {
 				t.Skip(missing)
 			}
@@ -107,7 +107,7 @@ type missingError struct{ why string }
 func (e *missingError) Error() string { return e.why }
 
 // newServer prepares a server, which has nothing yet, in dir.
-func newServer(ctx context.Context, name, dir string) (server, error) {
+func newServer(ctx context.Context, name, dir string, o options) (server, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -116,7 +116,7 @@ func newServer(ctx context.Context, name, dir string) (server, error) {
 		if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "../../cmd/tandemail").CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("build: %w\n%s", err, out)
 		}
-		return newTandemail(binary, dir)
+		return newTandemail(ctx, binary, dir, o.idle+100)
 	}
 	if os.Geteuid() != 0 {
 		return nil, &missingError{name + " needs root"}

@@ -4,10 +4,13 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -15,6 +18,7 @@ import (
 // it is answered.
 type tandemail struct {
 	binary, dir string
+	sessions    int // of the user, more than are allowed by default
 	process     *process
 	layout      layout
 	master      machine
@@ -36,11 +40,33 @@ type machine struct {
 	IMAPLocal string `json:"imap_local"`
 }
 
-func newTandemail(binary, dir string) (server, error) {
-	return &tandemail{binary: binary, dir: dir}, os.MkdirAll(dir, 0o755)
+func newTandemail(ctx context.Context, binary, dir string, sessions int) (server, error) {
+	t := &tandemail{binary: binary, dir: dir, sessions: sessions}
+	err := t.run(ctx) // for the machines' configuration
+	if err = errors.Join(err, t.stop()); err == nil {
+		err = t.allow()
+	}
+	return t, err
 }
 
-func (t *tandemail) start(ctx context.Context) error {
+// allow lets the user have all those sessions.
+func (t *tandemail) allow() error {
+	for _, m := range t.layout.Machines {
+		path := filepath.Join(t.dir, m.Name, "tandemail.toml")
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		text := strings.Replace(string(b), "[client]\n", fmt.Sprintf("[client]\nmax_sessions_per_user = %d\n", t.sessions), 1)
+		if err := write(path, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// run starts the cluster and waits until it serves.
+func (t *tandemail) run(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, t.binary, "dev", "--json", "--dir", t.dir, "--stores", "1")
 	ready, err := cmd.StdoutPipe()
 	if err != nil {
@@ -55,6 +81,13 @@ func (t *tandemail) start(ctx context.Context) error {
 	}
 	if err := json.Unmarshal(line, &t.layout); err != nil {
 		return fmt.Errorf("read what tandemail dev prints: %w", err)
+	}
+	return nil
+}
+
+func (t *tandemail) start(ctx context.Context) error {
+	if err := t.run(ctx); err != nil {
+		return err
 	}
 	where := exec.CommandContext(ctx, t.binary, "user", "where", t.layout.Users[0].User, "--json")
 	where.Env = append(os.Environ(), "TANDEMAIL_DIR="+t.dir)
