@@ -22,9 +22,13 @@ type content struct {
 	derived *message.Derived
 	encoded []byte // of derived, as it is cached; nil: not asked for yet, or not there
 	asked   bool
+	row     *row // that it is of, if others follow it
 }
 
 func (s *Session) content(msg mail.Message) *content { return &content{s: s, msg: msg} }
+
+// contentOf is content of a message that a walk has come to.
+func (s *Session) contentOf(w *row) *content { return &content{s: s, msg: w.msg, row: w} }
 
 func (c *content) close() {
 	if c.octets != nil {
@@ -51,10 +55,21 @@ func (c *content) open(ctx context.Context) (mail.Content, error) {
 // cached gives what is cached of what is derived; nil if that is nothing.
 func (c *content) cached() []byte {
 	if !c.asked {
-		c.encoded, _ = c.s.at.account.Derived(c.msg.EmailID, message.Version)
+		c.encoded = c.derivedData()
 		c.asked = true
 	}
 	return c.encoded
+}
+
+func (c *content) derivedData() []byte {
+	if c.row != nil {
+		return c.row.ahead.derived(c.s, c.row.at)
+	}
+	return c.s.derived(message.Version, c.msg.EmailID)
+}
+
+func (s *Session) derived(version uint32, id mail.EmailID) []byte {
+	return s.at.account.Derived(version, id)[0]
 }
 
 // structure gives all that is derived.

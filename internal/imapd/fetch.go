@@ -175,7 +175,7 @@ func (r *fetchRun) message(ctx context.Context, w *row) error {
 	if r.inside != nil && r.inside.UID != w.flags.UID {
 		return r.lost()
 	}
-	c := r.content(w.msg)
+	c := r.contentOf(w)
 	defer c.close()
 	start := len(r.out.buf)
 	err := r.plain(ctx, w, c)

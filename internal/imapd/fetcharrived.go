@@ -48,7 +48,7 @@ var errTooMuchArrived = errors.New("too much has arrived to be fetched at once")
 
 // beside writes the response for one message, or none if it cannot be read.
 func (r *fetchRun) beside(ctx context.Context, w *row) error {
-	c := r.content(w.msg)
+	c := r.contentOf(w)
 	defer c.close()
 	start := len(r.out.buf)
 	err := r.plain(ctx, w, c)

@@ -12,7 +12,7 @@ import (
 func (c *content) preview(ctx context.Context, b []byte, lazy bool) ([]byte, error) {
 	b = append(b, "PREVIEW "...)
 	key := previewKey(c.msg.EmailID)
-	if data, ok := c.s.at.account.Derived(key, message.PreviewVersion); ok && len(data) > 0 {
+	if data := c.s.derived(message.PreviewVersion, key); len(data) > 0 {
 		return imapwire.AppendString(b, string(data[1:])), nil
 	}
 	if lazy {

@@ -85,7 +85,7 @@ func (s *Session) find(ctx context.Context, b *box, program *imapwire.SearchKey)
 func (s *Session) match(ctx context.Context, b *box, m *matcher, hit func(*row)) error {
 	c := &candidate{content: new(content)} // one for all: most tests look at flags alone
 	return s.walk(ctx, b, m.among, m.messages, func(w *row) error {
-		c.row, *c.content = w, content{s: s, msg: w.msg}
+		c.row, *c.content = w, content{s: s, msg: w.msg, row: w}
 		defer c.close()
 		matches, err := m.test(ctx, c)
 		if err != nil || !matches {

@@ -96,7 +96,7 @@ func (r *summaries) read(ctx context.Context, number uint32, uids mail.UIDSet) e
 		return err
 	}
 	key := r.key(number)
-	if data, ok := r.at.account.Derived(key, message.SummaryVersion); !ok || !r.decode(string(data)) {
+	if data := r.derived(message.SummaryVersion, key); data == nil || !r.decode(string(data)) {
 		r.page = r.page[:0] // it is made again
 	}
 	missing := r.missing(uids)

@@ -1,7 +1,9 @@
 package index
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -21,19 +23,56 @@ func (d *DB) Derived() Derived { return Derived{d} }
 
 func derivedKey(key []byte) []byte { return append([]byte(derivedPrefix), key...) }
 
-// Get returns what was Set under key by the same parser version, else nil.
-func (s Derived) Get(version uint32, key []byte) ([]byte, error) {
-	if err := s.db.Err(); err != nil {
-		return nil, err
+// Get returns what was Set under each of the keys by the same parser version, else nil:
+// also where it cannot be read, which fails the DB. Keys in order cost least.
+func (s Derived) Get(version uint32, keys ...[]byte) [][]byte {
+	list := make([][]byte, len(keys))
+	if s.db.Err() != nil {
+		return list
 	}
-	v, err := get(s.db.pebble, derivedKey(key))
+	var err error
+	if len(keys) == 1 {
+		list[0], err = get(s.db.pebble, derivedKey(keys[0]))
+	} else {
+		err = s.seek(keys, list)
+	}
 	if err != nil {
-		return nil, s.db.fail(err)
+		_ = s.db.fail(err) // whoever uses the DB next is told
+		return make([][]byte, len(keys))
 	}
-	if len(v) < 4 || binary.BigEndian.Uint32(v) != version {
-		return nil, nil
+	for i, v := range list {
+		if len(v) < 4 || binary.BigEndian.Uint32(v) != version {
+			list[i] = nil
+		} else {
+			list[i] = v[4:]
+		}
 	}
-	return v[4:], nil
+	return list
+}
+
+// seek looks the keys up with one iterator.
+func (s Derived) seek(keys, list [][]byte) error {
+	it, err := s.db.pebble.NewIter(&pebble.IterOptions{LowerBound: []byte(derivedPrefix)})
+	if err != nil {
+		return fmt.Errorf("read derived data: %w", classify(err))
+	}
+	var a arena
+	key := []byte(derivedPrefix)
+	for i, k := range keys {
+		key = append(key[:len(derivedPrefix)], k...)
+		if !it.SeekGE(key) || !bytes.Equal(it.Key(), key) {
+			continue // also after an error, which Close gives
+		}
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return errors.Join(fmt.Errorf("read derived data: %w", classify(err)), it.Close())
+		}
+		list[i] = a.copy(v)
+	}
+	if err := it.Close(); err != nil {
+		return fmt.Errorf("read derived data: %w", classify(err))
+	}
+	return nil
 }
 
 // Set keeps a value, until it is replaced or deleted. It may be lost in a crash. A

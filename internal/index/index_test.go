@@ -1,12 +1,12 @@
 package index
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"iter"
 	"maps"
 	"math/rand/v2"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -428,21 +428,24 @@ func TestDerivedIsVersionedAndApart(t *testing.T) {
 		commit(t, d, n+1, "a", fmt.Sprint(n))
 	}
 	wg.Wait()
-	if got, err := v.Get(3, []byte("5/7")); err != nil || !bytes.Equal(got, []byte{7}) {
-		t.Errorf("get %v, %v", got, err)
+	get := func(version uint32, want [][]byte, keys ...string) {
+		t.Helper()
+		var list [][]byte
+		for _, k := range keys {
+			list = append(list, []byte(k))
+		}
+		if got := v.Get(version, list...); !reflect.DeepEqual(got, want) {
+			t.Errorf("version %d of %q: %v, want %v", version, keys, got, want)
+		}
 	}
-	if got, err := v.Get(4, []byte("5/7")); err != nil || got != nil {
-		t.Errorf("another version's value: %v, %v", got, err)
-	}
+	get(3, [][]byte{{7}}, "5/7")
+	get(4, [][]byte{nil}, "5/7") // another version's value
+	get(3, [][]byte{{3}, nil, {19}, {3}, nil, {0}}, "7/3", "7/", "5/19", "7/3", "9", "0/0")
+	get(4, [][]byte{nil, nil}, "7/3", "5/19")
 	if err := v.Delete([]byte("5/")); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := v.Get(3, []byte("5/7")); err != nil || got != nil {
-		t.Errorf("after deletion %v, %v", got, err)
-	}
-	if got, err := v.Get(3, []byte("6/7")); err != nil || got == nil {
-		t.Errorf("a neighbour was deleted, %v", err)
-	}
+	get(3, [][]byte{nil, {7}, nil}, "5/7", "6/7", "5/8")
 	if d.Applied() != at(20) {
 		t.Errorf("applied %+v", d.Applied())
 	}

@@ -37,10 +37,10 @@ type Account interface {
 	// it remembers: of two that say so at once, one comes first. It waits for nothing,
 	// and may be lost when the master is.
 	SetRecent(m MailboxID, user string, upTo UID) (before UID)
-	// Derived returns the derived data (envelope, structure) stored for the content
-	// under that parser version; false when there is none. SetDerived keeps it,
-	// best effort, on this machine only.
-	Derived(e EmailID, version uint32) ([]byte, bool)
+	// Derived returns the derived data (envelope, structure) stored for contents under
+	// that parser version, one element for each, nil when there is none. Many at once
+	// cost less. SetDerived keeps it, best effort, on this machine only.
+	Derived(version uint32, contents ...EmailID) [][]byte
 	SetDerived(e EmailID, version uint32, data []byte)
 }
 

@@ -233,9 +233,9 @@ func (c *conversation) simple(id uint64, q question) ([]byte, error) {
 		return c.read(q)
 	case qDerived:
 		var b []byte
-		for _, e := range q.IDs {
-			data, ok := c.account.Derived(e, q.Version)
-			if ok = ok && len(b)+len(data) < maxFrame/2; !ok {
+		for _, data := range c.account.Derived(q.Version, q.IDs...) {
+			ok := data != nil && len(b)+len(data) < maxFrame/2
+			if !ok {
 				data = nil
 			}
 			b = fields.AppendString(fields.AppendBool(b, ok), data)

@@ -84,20 +84,28 @@ func (d *derived) wanted(e mail.EmailID, version uint32) []mail.EmailID {
 }
 
 // Derived implements mail.Account. Without a connection, or an answer soon, there is none.
-func (a *Account) Derived(e mail.EmailID, version uint32) ([]byte, bool) {
+func (a *Account) Derived(version uint32, contents ...mail.EmailID) [][]byte {
+	list := make([][]byte, len(contents))
+	for i, e := range contents {
+		list[i] = a.derivedOf(e, version)
+	}
+	return list
+}
+
+func (a *Account) derivedOf(e mail.EmailID, version uint32) []byte {
 	if data, known := a.derived.get(derivedKey{e, version}); known {
-		return data, data != nil
+		return data
 	}
 	c := a.connected()
 	if c == nil {
-		return nil, false
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), derivedWait)
 	defer cancel()
 	ids := a.derived.wanted(e, version)
 	octets, _, _, err := c.call(ctx, qDerived{version, ids})
 	if err != nil {
-		return nil, false
+		return nil
 	}
 	list, err := decoded(c, octets, func(d decoder) (list [][]byte) {
 		for range ids {
@@ -112,12 +120,12 @@ func (a *Account) Derived(e mail.EmailID, version uint32) ([]byte, bool) {
 		return list
 	})
 	if err != nil {
-		return nil, false
+		return nil
 	}
 	for i, data := range list {
 		a.derived.set(derivedKey{ids[i], version}, data)
 	}
-	return list[0], list[0] != nil
+	return list[0]
 }
 
 // SetDerived implements mail.Account: here, and where the account is.

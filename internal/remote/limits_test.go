@@ -91,7 +91,7 @@ func TestViewThatLiesIdleOrIsOldIsClosed(t *testing.T) {
 		}
 		w := look(t, r.account())
 		defer w.Close()
-		for range int(viewLife / (viewIdle / 2)) {
+		for range 1 + int(viewLife/(viewIdle/2)) {
 			time.Sleep(viewIdle / 2) // virtual
 			if _, err = w.Lookup("INBOX"); err != nil {
 				break

@@ -108,13 +108,16 @@ func (a *account) SetRecent(m mail.MailboxID, user string, upTo mail.UID) mail.U
 }
 
 // Derived implements mail.Account.
-func (a *account) Derived(e mail.EmailID, version uint32) ([]byte, bool) {
+func (a *account) Derived(version uint32, contents ...mail.EmailID) [][]byte {
 	inc := a.slot.current()
 	if inc == nil {
-		return nil, false
+		return make([][]byte, len(contents))
 	}
-	b, err := inc.index.Derived().Get(version, e[:])
-	return b, err == nil && b != nil
+	keys := make([][]byte, len(contents))
+	for i := range contents {
+		keys[i] = contents[i][:]
+	}
+	return inc.index.Derived().Get(version, keys...)
 }
 
 // SetDerived implements mail.Account.

@@ -115,11 +115,14 @@ func (a *Account) recent(m mail.MailboxID, user string) mail.UID {
 }
 
 // Derived implements mail.Account.
-func (a *Account) Derived(e mail.EmailID, version uint32) ([]byte, bool) {
+func (a *Account) Derived(version uint32, contents ...mail.EmailID) [][]byte {
 	a.server.mu.RLock()
 	defer a.server.mu.RUnlock()
-	data, ok := a.server.derived[derivedKey{e, version}]
-	return data, ok
+	list := make([][]byte, len(contents))
+	for i, e := range contents {
+		list[i] = a.server.derived[derivedKey{e, version}]
+	}
+	return list
 }
 
 // SetDerived implements mail.Account.
