@@ -1,6 +1,7 @@
 package state
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 	"slices"
@@ -160,7 +161,7 @@ func (p *proposing) append(op mail.Append) error {
 			Flags:        uint32(m.Flags),
 			Keywords:     m.Keywords,
 			InternalDate: p.dateOr(m.InternalDate),
-			EmailId:      p.drawUnless(m.EmailID),
+			EmailId:      p.emailID(m.EmailID),
 			ThreadId:     p.drawUnless(m.ThreadID),
 			References:   st.references(),
 		})
@@ -226,6 +227,20 @@ func (p *proposing) drawUnless(id [16]byte) []byte {
 		return p.draw()
 	}
 	return id[:]
+}
+
+// emailID gives the id that there is, or draws one for a new content. It begins with the
+// time in milliseconds, in 48 bits, so that what is derived of messages that came after one another
+// stands together.
+func (p *proposing) emailID(id mail.EmailID) []byte {
+	if id != (mail.EmailID{}) {
+		return id[:]
+	}
+	drawn := p.draw()
+	var at [8]byte
+	binary.BigEndian.PutUint64(at[:], uint64(mail.Instant(p.op.Time).Time().UnixMilli()))
+	copy(drawn, at[2:])
+	return drawn
 }
 
 // body refers to a staged message: to where it is, or to the chunk that is to

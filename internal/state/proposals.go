@@ -189,7 +189,7 @@ func (b *Builder) Deliver(d Delivery) (*Proposal, error) {
 			Number: r.Number, Account: r.Account[:], Use: string(r.Use), Prefix: r.Prefix,
 			Flags: uint32(r.Flags), Keywords: r.Keywords, InternalDate: p.dateOr(r.InternalDate),
 			// The prefixes differ, so each recipient's content is its own (RFC 8474 4).
-			EmailId: p.drawUnless(r.EmailID), ThreadId: p.drawUnless(r.ThreadID),
+			EmailId: p.emailID(r.EmailID), ThreadId: p.drawUnless(r.ThreadID),
 		}
 		if !r.Mailbox.IsZero() {
 			o.Mailbox = r.Mailbox[:]
