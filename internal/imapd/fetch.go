@@ -23,6 +23,10 @@ type fetchRun struct {
 	later    []byte               // to be told after that response
 	inline   int64                // larger literals are streamed
 	failed   *answer              // why the last message that was not sent was not
+
+	list  []literal // room for those of a message
+	spare []byte    // room for their octets, of which so many are used
+	used  int
 }
 
 // fetch is FETCH and UID FETCH.

@@ -32,7 +32,8 @@ type literal struct {
 // open makes all sections of a message ready, so that what cannot be read is
 // known before anything of it is sent.
 func (r *fetchRun) open(ctx context.Context, c *content) ([]literal, error) {
-	var list []literal
+	list := r.list[:0]
+	r.used = 0
 	held := int64(0)
 	for _, item := range r.sections {
 		l, err := r.openOne(ctx, item, c)
@@ -46,7 +47,7 @@ func (r *fetchRun) open(ctx context.Context, c *content) ([]literal, error) {
 			return nil, fmt.Errorf("fetch %d sections of message %d: %w", len(r.sections), c.msg.UID, mail.ErrLimit)
 		}
 		if l.exists && l.size <= r.inline {
-			b := make([]byte, l.size)
+			b := r.room(int(l.size))
 			if _, err := io.ReadFull(l.r, b); err != nil {
 				return nil, fmt.Errorf("read %s of message %d: %w", l.name, c.msg.UID, err)
 			}
@@ -54,7 +55,17 @@ func (r *fetchRun) open(ctx context.Context, c *content) ([]literal, error) {
 		}
 		list = append(list, l)
 	}
+	r.list = list
 	return list, nil
+}
+
+// room gives n octets that are good until the next message is opened.
+func (r *fetchRun) room(n int) []byte {
+	if r.used+n > len(r.spare) {
+		r.spare, r.used = make([]byte, max(n, 4*maxInline)), 0
+	}
+	r.used += n
+	return r.spare[r.used-n : r.used]
 }
 
 func (r *fetchRun) openOne(ctx context.Context, item imapwire.FetchItem, c *content) (literal, error) {

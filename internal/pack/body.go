@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 
 	"github.com/tandemail/tandemail/internal/mail"
@@ -46,7 +47,14 @@ func (s *Set) Body(id mail.BodyID, at Location) (*Body, error) {
 
 // open reads the header, and the rest if it is one frame.
 func (b *Body) open(id mail.BodyID) error {
-	win := &window{r: b.file, step: int(min(max(b.at.Size, headerFixed), headerFixed+FrameSize))}
+	room := rooms.Get().(*[]byte)
+	win := &window{r: b.file, step: int(min(max(b.at.Size, headerFixed), headerFixed+FrameSize)), buf: (*room)[:0]}
+	defer func() {
+		if win.buf != nil {
+			*room = win.buf
+			rooms.Put(room)
+		}
+	}()
 	h, _, err := win.header(b.at.Offset)
 	if err != nil {
 		return err
@@ -68,9 +76,15 @@ func (b *Body) open(id mail.BodyID) error {
 	if err := w.verify(); err != nil {
 		return err
 	}
+	if w.plain == nil {
+		win.buf = nil // only refers to it
+	}
 	b.last.Store(only)
 	return nil
 }
+
+// rooms are buffers of windows that read one small body.
+var rooms = sync.Pool{New: func() any { return new([]byte) }}
 
 // Describe returns what the pack says of a body, whatever has become of its octets.
 // Errors as those of Body.
