@@ -1,12 +1,15 @@
-// Package spool is a bounded directory for octets that are too many for memory
-// while a command or a message comes in. Nothing in it outlives the process: it
-// is emptied when it is opened, and nothing in it is ever synced.
+// Package spool is a bounded place for the octets of commands and messages while they
+// come in: a directory for what is too much for memory, and a bounded amount of
+// memory for what is small, since making a file takes longer than all else that is
+// done with a small message. Nothing outlives the process: the directory is
+// emptied when it is opened, and nothing in it is ever synced.
 //
 // A [Dir] may be used from many goroutines; a [File] is written by one, then
 // opened by any.
 package spool
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -24,9 +27,16 @@ type Dir struct {
 	fs    vfs.FS
 	path  string
 	limit int64
-	used  atomic.Int64 // octets in files
+	used  atomic.Int64 // octets in files, those in memory included
+	small atomic.Int64 // octets in memory
 	names atomic.Uint64
 }
+
+// What is kept in memory.
+const (
+	maxSmall  = 64 << 10 // octets of one file
+	maxMemory = 16 << 20 // octets of all
+)
 
 const (
 	prefix       = "spool-"
@@ -66,20 +76,67 @@ func (d *Dir) Create(size int64) (*File, error) {
 	if d.used.Load()+size > d.limit {
 		return nil, fmt.Errorf("create spool file for %d octets: %w", size, ErrFull)
 	}
-	path := d.fs.PathJoin(d.path, fmt.Sprintf("%s%d", prefix, d.names.Add(1)))
-	f, err := d.fs.Create(path, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return nil, fmt.Errorf("create spool file: %w", err)
+	f := &File{dir: d}
+	if size <= maxSmall && f.reserve(size) {
+		return f, nil
 	}
-	return &File{dir: d, path: path, f: f}, nil
+	if err := f.spill(); err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
-// File is one run of octets.
+// File is one run of octets: in memory as long as there are few.
 type File struct {
-	dir  *Dir
-	path string
-	f    vfs.File
-	size int64
+	dir   *Dir
+	path  string
+	f     vfs.File // nil: it is in memory
+	small []byte
+	size  int64
+}
+
+// reserve makes room for n octets in memory, unless there is too little.
+func (f *File) reserve(n int64) bool {
+	more := n - int64(cap(f.small))
+	if more <= 0 {
+		return true
+	}
+	if n > maxSmall {
+		return false
+	}
+	if f.dir.small.Add(more) > maxMemory {
+		f.dir.small.Add(-more)
+		return false
+	}
+	grown := make([]byte, len(f.small), n)
+	copy(grown, f.small)
+	f.small = grown
+	return true
+}
+
+// spill makes it a file on disk.
+func (f *File) spill() error {
+	d := f.dir
+	path := d.fs.PathJoin(d.path, fmt.Sprintf("%s%d", prefix, d.names.Add(1)))
+	file, err := d.fs.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return fmt.Errorf("create spool file: %w", err)
+	}
+	f.path, f.f = path, file
+	if len(f.small) > 0 {
+		_, err = file.Write(f.small)
+	}
+	f.forget()
+	if err != nil {
+		return fmt.Errorf("write spool file: %w", err)
+	}
+	return nil
+}
+
+// forget gives the memory back.
+func (f *File) forget() {
+	f.dir.small.Add(-int64(cap(f.small)))
+	f.small = nil
 }
 
 // Write adds p. ErrFull.
@@ -88,6 +145,15 @@ func (f *File) Write(p []byte) (int, error) {
 	f.size += n
 	if f.dir.used.Add(n) > f.dir.limit {
 		return 0, fmt.Errorf("write spool file: %w", ErrFull)
+	}
+	if f.f == nil {
+		if want := int64(len(f.small)) + n; want <= int64(cap(f.small)) || f.reserve(min(max(want, 2*int64(cap(f.small))), max(want, maxSmall))) {
+			f.small = append(f.small, p...)
+			return len(p), nil
+		}
+		if err := f.spill(); err != nil {
+			return 0, err
+		}
 	}
 	if _, err := f.f.Write(p); err != nil {
 		return 0, fmt.Errorf("write spool file: %w", err)
@@ -107,6 +173,9 @@ type Reader = interface {
 // Open reads the file from its beginning, or at any place. Nothing may be written
 // any more.
 func (f *File) Open() (Reader, error) {
+	if f.f == nil {
+		return memory{bytes.NewReader(f.small)}, nil
+	}
 	r, err := f.dir.fs.Open(f.path)
 	if err != nil {
 		return nil, fmt.Errorf("open spool file: %w", err)
@@ -114,8 +183,17 @@ func (f *File) Open() (Reader, error) {
 	return r, nil
 }
 
-// Close removes the file and gives its space back. Once.
+// memory reads what is in memory.
+type memory struct{ *bytes.Reader }
+
+func (memory) Close() error { return nil }
+
+// Close removes the file and gives its space back. Once. Readers that are open go on.
 func (f *File) Close() error {
 	f.dir.used.Add(-f.size)
+	if f.f == nil {
+		f.forget() // whoever still reads it keeps it
+		return nil
+	}
 	return errors.Join(f.f.Close(), f.dir.fs.Remove(f.path))
 }
