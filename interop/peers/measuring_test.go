@@ -205,17 +205,14 @@ func (m *measuring) idling(ctx context.Context) (err error) {
 	return nil
 }
 
-// A server may give memory back for some time before it is looked at.
-const (
-	settleTime = 10 * time.Second
-	settleStep = 500 * time.Millisecond
-)
+const settleStep = 500 * time.Millisecond
 
-// memory is what the processes use that run sessions: the least of some looks.
+// memory is what the processes use that run sessions: the least of some looks, since a
+// server may give memory back for some time.
 func (m *measuring) memory() (least int64, err error) {
 	look := time.NewTicker(settleStep)
 	defer look.Stop()
-	for range settleTime / settleStep {
+	for range max(1, m.settle/settleStep) {
 		<-look.C
 		pids, err := m.server.storage()
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 var (
@@ -21,6 +22,7 @@ var (
 	timesFlag    = flag.Int("peers.times", 3, "how often a warm command is measured")
 	appendsFlag  = flag.Int("peers.appends", 1000, "messages appended one by one")
 	idleFlag     = flag.Int("peers.idle", 2000, "idle sessions; 0: do not measure them")
+	settleFlag   = flag.Duration("peers.settle", 130*time.Second, "how long a server is given to give memory back; Go's takes 2 minutes")
 	coldFlag     = flag.Bool("peers.cold", true, "measure with empty caches as well, which needs root")
 )
 
@@ -28,6 +30,7 @@ var (
 type options struct {
 	messages, size, times, appends, idle int
 	cold                                 bool
+	settle                               time.Duration
 }
 
 // TestPeers measures one server after another. It needs Linux; the other servers need
@@ -42,7 +45,7 @@ func TestPeers(t *testing.T) {
 	}
 	o := options{
 		messages: *messagesFlag, size: *sizeFlag, times: *timesFlag, appends: *appendsFlag, idle: *idleFlag,
-		cold: *coldFlag && os.Geteuid() == 0,
+		cold: *coldFlag && os.Geteuid() == 0, settle: *settleFlag,
 	}
 	if *coldFlag && !o.cold {
 		t.Log("without root nothing is measured with empty caches")
