@@ -41,15 +41,23 @@ func (c *content) open(ctx context.Context) (mail.Content, error) {
 	if c.octets != nil {
 		return c.octets, nil
 	}
+	octets, err := c.openNow(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open message %d: %w", c.msg.UID, err)
+	}
+	c.octets = octets
+	return octets, nil
+}
+
+func (c *content) openNow(ctx context.Context) (mail.Content, error) {
+	if c.row != nil {
+		return c.row.ahead.open(ctx, c.row.at)
+	}
 	v, err := c.s.current(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if c.octets, err = v.Open(ctx, c.msg); err != nil {
-		c.octets = nil
-		return nil, fmt.Errorf("open message %d: %w", c.msg.UID, err)
-	}
-	return c.octets, nil
+	return v.Open(ctx, c.msg)
 }
 
 // cached gives what is cached of what is derived; nil if that is nothing.
@@ -63,7 +71,7 @@ func (c *content) cached() []byte {
 
 func (c *content) derivedData() []byte {
 	if c.row != nil {
-		return c.row.ahead.derived(c.s, c.row.at)
+		return c.row.ahead.derivedOf(c.row.at)
 	}
 	return c.s.derived(message.Version, c.msg.EmailID)
 }

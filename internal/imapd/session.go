@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/tandemail/tandemail/internal/imapwire"
@@ -52,7 +53,8 @@ type Session struct {
 	name   string
 	at     *place // where it works
 	out    output
-	view   lease // of that account
+	view   lease          // of that account
+	opens  sync.WaitGroup // what reads that View in the background
 }
 
 // Command is one whole command with its number, which rises within a session.

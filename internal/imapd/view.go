@@ -40,6 +40,7 @@ func (s *Session) current(ctx context.Context) (mail.View, error) {
 
 func (s *Session) closeView() {
 	if s.view.v != nil {
+		s.opens.Wait()
 		s.view.v.Close()
 		s.view = lease{}
 	}

@@ -5,7 +5,6 @@ import (
 	"iter"
 
 	"github.com/tandemail/tandemail/internal/mail"
-	"github.com/tandemail/tandemail/internal/message"
 )
 
 // row is one message of the picture while a command looks at it.
@@ -15,42 +14,6 @@ type row struct {
 	msg    mail.Message // if the walk asked for it
 	ahead  *ahead
 	at     int // its place among ahead.rows
-}
-
-// ahead reads derived data of the messages that a walk has at once: more of them the
-// longer each is asked for, none that a search passes over.
-type ahead struct {
-	rows []row
-	have [][]byte // of rows from number from on
-	from int
-	step int
-}
-
-// maxStep is how many messages' derived data are read at once.
-const maxStep = 64
-
-// derived gives what is cached of what is derived of row i, nil if that is nothing.
-func (a *ahead) derived(s *Session, i int) []byte {
-	if i < a.from || i >= a.from+len(a.have) {
-		if a.step = min(max(1, 2*a.step), maxStep); i != a.from+len(a.have) {
-			a.step = 1
-		}
-		rows := a.rows[i:min(i+a.step, len(a.rows))]
-		ids := make([]mail.EmailID, len(rows))
-		for j := range rows {
-			ids[j] = rows[j].msg.EmailID
-		}
-		a.have, a.from = s.at.account.Derived(message.Version, ids...), i
-	}
-	return a.have[i-a.from]
-}
-
-// next makes other rows those that are read ahead.
-func (a *ahead) next(rows []row) {
-	a.rows, a.have, a.from = rows, nil, 0
-	for i := range rows {
-		rows[i].ahead, rows[i].at = a, i
-	}
 }
 
 // walkChunk is how many messages are read from a View at once.
@@ -65,7 +28,8 @@ const maxGap = 64
 // calls: what visit keeps is its own.
 func (s *Session) walk(ctx context.Context, b *box, uids mail.UIDSet, messages bool, visit func(*row) error) error {
 	rows := make([]row, 0, min(uids.Len(), walkChunk))
-	ahead := &ahead{}
+	ahead := &ahead{s: s}
+	defer ahead.drop()
 	for part := range spans(uids) {
 		if err := ctx.Err(); err != nil {
 			return err
