@@ -1,5 +1,5 @@
 // Package imaptest talks IMAP for tests: a [Client] that sends what it is told and
-// compares line by line, and [Run], which plays dialogue files. It knows just
+// compares line by line, and [Run], which plays dialogue files ([Read] only reads one). It knows just
 // enough of the protocol to find the ends of lines, so that it can be wrong about
 // nothing else.
 //
@@ -15,7 +15,8 @@
 //
 // In S lines "<*>" is any text, "<#>" any number, and "<name>" any word of letters
 // and digits, the same wherever the name occurs again; C lines may use it then.
-// "\xHH" is an octet, everywhere.
+// "\xHH" is an octet, everywhere. Lines "#:" are for those who play the dialogue with
+// another server; [Run] passes over them.
 package imaptest
 
 import (
