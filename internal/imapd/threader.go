@@ -32,6 +32,7 @@ type threadNode struct {
 	reply   bool
 	kids    bool // something was linked to it
 	date    int64
+	arrived int64 // for THREAD=REFS
 }
 
 // threader finds threads: messages are added in the order of their numbers, then finish
@@ -64,7 +65,7 @@ func (t *threader) add(m *summary) error {
 	x := &t.nodes[n]
 	x.uid, x.lead, x.reply, x.date = m.uid, m.uid, m.Reply, m.sent()
 	if t.by == imapwire.ThreadRefs {
-		x.date = int64(m.arrival)
+		x.arrived = int64(m.arrival)
 	}
 	if t.subjects != nil {
 		x.subject = t.subject(m.Subject)
@@ -294,7 +295,8 @@ func (t *threader) mergeSubjects() {
 	}
 }
 
-// dateByNewest dates each thread by its newest message.
+// dateByNewest dates each thread by the arrival of its newest message. Inside of threads
+// the dates stay those of the messages, as in REFERENCES.
 func (t *threader) dateByNewest() {
 	top := make([]int32, len(t.nodes)) // of each node; 0: not known yet
 	newest := make([]int64, len(t.nodes))
@@ -308,12 +310,12 @@ func (t *threader) dateByNewest() {
 			way = append(way, at)
 		}
 		if top[at] == 0 {
-			top[at], newest[at] = at, t.nodes[at].date
+			top[at], newest[at] = at, t.nodes[at].arrived
 		}
 		for _, w := range way {
 			top[w] = top[at]
 		}
-		newest[top[at]] = max(newest[top[at]], t.nodes[n].date)
+		newest[top[at]] = max(newest[top[at]], t.nodes[n].arrived)
 	}
 	for n := range t.nodes {
 		if t.nodes[n].parent == root && n != int(root) {
