@@ -89,11 +89,7 @@ func (s *Session) Execute(ctx context.Context, c Command) error {
 	}()
 	cmd, err := imapwire.Parse(c.Raw, s.utf8Names())
 	if err != nil {
-		ans := syntaxAnswer(err)
-		if ans.status == imapwire.NO && (cmd.Name == "SELECT" || cmd.Name == "EXAMINE") {
-			s.leave() // RFC 9051 6.3.2: one that fails selects nothing
-		}
-		return s.tagged(ctx, &cmd, ans)
+		return s.tagged(ctx, &cmd, s.misread(&cmd, err))
 	}
 	s.name = cmd.Name
 	if cmd.UID {
@@ -205,15 +201,20 @@ func (s *Session) Selected() mail.MailboxID {
 	return s.box.id
 }
 
-// syntaxAnswer is the answer to a command that could not be read.
-func syntaxAnswer(err error) answer {
+// misread is the answer to a command that could not be read.
+func (s *Session) misread(cmd *imapwire.Command, err error) answer {
 	e, ok := errors.AsType[*imapwire.SyntaxError](err)
 	if !ok {
 		return bad("Command could not be read")
 	}
-	status := imapwire.BAD
-	if e.No {
-		status = imapwire.NO
+	if e.Save && s.box != nil {
+		s.save(nil)
 	}
-	return answer{status: status, code: e.Code, text: e.Text}
+	if !e.No {
+		return answer{status: imapwire.BAD, code: e.Code, text: e.Text}
+	}
+	if cmd.Name == "SELECT" || cmd.Name == "EXAMINE" {
+		s.leave() // RFC 9051 6.3.2: one that fails selects nothing
+	}
+	return answer{status: imapwire.NO, code: e.Code, text: e.Text}
 }

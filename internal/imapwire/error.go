@@ -8,6 +8,7 @@ type SyntaxError struct {
 	Tag  string // of the command; "" if it has none that can be echoed
 	Code string // response code without brackets, or ""
 	No   bool   // the answer is NO: well-formed, but not to be had
+	Save bool   // a search with SAVE is refused, which empties "$" (RFC 5182 2.1)
 	Text string
 }
 

@@ -64,7 +64,7 @@ func (l *lexer) esearch() (any, error) {
 		e.Return = ReturnAll
 	}
 	if _, err := l.charset(); err != nil {
-		return nil, err
+		return nil, e.refused(err)
 	}
 	return e, l.program(&e.Search)
 }

@@ -1,6 +1,7 @@
 package imapwire
 
 import (
+	"errors"
 	"strings"
 	"unicode/utf8"
 )
@@ -45,7 +46,7 @@ func (l *lexer) search() (any, error) {
 	}
 	var err error
 	if s.Charset, err = l.charset(); err != nil {
-		return nil, err
+		return nil, s.refused(err)
 	}
 	return s, l.program(s)
 }
@@ -88,6 +89,14 @@ func (l *lexer) charset() (given bool, err error) {
 		return true, err
 	}
 	return true, l.space()
+}
+
+// refused notes that it is a search with SAVE that gets NO.
+func (s *Search) refused(err error) error {
+	if e, ok := errors.AsType[*SyntaxError](err); ok {
+		e.Save = e.No && s.Return&ReturnSave != 0
+	}
+	return err
 }
 
 // supported refuses charsets that are not read. US-ASCII is a part of UTF-8.

@@ -47,7 +47,7 @@ func (l *lexer) sort() (any, error) {
 		return nil, err
 	}
 	if err := l.argCharset(); err != nil {
-		return nil, err
+		return nil, s.refused(err)
 	}
 	return s, l.program(&s.Search)
 }
