@@ -21,7 +21,7 @@ type cyrus struct {
 
 const cyrusBin = "/usr/lib/cyrus/bin/"
 
-func newCyrus(ctx context.Context, dir string) (server, error) {
+func newCyrus(ctx context.Context, dir, settings string) (server, error) {
 	if err := unpack(ctx, dir, "cyrus-imapd"); err != nil {
 		return nil, err
 	}
@@ -34,7 +34,7 @@ func newCyrus(ctx context.Context, dir string) (server, error) {
 			return nil, err
 		}
 	}
-	for name, text := range map[string]string{"imapd.conf": imapdConf, "cyrus.conf": cyrusConf} {
+	for name, text := range map[string]string{"imapd.conf": imapdConf + settings, "cyrus.conf": cyrusConf} {
 		text = strings.NewReplacer("DIR", dir, "PORT", portOf(address), "BIN", cyrusBin).Replace(text)
 		if err := write(filepath.Join(dir, name), text); err != nil {
 			return nil, err
@@ -108,3 +108,25 @@ EVENTS {
   checkpoint cmd="BINctl_cyrusdb -C DIR/imapd.conf -c" period=30
 }
 `
+
+// cyrusForDialogues are settings to play dialogues with: what Cyrus can do and leaves
+// off.
+const cyrusForDialogues = `annotation_allow_undefined: yes
+conversations: yes
+delete_mode: immediate
+`
+
+// forget implements forgetful.
+func (c *cyrus) forget(ctx context.Context) error {
+	admin, err := login(ctx, c.address, "cyrus", "secret")
+	if err != nil {
+		return err
+	}
+	for _, user := range []string{"ann", "bob"} {
+		if admin.do("SETACL user/%s cyrus x", user) == nil { // there is none at first
+			err = errors.Join(err, admin.do("DELETE user/%s", user))
+		}
+		err = errors.Join(err, admin.do("CREATE user/%s", user))
+	}
+	return errors.Join(err, admin.close())
+}

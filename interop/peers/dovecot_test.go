@@ -2,6 +2,7 @@ package peers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,7 +18,7 @@ type dovecot struct {
 	process      *process
 }
 
-func newDovecot(ctx context.Context, dir string) (server, error) {
+func newDovecot(ctx context.Context, dir, settings string) (server, error) {
 	if err := unpack(ctx, dir, "dovecot-imapd"); err != nil {
 		return nil, err
 	}
@@ -34,7 +35,7 @@ func newDovecot(ctx context.Context, dir string) (server, error) {
 	if out, err := exec.CommandContext(ctx, "chown", "-R", "mail:mail", filepath.Join(dir, "mail")).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("give the mail directory to mail: %w: %s", err, out)
 	}
-	text := strings.NewReplacer("DIR", dir, "PORT", portOf(address)).Replace(dovecotConf)
+	text := strings.NewReplacer("DIR", dir, "PORT", portOf(address)).Replace(dovecotConf + settings)
 	return d, write(filepath.Join(dir, "dovecot.conf"), text)
 }
 
@@ -104,3 +105,58 @@ service auth {
   }
 }
 `
+
+// dovecotForDialogues are settings to play dialogues with: plugins that Dovecot brings.
+const dovecotForDialogues = `
+mail_plugins = acl quota
+mail_attribute_dict = file:%h/attributes
+protocol imap {
+  mail_plugins = $mail_plugins imap_acl imap_quota
+  imap_metadata = yes
+}
+namespace inbox {
+  mailbox Archive {
+    special_use = \Archive
+    auto = create
+  }
+  mailbox Drafts {
+    special_use = \Drafts
+    auto = create
+  }
+  mailbox Junk {
+    special_use = \Junk
+    auto = create
+  }
+  mailbox Sent {
+    special_use = \Sent
+    auto = create
+  }
+  mailbox Trash {
+    special_use = \Trash
+    auto = create
+  }
+}
+namespace others {
+  type = shared
+  separator = /
+  prefix = "Other Users/%%u/"
+  location = sdbox:DIR/mail/%%u
+  subscriptions = no
+  list = children
+}
+plugin {
+  acl = vfile
+  acl_shared_dict = file:DIR/mail/shared
+  quota = count:User quota
+  quota_vsizes = yes
+}
+`
+
+// forget implements forgetful.
+func (d *dovecot) forget(context.Context) error {
+	users, err := filepath.Glob(filepath.Join(d.dir, "mail", "*"))
+	for _, dir := range users {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	return err
+}

@@ -31,6 +31,7 @@ type options struct {
 	messages, size, times, appends, idle int
 	cold                                 bool
 	settle                               time.Duration
+	settings                             string // added to the configuration of Cyrus or Dovecot
 }
 
 // TestPeers measures one server after another. It needs Linux; the other servers need
@@ -131,9 +132,9 @@ func newServer(ctx context.Context, name, dir string, o options) (server, error)
 	}
 	switch name {
 	case "cyrus":
-		return newCyrus(ctx, dir)
+		return newCyrus(ctx, dir, o.settings)
 	case "dovecot":
-		return newDovecot(ctx, dir)
+		return newDovecot(ctx, dir, o.settings)
 	}
 	return nil, fmt.Errorf("there is no server %q", name)
 }
