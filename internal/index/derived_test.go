@@ -3,10 +3,52 @@ package index
 import (
 	"encoding/binary"
 	"fmt"
+	"reflect"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
+
+func TestDerivedIsVersionedAndApart(t *testing.T) {
+	d := closing(t, mustOpen(t, Config{FS: vfs.NewMem(), Dir: "index"}))
+	v := d.Derived()
+	var wg sync.WaitGroup
+	for i := range 8 { // sessions, beside the applier
+		wg.Go(func() {
+			for n := range 20 {
+				if err := v.Set(3, fmt.Appendf(nil, "%d/%d", i, n), []byte{byte(n)}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for n := range 20 {
+		commit(t, d, n+1, "a", fmt.Sprint(n))
+	}
+	wg.Wait()
+	get := func(version uint32, want [][]byte, keys ...string) {
+		t.Helper()
+		var list [][]byte
+		for _, k := range keys {
+			list = append(list, []byte(k))
+		}
+		if got := v.Get(version, list...); !reflect.DeepEqual(got, want) {
+			t.Errorf("version %d of %q: %v, want %v", version, keys, got, want)
+		}
+	}
+	get(3, [][]byte{{7}}, "5/7")
+	get(4, [][]byte{nil}, "5/7") // another version's value
+	get(3, [][]byte{{3}, nil, {19}, {3}, nil, {0}}, "7/3", "7/", "5/19", "7/3", "9", "0/0")
+	get(4, [][]byte{nil, nil}, "7/3", "5/19")
+	if err := v.Delete([]byte("5/")); err != nil {
+		t.Fatal(err)
+	}
+	get(3, [][]byte{nil, {7}, nil}, "5/7", "6/7", "5/8")
+	if d.Applied() != at(20) {
+		t.Errorf("applied %+v", d.Applied())
+	}
+}
 
 // BenchmarkDerived reads values of 900 octets, some at a time, in the order of their keys.
 func BenchmarkDerived(b *testing.B) {
