@@ -77,12 +77,17 @@ func maildropOf(t testing.TB, messages ...[]byte) *mailtest.Account {
 
 func inboxOf(t testing.TB, a mail.Account) mail.MailboxInfo {
 	t.Helper()
+	return mailboxOf(t, a, mail.Inbox)
+}
+
+func mailboxOf(t testing.TB, a mail.Account, name string) mail.MailboxInfo {
+	t.Helper()
 	v, err := a.View(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer v.Close()
-	info, err := v.Lookup(mail.Inbox)
+	info, err := v.Lookup(name)
 	if err != nil {
 		t.Fatal(err)
 	}
