@@ -2,61 +2,133 @@ package imapd
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"iter"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/tandemail/tandemail/internal/heap"
 	"github.com/tandemail/tandemail/internal/imapwire"
 	"github.com/tandemail/tandemail/internal/mail"
 	"github.com/tandemail/tandemail/internal/session"
 )
 
-// FuzzExecute: whatever a client sends, every command has one tagged answer, and
-// the token stays with what the client was told.
+// fuzzCommands is how many commands of its input FuzzExecute has executed.
+const fuzzCommands = 40
+
+// FuzzExecute: whatever a client sends, in its own mailboxes or in others', every command
+// has one tagged answer, within a bound of memory, and the token stays with what the client was told.
 func FuzzExecute(f *testing.F) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil {
-		f.Fatal(err)
+	for _, file := range dialogueFiles(f) {
+		in := spoken(f, file)
+		f.Add(in, false)
+		f.Add(in, true)
 	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			f.Fatal(err)
+	f.Fuzz(func(t *testing.T, in []byte, others bool) {
+		sh := share(t, 2, "lrswipkxtea")
+		d := sh.ann
+		if others {
+			d = sh.bob
 		}
-		var commands []string
-		for line := range strings.SplitSeq(string(text), "\n") {
-			if c, ok := strings.CutPrefix(line, "C: "); ok && !strings.HasSuffix(c, "{}") && !strings.HasSuffix(c, "IDLE") {
-				commands = append(commands, c+"\r\n")
-			}
-		}
-		f.Add([]byte(strings.Join(commands, "")))
-	}
-	f.Fuzz(func(t *testing.T, in []byte) {
-		d := newDirect(t, newAccount(t), 1)
-		d.fill(2)
-		c := imapwire.NewCollector(imapwire.Limits{Line: 2048, String: 2048, Message: 4096}, nil)
-		for n := 0; len(in) > 0 && n < 30; {
-			k, step, err := c.Feed(in)
-			in = in[k:]
-			if err != nil && step != imapwire.Refused {
-				return
-			}
-			if step == imapwire.Whole {
-				n++
-				d.check(t, c.Take())
-			}
-		}
+		heap.Within(t, fuzzCommands<<18+2048*len(in), func() { d.feed(t, in) })
 	})
 }
 
-// check executes one command.
-func (d *direct) check(t *testing.T, command imapwire.Raw) {
+func (d *direct) feed(t *testing.T, in []byte) {
+	c := imapwire.NewCollector(imapwire.Limits{Line: 2048, String: 2048, Message: 4096}, nil)
+	for n := 0; len(in) > 0 && n < fuzzCommands; {
+		k, step, err := c.Feed(in)
+		in = in[k:]
+		if err != nil && step != imapwire.Refused {
+			return
+		}
+		if step == imapwire.Whole {
+			n++
+			if !d.check(t, c.Take()) {
+				return
+			}
+		}
+	}
+}
+
+func dialogueFiles(t testing.TB) (files []string) {
+	t.Helper()
+	for _, pattern := range []string{"testdata/*.txt", "testdata/shared/*.txt"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) == 0 {
+			t.Fatal("no dialogues", err)
+		}
+		files = append(files, found...)
+	}
+	return files
+}
+
+// spoken is what all clients of a dialogue say, as one.
+func spoken(t testing.TB, file string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, literal []byte
+	open := false
+	for line := range strings.SplitSeq(string(text), "\n") {
+		head, rest, _ := strings.Cut(line, ":")
+		rest = strings.TrimPrefix(rest, " ")
+		switch {
+		case strings.HasPrefix(head, "L"):
+			literal = append(literal, rest+"\r\n"...)
+		case strings.HasPrefix(head, "C"):
+			if open {
+				out = append(fmt.Appendf(out, "{%d+}\r\n", len(literal)), literal...)
+				literal = nil
+			}
+			if rest, open = strings.CutSuffix(rest, "{}"); !open {
+				rest += "\r\n"
+			}
+			out = append(out, rest...)
+		}
+	}
+	return out
+}
+
+// TestEveryCommandIsSpoken in a dialogue early enough for FuzzExecute to begin with.
+func TestEveryCommandIsSpoken(t *testing.T) {
+	said := map[string]bool{}
+	for _, file := range dialogueFiles(t) {
+		c := imapwire.NewCollector(imapwire.Limits{}, nil)
+		in := spoken(t, file)
+		for n := 0; len(in) > 0 && n < fuzzCommands; {
+			k, step, err := c.Feed(in)
+			if err != nil && step != imapwire.Refused {
+				t.Fatalf("%s: %v", file, err)
+			}
+			if in = in[k:]; step == imapwire.Whole {
+				n++
+				said[strings.TrimPrefix(c.Take().Name(), "UID ")] = true
+			}
+		}
+	}
+	for name := range handlers {
+		if !said[name] {
+			t.Errorf("no dialogue says %s", name)
+		}
+	}
+}
+
+// check executes one command. It returns false if that ends the session, which is for
+// those alone who take the right to read the selected mailbox away from themselves.
+func (d *direct) check(t *testing.T, command imapwire.Raw) bool {
 	d.next++
 	d.EndIdle(d.next)
 	d.frames, d.done = nil, 0
 	err := d.Execute(t.Context(), Command{Number: d.next, Raw: command})
+	if name := command.Name(); errors.Is(err, session.ErrGone) && (name == "SETACL" || name == "DELETEACL") {
+		return false
+	}
 	if err != nil {
 		t.Fatalf("%q: %v", command.Text, err)
 	}
@@ -68,6 +140,7 @@ func (d *direct) check(t *testing.T, command imapwire.Raw) {
 			t.Fatalf("%q: unit ends with %.100q", command.Text, u)
 		}
 	}
+	return true
 }
 
 // altered is an account whose views are altered.

@@ -114,8 +114,8 @@ func (c *Collector) take(b []byte, ev Event) (Step, error) {
 }
 
 func (c *Collector) text(b []byte) {
-	room := c.limits.Line - len(c.raw.Text)
-	if len(b) > room+2 { // the line's end does not count
+	room := c.limits.Line + len("\r\n") - len(c.raw.Text) // the line's end does not count
+	if len(b) > room {
 		c.raw.Text = append(c.raw.Text, b[:max(room, 0)]...)
 		c.refuse("Command line is too long")
 		return

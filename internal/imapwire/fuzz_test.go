@@ -5,9 +5,16 @@ import (
 	"errors"
 	"reflect"
 	"testing"
+
+	"github.com/tandemail/tandemail/internal/heap"
 )
 
-// FuzzParse: any text and literal gives a command or a printable sentence.
+// parsedMemory bounds what a command takes, in octets: what an octet of its text can ask
+// for is a few structs, of which a slice that grows makes some more.
+func parsedMemory(r Raw) int { return 128<<10 + 512*len(r.Text) }
+
+// FuzzParse: any text and literal gives a command or a printable sentence, within a
+// bound of memory.
 func FuzzParse(f *testing.F) {
 	for _, file := range []string{"testdata/good.txt", "testdata/bad.txt"} {
 		for _, x := range examples(f, file) {
@@ -26,7 +33,8 @@ func FuzzParse(f *testing.F) {
 				continue
 			}
 			raw := c.Take()
-			_, err := Parse(raw, utf8)
+			var err error
+			heap.Within(t, parsedMemory(raw), func() { _, err = Parse(raw, utf8) })
 			if e, ok := errors.AsType[*SyntaxError](err); err != nil && (!ok || !printable(e.Text)) {
 				t.Fatalf("%q: %v", raw.Text, err)
 			}
@@ -34,8 +42,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzCollector: how the stream is cut changes nothing, and what was collected
-// is what came.
+// FuzzCollector: how the stream is cut changes nothing, what was collected is what
+// came, and the client decides nothing of what is kept.
 func FuzzCollector(f *testing.F) {
 	f.Add([]byte("a X {3+}\r\nabc {0}\r\n\r\nb Y\r\n"), 1)
 	f.Add([]byte("a X ~{2}\r\n{9 \"{1}\nx\"\n"), 3)
@@ -43,6 +51,7 @@ func FuzzCollector(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte, piece int) {
 		piece = max(piece, 1)
 		limits := Limits{Line: 64, String: 16, Literals: 4}
+		heap.Within(t, 64<<10+64*len(in), func() { take(limits, in) })
 		whole := feed(NewCollector(limits, nil), string(in), len(in)+1)
 		cut := feed(NewCollector(limits, nil), string(in), piece)
 		if len(whole) != len(cut) {
@@ -68,13 +77,29 @@ func FuzzCollector(f *testing.F) {
 	})
 }
 
+// take collects all commands of in.
+func take(limits Limits, in []byte) {
+	c := NewCollector(limits, nil)
+	for len(in) > 0 {
+		n, step, err := c.Feed(in)
+		if err != nil && step != Refused {
+			return
+		}
+		if in = in[n:]; step == Whole {
+			c.Take()
+		}
+	}
+}
+
 // FuzzUTF7: what decodes has no other encoding.
 func FuzzUTF7(f *testing.F) {
 	for _, s := range []string{"a&-b", "Entw&APw-rfe", "&U,BTFw-", "&2D3eAA-"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		plain, err := DecodeUTF7(s)
+		var plain string
+		var err error
+		heap.Within(t, 64<<10+32*len(s), func() { plain, err = DecodeUTF7(s) })
 		if err != nil {
 			return
 		}
@@ -112,7 +137,9 @@ func FuzzSearch(f *testing.F) {
 			}
 			return Command{}, errors.New("no command")
 		}
-		c, err := read(in)
+		var c Command
+		var err error
+		heap.Within(t, 1<<20+1024*len(in), func() { c, err = read(in) })
 		want, by := program(c)
 		if err != nil || want == nil {
 			return

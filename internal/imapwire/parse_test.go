@@ -90,6 +90,23 @@ func TestCommandsAreReadAsWritten(t *testing.T) {
 	}
 }
 
+// TestEveryCommandHasAnExample, with which FuzzParse and FuzzSearch begin.
+func TestEveryCommandHasAnExample(t *testing.T) {
+	given := map[string]bool{}
+	for _, x := range examples(t, "testdata/good.txt") {
+		given[collect(t, x[0]).Name()] = true
+	}
+	names := Commands()
+	for n := range uidSyntaxOf {
+		names = append(names, "UID "+n)
+	}
+	for _, n := range names {
+		if !given[n] {
+			t.Errorf("testdata/good.txt has no %s", n)
+		}
+	}
+}
+
 func TestBadCommandsAreExplained(t *testing.T) {
 	for _, x := range examples(t, "testdata/bad.txt") {
 		_, err := Parse(collect(t, x[0]), false)

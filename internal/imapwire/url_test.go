@@ -3,6 +3,8 @@ package imapwire
 import (
 	"fmt"
 	"testing"
+
+	"github.com/tandemail/tandemail/internal/heap"
 )
 
 func TestURLsOfMessages(t *testing.T) {
@@ -31,13 +33,19 @@ func TestURLsOfMessages(t *testing.T) {
 	}
 }
 
-// FuzzParseURL: what is read names a message, and nothing panics.
+// FuzzParseURL: what is read names a message, within a bound of memory, and nothing panics.
 func FuzzParseURL(f *testing.F) {
-	for _, s := range []string{"/INBOX/;UID=7", "/a%20b;UIDVALIDITY=3/;uid=7/;SECTION=1.2.HEADER/;PARTIAL=1.2", "/%", "imap://x"} {
+	for _, s := range []string{
+		"/INBOX/;UID=7", "/a%20b;UIDVALIDITY=3/;uid=7/;SECTION=1.2.HEADER/;PARTIAL=1.2", "/%", "imap://x",
+		"/x/;UID=1/;SECTION=HEADER.FIELDS%20(TO%20%22x%20y%22)/;PARTIAL=0.1", "/x/;UID=1/;SECTION=1.2.MIME/;PARTIAL=9", "/x/;UID=1;URLAUTH=anonymous",
+		"imap://ann@example.org/x/;UID=1;EXPIRE=2026-01-01T00:00:00Z;URLAUTH=user+ann:INTERNAL:00",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		u, err := ParseURL(s)
+		var u URL
+		var err error
+		heap.Within(t, 64<<10+256*len(s), func() { u, err = ParseURL(s) })
 		if err == nil && (u.Mailbox == "" || u.UID == 0 || u.Offset < 0 || u.Count < 0) {
 			t.Errorf("%q: %+v", s, u)
 		}

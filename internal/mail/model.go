@@ -82,6 +82,23 @@ type Message struct {
 	Created      ModSeq
 	Prefix       []byte   // header lines added for this recipient only
 	Extents      []Extent // where the received octets are
+	// UIDL is that of the server from which the message was imported, "" if there is none.
+	// It goes with COPY and MOVE, and so need not be the mailbox's only one.
+	UIDL string
+}
+
+// MaxUIDL is the longest unique-id of POP3 (RFC 1939 7).
+const MaxUIDL = 70
+
+// ValidUIDL reports whether s can be a unique-id of POP3: 1 to MaxUIDL printable octets of
+// ASCII without a space.
+func ValidUIDL(s string) bool {
+	for i := range len(s) {
+		if s[i] < 0x21 || s[i] > 0x7e {
+			return false
+		}
+	}
+	return s != "" && len(s) <= MaxUIDL
 }
 
 // Extent is a part of a stored body.

@@ -13,7 +13,7 @@ type Op interface{ isOp() }
 // Result: Mailbox, UIDValidity, UIDs in order, ModSeq.
 // With Replaces that message is removed in the same operation (REPLACE, RFC 8508); its
 // room is free for the new ones, and Result.Source names it.
-// Refusals: ErrNoMailbox, ErrNoMessage (the replaced one), ErrOverQuota, ErrLimit.
+// Refusals: ErrNoMailbox, ErrNoMessage (the replaced one), ErrOverQuota, ErrLimit, ErrCannot (a UIDL that is none).
 // Needs i; t and e where a message is replaced.
 type Append struct {
 	Mailbox  MailboxID
@@ -37,6 +37,9 @@ type NewMessage struct {
 	// zero: drawn anew. A thread that is known by what the message refers to prevails.
 	EmailID  EmailID
 	ThreadID ThreadID
+	// UIDL is the id that the message had in the maildrop of another server it was imported
+	// from: see ValidUIDL. "": none.
+	UIDL string
 }
 
 // StoreMode says how Store's flags combine with those that are set.

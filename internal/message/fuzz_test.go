@@ -9,7 +9,13 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/tandemail/tandemail/internal/heap"
 )
+
+// parsedMemory bounds what a small message takes, in octets; that of large ones is bounded by
+// the constants of limits.go.
+func parsedMemory(msg []byte) int { return 2*windowSize + 256*len(msg) }
 
 // FuzzParse checks all that holds for any message. Seeds are the golden files;
 // what was found is in testdata/fuzz.
@@ -24,14 +30,15 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(strings.ReplaceAll(source, "\n", "\r\n")))
 	}
 	f.Fuzz(func(t *testing.T, msg []byte) {
-		d := ParseBytes(msg)
+		var d *Derived
+		heap.Within(t, parsedMemory(msg), func() { d = ParseBytes(msg) })
 		checkOffsets(t, msg, d)
 		roundTrip(t, d)
 		checkWire(t, d)
 		if windowed, err := Parse(smallReads{msg}, int64(len(msg))); err != nil || !reflect.DeepEqual(windowed, d) {
 			t.Fatalf("windowed parse differs, %v", err)
 		}
-		ProposerFields(msg)
+		heap.Within(t, parsedMemory(msg), func() { ProposerFields(msg) })
 		for _, needle := range []string{"x", "é"} {
 			if _, err := Contains(context.Background(), smallReads{msg}, d, NewNeedle(needle), ScopeText); err != nil {
 				t.Fatal(err)
@@ -112,16 +119,19 @@ func readValue(b []byte) []byte {
 	return b[i:]
 }
 
-// FuzzDecode: damaged data gives an error or data that encodes and prints.
+// FuzzDecode: damaged data gives an error or data that encodes and prints, within a bound of memory.
 func FuzzDecode(f *testing.F) {
 	f.Add(ParseBytes(typicalMessage()).Append(nil))
 	f.Add(ParseBytes([]byte(sectioned)).Append(nil))
 	f.Add([]byte{Version})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if _, err := DecodeEnvelope(b); err != nil {
-			return
-		}
-		d, err := Decode(b)
+		var d *Derived
+		var err error
+		heap.Within(t, 128<<10+256*len(b), func() {
+			if _, err = DecodeEnvelope(b); err == nil {
+				d, err = Decode(b)
+			}
+		})
 		if err != nil {
 			return
 		}

@@ -170,11 +170,21 @@ func (p *parser) multipart(part *Part, depth int) stop {
 	}
 	p.open = p.open[:level]
 	if st.level == level {
-		st = p.scan(st.next)
+		st = p.epilogue(st.next)
 	}
 	if len(part.Children) == 0 {
 		// IMAP knows no multipart without a body.
 		p.bare(part, st.end)
+	}
+	return st
+}
+
+// epilogue reads what stands behind a closing delimiter, from the line at pos on. If that
+// is another delimiter, it owns the line end before it, which so is not a multipart's last octets.
+func (p *parser) epilogue(pos int64) stop {
+	st := p.scan(pos)
+	if st.level >= 0 && st.start == pos {
+		st.end = pos - p.lineEndBefore(pos)
 	}
 	return st
 }

@@ -5,7 +5,7 @@ package message
 const Version = rules + laterRules
 
 // rules is the version of this release.
-const rules = 2
+const rules = 3
 
 // Span is the octets [Start, End) of a message's content.
 type Span struct {

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/tandemail/tandemail/internal/heap"
 )
 
 func TestPreviewIsTheBeginningOfWhatIsSaid(t *testing.T) {
@@ -35,7 +37,10 @@ func FuzzPreview(f *testing.F) {
 	f.Add([]byte("Content-Type: text/html\r\n\r\n<p>x<!-- --><head>&amp;</head>y"))
 	f.Add([]byte("\r\nhello\xff\xfe there"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := Preview(bytes.NewReader(b), ParseBytes(b))
+		var s string
+		var err error
+		d := ParseBytes(b)
+		heap.Within(t, 256<<10, func() { s, err = Preview(bytes.NewReader(b), d) })
 		if err != nil || !utf8.ValidString(s) || utf8.RuneCountInString(s) > maxPreview || strings.ContainsAny(s, "\r\n\x00") {
 			t.Errorf("%q, %v", s, err)
 		}

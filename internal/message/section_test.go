@@ -61,6 +61,26 @@ func TestSections(t *testing.T) {
 	}
 }
 
+// TestSignedMultipartEndsBeforeTheLineEndOfTheNextDelimiter: RFC 2046 5.1.1 gives the line end
+// to the delimiter; with it, a signature of what FETCH gives would be wrong.
+func TestSignedMultipartEndsBeforeTheLineEndOfTheNextDelimiter(t *testing.T) {
+	for epilogue, want := range map[string]string{
+		"":               "--in\r\n\r\nhi\r\n--in--",
+		"\r\n":           "--in\r\n\r\nhi\r\n--in--\r\n",
+		"\r\nepilogue":   "--in\r\n\r\nhi\r\n--in--\r\nepilogue",
+		" \r\n\r\n more": "--in\r\n\r\nhi\r\n--in-- \r\n\r\n more",
+	} {
+		msg := []byte("Content-Type: multipart/signed; boundary=out\r\n\r\n--out\r\nContent-Type: multipart/mixed; boundary=in\r\n\r\n" +
+			"--in\r\n\r\nhi\r\n--in--" + epilogue + "\r\n--out\r\n\r\nsignature\r\n--out--\r\n")
+		d := ParseBytes(msg)
+		checkOffsets(t, msg, d)
+		at, ok := d.Locate(Section{Path: []int{1}})
+		if got := string(msg[at.Start:at.End]); !ok || got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestAMessageThatIsNoMultipartHasOnePart(t *testing.T) {
 	msg := "Subject: x\r\n\r\ntext"
 	d := ParseBytes([]byte(msg))

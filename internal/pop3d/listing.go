@@ -21,13 +21,9 @@ func (s *Session) list(ctx context.Context, numbers []int) (string, error) {
 	return s.listing(ctx, numbers, func(dst []byte, e entry) []byte { return strconv.AppendUint(dst, uint64(e.size), 10) })
 }
 
-// uidl is UIDL. A UID never names another message of the mailbox, and a mailbox made
-// anew has another UIDVALIDITY: both together are an id for ever, at every master.
+// uidl is UIDL.
 func (s *Session) uidl(ctx context.Context, numbers []int) (string, error) {
-	return s.listing(ctx, numbers, func(dst []byte, e entry) []byte {
-		dst = strconv.AppendUint(dst, uint64(s.drop.validity), 10)
-		return strconv.AppendUint(append(dst, '.'), uint64(e.uid), 10)
-	})
+	return s.listing(ctx, numbers, s.drop.appendUIDL)
 }
 
 func (s *Session) listing(ctx context.Context, numbers []int, what func(dst []byte, e entry) []byte) (string, error) {

@@ -22,6 +22,7 @@ type maildrop struct {
 type entry struct {
 	uid  mail.UID
 	size uint32 // octets
+	uidl string // as imported, "" if it has none of its own
 }
 
 // open takes the picture at log-in.
@@ -38,8 +39,9 @@ func open(v mail.View) (*maildrop, error) {
 		if err != nil {
 			return nil, fmt.Errorf("open maildrop: %w", err)
 		}
-		d.add(entry{m.UID, uint32(m.Size)})
+		d.add(entry{m.UID, uint32(m.Size), m.UIDL})
 	}
+	d.settleUIDLs()
 	return d, nil
 }
 
@@ -88,7 +90,7 @@ func remember(v mail.View, t *session.Token) (*maildrop, error) {
 	return d, d.measure(v)
 }
 
-// measure finds the sizes of the messages that are still there.
+// measure finds the sizes and the ids of the messages that are still there.
 func (d *maildrop) measure(v mail.View) error {
 	if len(d.messages) == 0 {
 		return nil
@@ -99,9 +101,10 @@ func (d *maildrop) measure(v mail.View) error {
 		}
 		i, found := slices.BinarySearchFunc(d.messages, m.UID, func(e entry, u mail.UID) int { return cmp.Compare(e.uid, u) })
 		if found {
-			d.messages[i].size = uint32(m.Size)
+			d.messages[i].size, d.messages[i].uidl = uint32(m.Size), m.UIDL
 		}
 	}
+	d.settleUIDLs()
 	return nil
 }
 

@@ -98,7 +98,7 @@ func appendMessage(b []byte, m mail.Message) []byte {
 		b = fields.AppendUint(b, e.Body)
 		b = fields.AppendInt(fields.AppendInt(b, e.Offset), e.Length)
 	}
-	return b
+	return fields.AppendString(b, m.UIDL)
 }
 
 func (d decoder) message(in mail.MailboxID) mail.Message {
@@ -112,6 +112,7 @@ func (d decoder) message(in mail.MailboxID) mail.Message {
 	for range d.Count(maxFrame, 3) {
 		m.Extents = append(m.Extents, mail.Extent{Body: mail.BodyID(d.U64()), Offset: d.Int(), Length: d.Int()})
 	}
+	m.UIDL = d.String(mail.MaxUIDL)
 	return m
 }
 

@@ -103,6 +103,7 @@ func appendAppend(b []byte, op mail.Append) []byte {
 		b = append(fields.AppendUint(b, ref), byte(m.Flags))
 		b = fields.AppendInt(appendStrings(b, m.Keywords), m.InternalDate)
 		b = append(append(b, m.EmailID[:]...), m.ThreadID[:]...)
+		b = fields.AppendString(b, m.UIDL)
 	}
 	if op.Replaces == nil {
 		return fields.AppendBool(b, false)
@@ -158,10 +159,10 @@ func (d decoder) op() mail.Op {
 
 func (d decoder) append() mail.Op {
 	op := mail.Append{Mailbox: d.ID()}
-	for range d.Count(maxBodies, 4+2*16) {
+	for range d.Count(maxBodies, 5+2*16) {
 		op.Messages = append(op.Messages, mail.NewMessage{
 			Body: bodyRef(d.U64()), Flags: d.systemFlags(), Keywords: d.strings(), InternalDate: mail.Instant(d.Int()),
-			EmailID: d.ID(), ThreadID: d.ID(),
+			EmailID: d.ID(), ThreadID: d.ID(), UIDL: d.String(maxFrame),
 		})
 	}
 	if d.Bool() {

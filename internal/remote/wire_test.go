@@ -28,7 +28,7 @@ var (
 	uids    = mail.NewUIDSet(mail.UIDRange{Lo: 3, Hi: 3}, mail.UIDRange{Lo: 5, Hi: 1<<32 - 1})
 	message = mail.Message{
 		Mailbox: box, UID: 7, Size: 300, InternalDate: -1, SaveDate: 1_700_000_000_000_000, EmailID: mail.EmailID{0xe0},
-		ThreadID: mail.ThreadID{0x70}, Created: 9, Prefix: []byte("a: b\r\n"), Extents: []mail.Extent{{Body: 4096, Offset: 1, Length: 294}},
+		ThreadID: mail.ThreadID{0x70}, Created: 9, Prefix: []byte("a: b\r\n"), Extents: []mail.Extent{{Body: 4096, Offset: 1, Length: 294}}, UIDL: "x0",
 	}
 	actor = mail.Actor{User: "ann", By: "admin", Session: mail.SessionID{5}, Remote: "192.0.2.1", Command: "UID STORE", QueueID: "q"}
 )
@@ -56,7 +56,7 @@ var questions = []question{
 	qRead{2, 1 << 33, rangeOctets},
 	qStage{300},
 	doing(mail.Append{Mailbox: box, Messages: []mail.NewMessage{
-		{Body: bodyRef(3), Flags: mail.Seen, Keywords: []string{"$Junk"}, InternalDate: 5, EmailID: mail.EmailID{0xe1}, ThreadID: mail.ThreadID{0xe2}}, {Body: bodyRef(3)},
+		{Body: bodyRef(3), Flags: mail.Seen, Keywords: []string{"$Junk"}, InternalDate: 5, EmailID: mail.EmailID{0xe1}, ThreadID: mail.ThreadID{0xe2}, UIDL: "x1"}, {Body: bodyRef(3)},
 	}, Replaces: &mail.Replaced{Mailbox: box, UID: 7}}),
 	doing(mail.Append{Mailbox: box, Messages: []mail.NewMessage{{Body: bodyRef(4)}}}),
 	doing(mail.Store{Mailbox: box, UIDs: uids, Mode: mail.RemoveFlags, Flags: mail.AllFlags, Keywords: []string{"a", "b"}, UnchangedSince: ptr(mail.ModSeq(77))}),

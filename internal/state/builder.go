@@ -156,6 +156,9 @@ func (p *proposing) append(op mail.Append) error {
 		if err := checkKeywords(m.Keywords); err != nil {
 			return err
 		}
+		if m.UIDL != "" && !mail.ValidUIDL(m.UIDL) {
+			return mail.ErrCannot
+		}
 		out.Messages = append(out.Messages, &operation.NewMessage{
 			Body:         p.body(st),
 			Flags:        uint32(m.Flags),
@@ -164,6 +167,7 @@ func (p *proposing) append(op mail.Append) error {
 			EmailId:      p.emailID(m.EmailID),
 			ThreadId:     p.drawUnless(m.ThreadID),
 			References:   st.references(),
+			Uidl:         m.UIDL,
 		})
 	}
 	return nil

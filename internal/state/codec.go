@@ -10,8 +10,8 @@ import (
 
 // Every stored record begins with a version octet. Integers are varints, octet
 // strings carry their length, ids are 16 octets (docs/format/state.md). Records of
-// accounts, hidden mailboxes and the history of metadata and rights have later versions,
-// with more fields; shared mailboxes a third.
+// accounts, hidden mailboxes, imported messages and the history of metadata and rights have later
+// versions, with more fields; shared mailboxes a third.
 const (
 	recordVersion = 1
 	secondVersion = 2

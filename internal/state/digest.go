@@ -229,6 +229,9 @@ func (d *digester) message(m mail.Message) error {
 		d.w.int(e.Offset)
 		d.w.int(e.Length)
 	}
+	if m.UIDL != "" {
+		d.w.string(m.UIDL)
+	}
 	return nil
 }
 

@@ -61,6 +61,7 @@ func (t *tx) append(op *operation.Append) (Code, mail.Result) {
 			EmailID:      mail.EmailID(m.EmailId),
 			ThreadID:     t.thread(m.References, mail.ThreadID(m.ThreadId)),
 			Extents:      []mail.Extent{{Body: body, Length: m.Body.Size}},
+			UIDL:         m.Uidl,
 		}, f, words[i])
 		if t.foreign() && seen != 0 {
 			t.setSeen(b, t.user, uid, seen)

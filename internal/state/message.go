@@ -6,10 +6,15 @@ import (
 	"github.com/tandemail/tandemail/internal/mail"
 )
 
-// A message record is mail.Message without what its key says.
+// A message record is mail.Message without what its key says. The second version, of a
+// message with a UIDL, ends with that.
 
 func encodeMessage(w *writer, m *mail.Message) {
-	w.start()
+	version := byte(recordVersion)
+	if m.UIDL != "" {
+		version = secondVersion
+	}
+	w.startAs(version)
 	w.int(m.Size)
 	w.int(int64(m.InternalDate))
 	w.int(int64(m.SaveDate))
@@ -23,12 +28,15 @@ func encodeMessage(w *writer, m *mail.Message) {
 		w.uint(uint64(e.Offset))
 		w.uint(uint64(e.Length))
 	}
+	if m.UIDL != "" {
+		w.string(m.UIDL)
+	}
 }
 
 // decodeMessage fills all but Mailbox and UID. Prefix aliases b.
 func decodeMessage(b []byte) (m mail.Message, err error) {
 	var r reader
-	r.start(b)
+	version := r.startUpTo(b, secondVersion)
 	m.Size = r.int()
 	m.InternalDate = mail.Instant(r.int())
 	m.SaveDate = mail.Instant(r.int())
@@ -44,6 +52,11 @@ func decodeMessage(b []byte) (m mail.Message, err error) {
 		m.Extents = append(m.Extents, mail.Extent{
 			Body: mail.BodyID(r.uint()), Offset: int64(r.uint()), Length: int64(r.uint()),
 		})
+	}
+	if version == secondVersion {
+		if m.UIDL = r.string(); m.UIDL == "" {
+			r.fail()
+		}
 	}
 	return m, r.finish("message")
 }

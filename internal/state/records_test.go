@@ -63,6 +63,8 @@ func codecs() []codec {
 			Size: 120, InternalDate: -5, SaveDate: 1_700_000_000_000_000, EmailID: mail.EmailID{1}, ThreadID: mail.ThreadID{2},
 			Created: 300, Prefix: []byte("a: b\r\n"), Extents: []mail.Extent{{Body: 1 << 40, Offset: 1, Length: 100}, {Body: 2, Length: 13}},
 		}, func(v *mail.Message, w *writer) { encodeMessage(w, v) }, decodeMessage),
+		recode("message", mail.Message{Size: 1, Created: 2, Prefix: []byte("a: b\r\n"), Extents: []mail.Extent{{Body: 2, Length: 1}}, UIDL: "0000abcd4c3b"},
+			func(v *mail.Message, w *writer) { encodeMessage(w, v) }, decodeMessage),
 		recode("flags", p, (*page).encode, func(b []byte) (p page, err error) { err = p.decode(b); return p, err }),
 		recode("body", BodyRecord{Length: 9, SHA256: [32]byte{1}, References: 300}, (*BodyRecord).encode, decodeBody),
 		recode("location", Location{Chunks: []Placed{{1 << 40, 1 << 20}, {5, 0}}}, (*Location).encode, decodeLocation),

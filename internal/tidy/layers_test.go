@@ -32,7 +32,7 @@ var layers = []struct {
 	{"surfaces", "app"},
 	{"surfaces", "cli"},
 	{"surfaces", "/cmd/tandemail"},
-	{testLayer, "mail/mailtest coord/coordtest imapwire/imaptest simnet simfs"},
+	{testLayer, "mail/mailtest coord/coordtest imapwire/imaptest simnet simfs heap"},
 	{testLayer, "sim tidy /e2e/ledger"},
 	{testLayer, "campaign"},
 	{testLayer, "/e2e /interop /interop/peers"},

@@ -87,6 +87,30 @@ var appendProperties = []property{
 		equal(f, "EMAILID of the reply", list[1].EmailID, mail.EmailID{5})
 		equal(f, "THREADID of the reply, which is known here", list[1].ThreadID, thread)
 	}},
+	{"an imported message has the UIDL of its old server, and so have its copies", func(f *fixture) {
+		longest := strings.Repeat("~", mail.MaxUIDL)
+		f.do(mail.Append{Mailbox: f.id("INBOX"), Messages: []mail.NewMessage{
+			{Body: f.stage("x"), UIDL: "!0000abcd"}, {Body: f.stage("y")}, {Body: f.stage("z"), UIDL: longest},
+		}})
+		f.do(mail.Copy{From: f.id("INBOX"), UIDs: all, To: f.id("Archive")})
+		f.do(mail.Move{From: f.id("Archive"), UIDs: set(1, 2), To: f.id("Trash")})
+		f.do(mail.Move{From: f.id("Trash"), UIDs: all, To: f.id("INBOX")})
+		for name, want := range map[string]string{"INBOX": "!0000abcd  " + longest + " !0000abcd ", "Archive": longest} {
+			var got []string
+			for _, m := range f.messages(f.id(name)) {
+				got = append(got, m.UIDL)
+			}
+			equal(f, "UIDLs in "+name, strings.Join(got, " "), want)
+		}
+		m, err := f.view().Message(f.id("INBOX"), 4)
+		equal(f, "UIDL of one message", m.UIDL, "!0000abcd")
+		equal(f, "error", err, nil)
+	}},
+	{"what cannot be a UIDL is refused", func(f *fixture) {
+		for _, s := range []string{"a b", "a\x7f", "a\r\n", "\xc3\xbc", strings.Repeat("x", mail.MaxUIDL+1)} {
+			f.refused(mail.Append{Mailbox: f.id("INBOX"), Messages: []mail.NewMessage{{Body: f.stage("x"), UIDL: s}}}, mail.ErrCannot)
+		}
+	}},
 	{"content is the canonical octets", func(f *fixture) {
 		f.do(mail.Append{Mailbox: f.id("INBOX"), Messages: []mail.NewMessage{
 			{Body: f.stage("a: b\nc: d\r\n\r\nbare \r cr, nul \x00, 8 bit \xff\n.\n")},

@@ -1127,6 +1127,7 @@ type NewMessage struct {
 	EmailId       []byte                 `protobuf:"bytes,5,opt,name=email_id,json=emailId,proto3" json:"email_id,omitempty"`    // 16 octets
 	ThreadId      []byte                 `protobuf:"bytes,6,opt,name=thread_id,json=threadId,proto3" json:"thread_id,omitempty"` // 16 octets, used when no reference is known
 	References    []byte                 `protobuf:"bytes,7,opt,name=references,proto3" json:"references,omitempty"`             // 16 octets each: hash of the Message-ID, then of what it refers to
+	Uidl          string                 `protobuf:"bytes,8,opt,name=uidl,proto3" json:"uidl,omitempty"`                         // of POP3, where the message was imported from
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1208,6 +1209,13 @@ func (x *NewMessage) GetReferences() []byte {
 		return x.References
 	}
 	return nil
+}
+
+func (x *NewMessage) GetUidl() string {
+	if x != nil {
+		return x.Uidl
+	}
+	return ""
 }
 
 // Body says where a message's octets are in the journal.
@@ -2544,7 +2552,7 @@ const file_operation_proto_rawDesc = "" +
 	"\bmessages\x18\x02 \x03(\v2\x1b.tandemail.state.NewMessageR\bmessages\x12\x1f\n" +
 	"\vreplaced_in\x18\x03 \x01(\fR\n" +
 	"replacedIn\x12\x1a\n" +
-	"\breplaced\x18\x04 \x01(\rR\breplaced\"\xe6\x01\n" +
+	"\breplaced\x18\x04 \x01(\rR\breplaced\"\xfa\x01\n" +
 	"\n" +
 	"NewMessage\x12)\n" +
 	"\x04body\x18\x01 \x01(\v2\x15.tandemail.state.BodyR\x04body\x12\x14\n" +
@@ -2555,7 +2563,8 @@ const file_operation_proto_rawDesc = "" +
 	"\tthread_id\x18\x06 \x01(\fR\bthreadId\x12\x1e\n" +
 	"\n" +
 	"references\x18\a \x01(\fR\n" +
-	"references\"b\n" +
+	"references\x12\x12\n" +
+	"\x04uidl\x18\b \x01(\tR\x04uidl\"b\n" +
 	"\x04Body\x12.\n" +
 	"\x06chunks\x18\x01 \x03(\v2\x16.tandemail.state.ChunkR\x06chunks\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x16\n" +

@@ -14,7 +14,7 @@ func samples() []*Operation {
 	words := []string{"$Forwarded", "Work"}
 	message := &NewMessage{
 		Body: body, Flags: 31, Keywords: words, InternalDate: 1_600_000_000_000_000,
-		EmailId: id(3), ThreadId: id(4), References: append(id(5), id(6)...),
+		EmailId: id(3), ThreadId: id(4), References: append(id(5), id(6)...), Uidl: "!0000abcd",
 	}
 	refs := []*DeliveryRef{{Account: id(1), Transaction: id(8), Number: 3}}
 	kinds := []isOperation_Kind{
