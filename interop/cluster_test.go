@@ -24,9 +24,16 @@ import (
 
 // cluster is the one that all tests of a run use, each with users of its own.
 var cluster struct {
-	Machines []struct{ LMTP, IMAP, POP3 string }
+	Dir      string
+	Machines []machine
 	Users    []struct{ User, Password string }
 	next     int
+	binary   string
+}
+
+type machine struct {
+	Name, LMTP, IMAP, POP3, HTTP string
+	PID                          int
 }
 
 const (
@@ -53,6 +60,7 @@ var start = sync.OnceValue(func() error {
 	if out, err := exec.Command("go", "build", "-o", binary, "../cmd/tandemail").CombinedOutput(); err != nil {
 		return fmt.Errorf("build: %w\n%s", err, out)
 	}
+	cluster.binary = binary
 	cmd := exec.Command(binary, "--dir", filepath.Join(dir, "c"), "--json", "dev")
 	out, err := cmd.StdoutPipe()
 	if err == nil {
@@ -98,11 +106,23 @@ func newAccount(t testing.TB) *account {
 	u := cluster.Users[cluster.next]
 	m := cluster.Machines[cluster.next%len(cluster.Machines)]
 	cluster.next++
-	a := &account{t: t, user: u.User, password: u.Password, lmtp: m.LMTP, imap: m.IMAP, pop3: m.POP3, dir: t.TempDir()}
-	a.imapHost, a.imapPort, _ = net.SplitHostPort(a.imap)
-	a.pop3Host, a.pop3Port, _ = net.SplitHostPort(a.pop3)
+	a := &account{t: t, user: u.User, password: u.Password, dir: t.TempDir()}
+	a.through(m)
 	a.empty()
 	return a
+}
+
+// through has clients come in at a machine.
+func (a *account) through(m machine) {
+	a.lmtp, a.imap, a.pop3 = m.LMTP, m.IMAP, m.POP3
+	a.imapHost, a.imapPort, _ = net.SplitHostPort(a.imap)
+	a.pop3Host, a.pop3Port, _ = net.SplitHostPort(a.pop3)
+}
+
+// operate runs a command of the cluster's operator.
+func (a *account) operate(args ...string) string {
+	a.t.Helper()
+	return a.run(cluster.binary, append([]string{"--dir", cluster.Dir, "--json"}, args...)...)
 }
 
 // login is another client's session.
@@ -208,16 +228,22 @@ func (a *account) fill(text string) string {
 // run runs a client, which must succeed, and returns what it prints.
 func (a *account) run(name string, args ...string) string {
 	a.t.Helper()
-	ctx, cancel := context.WithTimeout(a.t.Context(), clientTime)
+	out, err := a.try(name, args...)
+	if err != nil {
+		a.t.Fatalf("%s: %v\n%s", name, err, out)
+	}
+	return out
+}
+
+// try runs a client and returns what it prints, and how it ended.
+func (a *account) try(name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(a.t.Context()), clientTime) // a cleanup runs it, too
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = a.dir
 	cmd.Env = append(os.Environ(), "HOME="+a.dir, "TERM=xterm", "LC_ALL=C.UTF-8")
 	out, err := cmd.CombinedOutput()
-	if err != nil {
-		a.t.Fatalf("%s: %v\n%s", name, err, out)
-	}
-	return string(out)
+	return string(out), err
 }
 
 // need skips the test if a client is not installed.

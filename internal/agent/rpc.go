@@ -37,6 +37,8 @@ type request struct {
 	Deleted  *slot.DeletedQuery `json:"deleted,omitempty"`
 	Undelete *slot.Undelete     `json:"undelete,omitempty"`
 	History  *slot.HistoryQuery `json:"history,omitempty"`
+	ACL      *slot.ACLChange    `json:"acl,omitempty"`
+	User     mail.AccountID     `json:"user,omitzero"`
 	Asks     []slot.Ask         `json:"asks,omitempty"`
 }
 
@@ -53,6 +55,8 @@ type response struct {
 	Undeleted *slot.Undeleted  `json:"undeleted,omitempty"`
 	History   *slot.History    `json:"history,omitempty"`
 	Had       []bool           `json:"had,omitempty"`
+	ACLs      []slot.ACL       `json:"acls,omitempty"`
+	Granted   bool             `json:"granted,omitempty"`
 	// Tails are the answer to tails.
 	Tails []*tail.Report `json:"tails,omitempty"`
 }
@@ -115,6 +119,9 @@ var times = map[string]time.Duration{
 	"history":        time.Minute,
 	"undelete":       time.Minute,
 	"purge":          time.Minute,
+	"acls":           10 * time.Second,
+	"set-acl":        10 * time.Second,
+	"granted":        10 * time.Second,
 
 	"undelete-account": 10 * time.Second,
 }
@@ -219,6 +226,15 @@ var questions = map[string]func(context.Context, *slot.Slot, request, *response)
 	},
 	"purge": func(ctx context.Context, s *slot.Slot, req request, resp *response) (err error) {
 		resp.More, err = s.PurgeNow(ctx, req.Account, req.Mailbox, req.By)
+		return err
+	},
+	"acls": func(ctx context.Context, s *slot.Slot, req request, resp *response) (err error) {
+		resp.ACLs, resp.More, err = s.ACLs(ctx, req.Account, req.Mailbox)
+		return err
+	},
+	"set-acl": setACL,
+	"granted": func(ctx context.Context, s *slot.Slot, req request, resp *response) (err error) {
+		resp.Granted, err = s.Granted(ctx, req.Account, req.User)
 		return err
 	},
 }

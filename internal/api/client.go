@@ -64,6 +64,16 @@ func (c *Client) Purge(ctx context.Context, address string, req PurgeRequest) (P
 	return call[PurgeReport](ctx, c, http.MethodPost, "/v1/users/"+url.PathEscape(address)+"/purge", req)
 }
 
+// ChangeUser implements Backend.
+func (c *Client) ChangeUser(ctx context.Context, address string, req UserChange) (User, error) {
+	return call[User](ctx, c, http.MethodPost, "/v1/users/"+url.PathEscape(address), req)
+}
+
+// ACL implements Backend.
+func (c *Client) ACL(ctx context.Context, address string, req ACLRequest) (ACLReport, error) {
+	return call[ACLReport](ctx, c, http.MethodPost, "/v1/users/"+url.PathEscape(address)+"/acl", req)
+}
+
 // Retention implements Backend.
 func (c *Client) Retention(ctx context.Context) (Retention, error) {
 	return call[Retention](ctx, c, http.MethodGet, "/v1/retention", nil)

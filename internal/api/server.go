@@ -35,6 +35,12 @@ func (s *server) routes() map[string]http.HandlerFunc {
 		"GET /v1/users/{user}": answer(s, func(r *http.Request) (User, error) {
 			return b.WhereUser(r.Context(), r.PathValue("user"))
 		}),
+		"POST /v1/users/{user}": with(s, func(r *http.Request, req UserChange) (User, error) {
+			return b.ChangeUser(r.Context(), r.PathValue("user"), req)
+		}),
+		"POST /v1/users/{user}/acl": with(s, func(r *http.Request, req ACLRequest) (ACLReport, error) {
+			return b.ACL(r.Context(), r.PathValue("user"), req)
+		}),
 		"DELETE /v1/users/{user}": answer(s, func(r *http.Request) (struct{}, error) {
 			return struct{}{}, b.DeleteUser(r.Context(), r.PathValue("user"), r.URL.Query().Get("by"))
 		}),

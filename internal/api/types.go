@@ -80,6 +80,8 @@ type User struct {
 	State   string        `json:"state"`
 	// SCRAM: the user has a verifier for it.
 	SCRAM bool `json:"scram,omitempty"`
+	// Shared: the account is nobody's own.
+	Shared bool `json:"shared,omitempty"`
 	// Master is where the store is served now; only in answers of where.
 	Master cluster.Machine `json:"master,omitempty"`
 }
@@ -87,8 +89,15 @@ type User struct {
 // NewUser asks for a user. Store "" lets the cluster choose.
 type NewUser struct {
 	Address  string        `json:"user"`
-	Password string        `json:"password"`
+	Password string        `json:"password,omitempty"` // required unless it is shared
 	Store    cluster.Store `json:"store,omitempty"`
+	Shared   bool          `json:"shared,omitempty"`
+}
+
+// UserChange changes what is said of a user; what is missing stays as it is.
+type UserChange struct {
+	Shared *bool  `json:"shared,omitempty"`
+	By     string `json:"by,omitempty"`
 }
 
 // PasswordRequest sets a user's password.
@@ -269,6 +278,8 @@ type Backend interface {
 	Undelete(ctx context.Context, address string, req UndeleteRequest) (UndeleteReport, error)
 	History(ctx context.Context, address string, req HistoryRequest) (UserHistory, error)
 	Purge(ctx context.Context, address string, req PurgeRequest) (PurgeReport, error)
+	ChangeUser(ctx context.Context, address string, req UserChange) (User, error)
+	ACL(ctx context.Context, address string, req ACLRequest) (ACLReport, error)
 	Retention(ctx context.Context) (Retention, error)
 	SetRetention(ctx context.Context, req Retention) (Retention, error)
 	Switchover(ctx context.Context, store cluster.Store, req SwitchRequest) (SwitchReport, error)

@@ -36,12 +36,12 @@ func (o others) User(ctx context.Context, name string) (mail.AccountID, error) {
 }
 
 // Name implements imapd.Others.
-func (o others) Name(_ context.Context, id mail.AccountID) (string, error) {
+func (o others) Name(_ context.Context, id mail.AccountID) (name string, shared bool, err error) {
 	u, ok := o.users.ByAccount(id)
 	if !ok {
-		return "", mail.ErrNoAccount
+		return "", false, mail.ErrNoAccount
 	}
-	return u.Name, nil
+	return u.Name, u.Shared, nil
 }
 
 // Granted implements imapd.Others.

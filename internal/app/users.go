@@ -10,6 +10,7 @@ import (
 
 	"github.com/tandemail/tandemail/internal/api"
 	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/coord"
 	"github.com/tandemail/tandemail/internal/directory"
 	"github.com/tandemail/tandemail/internal/mail"
 	"github.com/tandemail/tandemail/internal/route"
@@ -20,7 +21,7 @@ func userOf(u directory.User) api.User {
 	if u.State != directory.Active {
 		state = string(u.State)
 	}
-	return api.User{Address: u.Name, Account: u.Account.String(), Store: u.Store, State: state, SCRAM: u.Verifier != ""}
+	return api.User{Address: u.Name, Account: u.Account.String(), Store: u.Store, State: state, SCRAM: u.Verifier != "", Shared: u.Shared}
 }
 
 // userError says what is wrong with an address.
@@ -59,7 +60,7 @@ func (b *backend) Users(ctx context.Context) ([]api.User, error) {
 // AddUser implements api.Backend: the account first, then the entry that makes it
 // reachable. What an interrupted attempt leaves behind is an account nobody knows.
 func (b *backend) AddUser(ctx context.Context, n api.NewUser) (api.User, error) {
-	if n.Password == "" {
+	if n.Password == "" && !n.Shared {
 		return api.User{}, noPassword()
 	}
 	switch _, err := b.users.Lookup(ctx, n.Address); {
@@ -68,10 +69,12 @@ func (b *backend) AddUser(ctx context.Context, n api.NewUser) (api.User, error) 
 	case !errors.Is(err, directory.ErrNoUser) && !errors.Is(err, directory.ErrIncomplete):
 		return api.User{}, userError(n.Address, err) // before there is an account without a user
 	}
-	u := directory.User{Name: n.Address, Store: n.Store, Account: mail.AccountID(newSlotID())}
+	u := directory.User{Name: n.Address, Store: n.Store, Account: mail.AccountID(newSlotID()), Shared: n.Shared}
 	var err error
-	if u.Credential, u.Verifier, err = b.secrets(ctx, n.Password); err != nil {
-		return api.User{}, err
+	if n.Password != "" {
+		if u.Credential, u.Verifier, err = b.secrets(ctx, n.Password); err != nil {
+			return api.User{}, err
+		}
 	}
 	if u.Store == "" {
 		if u.Store, err = b.users.EmptiestStore(ctx); err != nil {
@@ -89,6 +92,27 @@ func (b *backend) AddUser(ctx context.Context, n api.NewUser) (api.User, error) 
 		return api.User{}, userError(n.Address, err)
 	}
 	return userOf(added), nil
+}
+
+// ChangeUser implements api.Backend.
+func (b *backend) ChangeUser(ctx context.Context, address string, req api.UserChange) (api.User, error) {
+	begun := time.Now()
+	if req.Shared == nil {
+		return api.User{}, &api.Error{Status: http.StatusBadRequest, Message: "the request does not say what to change"}
+	}
+	u, err := b.users.Update(ctx, address, func(u *directory.User) error {
+		u.Shared = *req.Shared
+		return nil
+	})
+	if err != nil {
+		return api.User{}, userError(address, err)
+	}
+	what := ": the account is a person's"
+	if u.Shared {
+		what = ": the account is shared"
+	}
+	b.note(ctx, coord.HistoryEntry{At: begun, By: req.By, Kind: "user", Store: u.Store, Reason: u.Name + what, Took: time.Since(begun)})
+	return userOf(u), nil
 }
 
 // DeleteUser implements api.Backend: the entry first, so that nothing new arrives. A

@@ -35,6 +35,7 @@ func TestUsersThatCannotBeAreNamed(t *testing.T) {
 			message string
 		}{
 			{api.NewUser{Address: "bob@example.org"}, http.StatusBadRequest, "a user needs a password"},
+			{api.NewUser{Address: "bob@", Shared: true}, http.StatusBadRequest, `"bob@" is no address`},
 			{api.NewUser{Address: "bob@", Password: "x"}, http.StatusBadRequest, `"bob@" is no address`},
 			{api.NewUser{Address: "Ann@Example.org", Password: "x"}, http.StatusConflict, "Ann@Example.org exists already"},
 			{api.NewUser{Address: "bob@example.org", Password: "x", Store: "s09"}, http.StatusNotFound, "there is no store s09"},

@@ -14,6 +14,8 @@ import (
 
 type userCmd struct {
 	Add      userAddCmd      `cmd:"" help:"Add a user."`
+	Set      userSetCmd      `cmd:"" help:"Change what is said of a user."`
+	ACL      userACLCmd      `cmd:"" name:"acl" help:"Show who may do what with a user's mailboxes, and say so."`
 	Password userPasswordCmd `cmd:"" help:"Set a user's password. What they remember of the old one ends at once; sessions go on."`
 	List     userListCmd     `cmd:"" help:"List users."`
 	Delete   userDeleteCmd   `cmd:"" help:"Delete a user. Until the retention time is over, undelete --account brings them back."`
@@ -28,19 +30,23 @@ type userAddCmd struct {
 	Address  string `arg:"" help:"user@domain"`
 	Password string `help:"The password, or '-' to read it from standard input." placeholder:"WORD" env:"TANDEMAIL_PASSWORD"`
 	Store    string `help:"The store to live on. Default: the one with the fewest users." placeholder:"STORE"`
+	Shared   bool   `help:"The account is nobody's own: it needs no password, and those with rights find its mailboxes below Shared/."`
 }
 
 // Run adds the user and prints the entry.
 func (c userAddCmd) Run(e *env) error {
-	password, err := readPassword(c.Password)
-	if err != nil {
-		return err
+	var password string
+	var err error
+	if !c.Shared || c.Password != "" {
+		if password, err = readPassword(c.Password); err != nil {
+			return err
+		}
 	}
 	cl, err := e.cluster()
 	if err != nil {
 		return err
 	}
-	u, err := cl.AddUser(e.ctx, api.NewUser{Address: c.Address, Password: password, Store: cluster.Store(c.Store)})
+	u, err := cl.AddUser(e.ctx, api.NewUser{Address: c.Address, Password: password, Store: cluster.Store(c.Store), Shared: c.Shared})
 	if err != nil {
 		return err
 	}
@@ -60,6 +66,33 @@ func readPassword(flag string) (string, error) {
 		return "", usageError{errors.New("a user needs a password: give --password")}
 	}
 	return flag, nil
+}
+
+type userSetCmd struct {
+	Address string `arg:"" help:"user@domain"`
+	Shared  *bool  `help:"The account is nobody's own: those with rights find its mailboxes below Shared/." negatable:""`
+}
+
+// Run changes the entry.
+func (c userSetCmd) Run(e *env) error {
+	if c.Shared == nil {
+		return usageError{errors.New("say what to change: --shared or --no-shared")}
+	}
+	cl, err := e.cluster()
+	if err != nil {
+		return err
+	}
+	u, err := cl.ChangeUser(e.ctx, c.Address, api.UserChange{Shared: c.Shared, By: operator()})
+	if err != nil {
+		return err
+	}
+	return e.print(u, func(w io.Writer) {
+		if u.Shared {
+			fmt.Fprintf(w, "mailboxes of %s are below Shared/\n", u.Address)
+			return
+		}
+		fmt.Fprintf(w, "mailboxes of %s are below Other Users/\n", u.Address)
+	})
 }
 
 type userPasswordCmd struct {
@@ -116,7 +149,11 @@ func (c userListCmd) Run(e *env) error {
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(t, "USER\tSTORE\tSTATE\tACCOUNT")
 		for _, u := range users {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", u.Address, u.Store, u.State, u.Account)
+			state := u.State
+			if u.Shared {
+				state += ", shared"
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", u.Address, u.Store, state, u.Account)
 		}
 		t.Flush()
 	})

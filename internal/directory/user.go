@@ -49,10 +49,12 @@ type User struct {
 	// Verifier is what auth holds a proof of SCRAM against; "" cannot log in so.
 	Verifier string `json:"verifier,omitempty"`
 	// MayProxy: may log in as any other user, with its own password.
-	MayProxy bool  `json:"may_proxy,omitempty"`
-	Quota    int64 `json:"quota,omitempty"` // octets; 0 is unlimited
-	State    State `json:"state,omitempty"`
-	Move     *Move `json:"move,omitempty"`
+	MayProxy bool `json:"may_proxy,omitempty"`
+	// Shared: the account is nobody's own. Others find its mailboxes below Shared/.
+	Shared bool  `json:"shared,omitempty"`
+	Quota  int64 `json:"quota,omitempty"` // octets; 0 is unlimited
+	State  State `json:"state,omitempty"`
+	Move   *Move `json:"move,omitempty"`
 }
 
 // Move is a move of the user to another store under way. The entry's Store is

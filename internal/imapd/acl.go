@@ -83,19 +83,7 @@ func (s *Session) granted(ctx context.Context, who mail.AccountID) (bool, error)
 	if err != nil {
 		return false, err
 	}
-	for info, err := range v.Mailboxes() {
-		if err != nil {
-			return false, err
-		}
-		if !info.Shared {
-			continue
-		}
-		list, err := v.ACL(info.ID)
-		if err != nil || onlyOf(list, who) != nil {
-			return true, err
-		}
-	}
-	return false, nil
+	return mail.Granted(v, who)
 }
 
 // administered finds a mailbox whose rights the user may see and change, and its owner.
@@ -143,7 +131,7 @@ func (s *Session) identifier(ctx context.Context, id mail.AccountID) (string, er
 	case s.cfg.Others == nil:
 		return id.String(), nil
 	}
-	name, err := s.cfg.Others.Name(ctx, id)
+	name, _, err := s.cfg.Others.Name(ctx, id)
 	if errors.Is(err, mail.ErrNoAccount) {
 		return id.String(), nil
 	}
@@ -174,7 +162,7 @@ func (s *Session) getACL(ctx context.Context, _ *imapwire.Command, a *imapwire.G
 	}
 	b := append(s.out.buf, "* ACL "...)
 	b = s.appendName(b, info.Name)
-	b = appendGrant(b, name, mail.RightsOf(onlyOf(list, owner), owner, true))
+	b = appendGrant(b, name, mail.RightsOf(mail.OnlyOf(list, owner), owner, true))
 	for _, g := range list {
 		if g.User == owner {
 			continue
@@ -186,16 +174,6 @@ func (s *Session) getACL(ctx context.Context, _ *imapwire.Command, a *imapwire.G
 	}
 	s.out.buf = append(b, "\r\n"...)
 	return ok("GETACL completed"), nil
-}
-
-// onlyOf is what a list says of one user alone.
-func onlyOf(list []mail.Grant, user mail.AccountID) []mail.Grant {
-	for i, g := range list {
-		if g.User == user {
-			return list[i : i+1]
-		}
-	}
-	return nil
 }
 
 func appendGrant(b []byte, identifier string, r mail.Rights) []byte {

@@ -28,8 +28,8 @@ var testTime = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 
 func testNow() time.Time { return testTime }
 
-// everybody are the users that sessions know of.
-var everybody = map[string]mail.AccountID{"ann": {1}, "bob": {2}}
+// everybody are the users that sessions know of. The account of info is shared.
+var everybody = map[string]mail.AccountID{"ann": {1}, "bob": {2}, "info": {3}}
 
 func newAccount(t testing.TB) *mailtest.Account {
 	t.Helper()
@@ -45,7 +45,7 @@ func newUsers(t testing.TB) *mailtest.Users {
 			t.Fatal(err)
 		}
 	}
-	return &mailtest.Users{Server: s, Names: everybody}
+	return &mailtest.Users{Server: s, Names: everybody, Shared: map[mail.AccountID]bool{everybody["info"]: true}}
 }
 
 // host is the smallest front end: one connection, no TLS, no log-in.

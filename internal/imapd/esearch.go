@@ -79,7 +79,7 @@ func (s *Session) sources(ctx context.Context, a *imapwire.Esearch) ([]mail.Mail
 		if err != nil {
 			return nil, err
 		}
-		if _, hidden := s.foreign(info.Name); hidden || info.NonExistent || !info.Rights.Has(mail.MayRead) {
+		if info.NonExistent || !info.Rights.Has(mail.MayRead) {
 			continue
 		}
 		for _, src := range a.Sources {

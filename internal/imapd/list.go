@@ -56,7 +56,6 @@ func (s *Session) list(ctx context.Context, c *imapwire.Command, a *imapwire.Lis
 }
 
 // ownNames are the names at home, where the session is: its mailboxes and all subscriptions.
-// A mailbox whose name is in the namespace of others has no name.
 func (s *Session) ownNames(ctx context.Context) (names, error) {
 	v, err := s.current(ctx)
 	if err != nil {
@@ -71,9 +70,7 @@ func (s *Session) namesIn(v mail.View) (names, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, hidden := s.foreign(info.Name); !hidden {
-			all.add(&s.home, info)
-		}
+		all.add(&s.home, info)
 	}
 	for name, err := range v.Subscriptions() {
 		if err != nil {

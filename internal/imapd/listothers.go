@@ -35,7 +35,10 @@ type visited struct {
 // addOthers adds the mailboxes of other users. Subscriptions in an account that does not
 // answer are taken for mailboxes: nobody knows that there is none.
 func (s *Session) addOthers(ctx context.Context, a *imapwire.List, all names) error {
-	if s.cfg.Others == nil || a.Lsub || a.Select&imapwire.SelectSpecialUse != 0 || !mayMatch(a, otherUsers+mail.Separator) {
+	if s.cfg.Others == nil || a.Lsub || a.Select&imapwire.SelectSpecialUse != 0 {
+		return nil
+	}
+	if !mayMatch(a, otherUsers+mail.Separator) && !mayMatch(a, sharedNames+mail.Separator) {
 		return nil
 	}
 	places, err := s.owners(ctx, a)
@@ -45,7 +48,9 @@ func (s *Session) addOthers(ctx context.Context, a *imapwire.List, all names) er
 	for _, v := range s.ask(ctx, places) {
 		if v.err == nil || errors.Is(v.err, mail.ErrNoAccount) {
 			for _, info := range v.list {
-				all.add(v.place, info)
+				if e := all[info.Name]; e == nil || e.at == nil { // not one's own from before
+					all.add(v.place, info)
+				}
 			}
 			continue
 		}
@@ -67,14 +72,14 @@ func (s *Session) owners(ctx context.Context, a *imapwire.List) ([]*place, error
 	}
 	var list []*place
 	for _, id := range ids {
-		name, err := s.cfg.Others.Name(ctx, id)
+		name, shared, err := s.cfg.Others.Name(ctx, id)
 		if errors.Is(err, mail.ErrNoAccount) {
 			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("name owner of mailboxes: %w", err)
 		}
-		prefix := otherUsers + mail.Separator + name + mail.Separator
+		prefix := prefixOf(name, shared)
 		if strings.Contains(name, mail.Separator) || !mayMatch(a, prefix) {
 			continue
 		}

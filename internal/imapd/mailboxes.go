@@ -96,12 +96,13 @@ func (s *Session) subscribe(ctx context.Context, c *imapwire.Command, a *imapwir
 	return ok(c.Name + " completed"), err
 }
 
-// namespace is NAMESPACE (RFC 2342): one's own mailboxes, and those of others.
+// namespace is NAMESPACE (RFC 2342): one's own mailboxes, those of others, and shared ones.
 func (s *Session) namespace(context.Context, *imapwire.Command) (answer, error) {
-	others := "NIL"
+	namespace := func(prefix string) string { return `(("` + prefix + `" "` + mail.Separator + `"))` }
+	others, shared := "NIL", "NIL"
 	if s.cfg.Others != nil {
-		others = `(("` + otherUsers + mail.Separator + `" "` + mail.Separator + `"))`
+		others, shared = namespace(otherUsers+mail.Separator), namespace(sharedNames+mail.Separator)
 	}
-	s.out.untagged(`NAMESPACE (("" "` + mail.Separator + `")) ` + others + " NIL")
+	s.out.untagged("NAMESPACE " + namespace("") + " " + others + " " + shared)
 	return ok("NAMESPACE completed"), nil
 }

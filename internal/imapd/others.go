@@ -12,8 +12,9 @@ type Others interface {
 	// User finds a user by name, in any spelling that is the same. mail.ErrNoAccount:
 	// there is certainly none.
 	User(ctx context.Context, name string) (mail.AccountID, error)
-	// Name is by what name a user is known. mail.ErrNoAccount: by none any more.
-	Name(ctx context.Context, id mail.AccountID) (string, error)
+	// Name is by what name a user is known, and whether the account is shared: nobody's
+	// own. mail.ErrNoAccount: by none any more.
+	Name(ctx context.Context, id mail.AccountID) (name string, shared bool, err error)
 	// Granted notes whether an owner has granted anything to a user, zero for anyone.
 	// Who was noted may have nothing any more.
 	Granted(ctx context.Context, owner, user mail.AccountID, on bool) error

@@ -28,9 +28,9 @@ func (o *altering) Owners(ctx context.Context) ([]mail.AccountID, error) {
 	return o.Others.Owners(ctx)
 }
 
-func (o *altering) Name(ctx context.Context, id mail.AccountID) (string, error) {
+func (o *altering) Name(ctx context.Context, id mail.AccountID) (name string, shared bool, err error) {
 	if o.names != nil {
-		return o.names(id), nil
+		return o.names(id), false, nil
 	}
 	return o.Others.Name(ctx, id)
 }
@@ -242,3 +242,76 @@ type openAny struct {
 }
 
 func (o openAny) Open(context.Context, mail.AccountID) (mail.Account, error) { return o.open(), nil }
+
+// keeping is an account with mailboxes that a client cannot make.
+func (d *direct) keeping(names ...string) {
+	d.t.Helper()
+	for i, name := range names {
+		req := mail.Request{ID: mail.OpID{Session: mail.SessionID{99}, Number: uint64(i + 1)}, Op: mail.Create{Name: name}}
+		if _, err := d.home.account.Do(d.t.Context(), req); err != nil {
+			d.t.Fatal(err)
+		}
+	}
+}
+
+// TestMailboxFromBeforeItsNameWasForOthersStaysOnesOwn, and can be renamed. No other can be
+// made.
+func TestMailboxFromBeforeItsNameWasForOthersStaysOnesOwn(t *testing.T) {
+	sh := share(t, 0, "lr")
+	sh.bob.keeping("Shared/old", "Other Users/ann/INBOX")
+	if out := sh.bob.ok(`LIST "" ("Shared*" "Other*")`); out != `* LIST (\NonExistent \HasChildren) "/" "Other Users"`+"\r\n"+
+		`* LIST (\NonExistent \HasChildren) "/" "Other Users/ann"`+"\r\n"+`* LIST (\HasNoChildren) "/" `+anns+"\r\n"+
+		`* LIST (\NonExistent \HasChildren) "/" Shared`+"\r\n"+`* LIST (\HasNoChildren) "/" Shared/old`+"\r\nx OK LIST completed\r\n" {
+		t.Errorf("got %s", out)
+	}
+	for _, name := range []string{"Shared/old", anns} {
+		sh.bob.ok("APPEND %s {3+}\r\nown", name)
+		if out := sh.bob.ok("STATUS %s (MESSAGES)", name); !strings.Contains(out, "MESSAGES 1") {
+			t.Errorf("%s: got %s", name, out)
+		}
+	}
+	if out := sh.ann.ok("STATUS INBOX (MESSAGES)"); !strings.Contains(out, "MESSAGES 0") {
+		t.Errorf("ann's: got %s", out)
+	}
+	if out := sh.bob.ok(`ESEARCH IN (SUBTREE Shared) ALL`); !strings.Contains(out, "MAILBOX Shared/old") {
+		t.Errorf("got %s", out)
+	}
+	if out := sh.bob.ok(`GETQUOTAROOT Shared/old`); !strings.Contains(out, "* QUOTA ") {
+		t.Errorf("got %s", out)
+	}
+	sh.bob.ok("RENAME Shared/old New")
+	sh.bob.ok("RENAME %s Kept", anns)
+	for command, code := range map[string]string{"RENAME New Shared/old": "NOPERM", "CREATE Shared/old": "NOPERM", "STATUS Shared/old (MESSAGES)": "NONEXISTENT"} {
+		if out, err := sh.bob.run("x " + command); err != nil || !strings.Contains(out, "x NO ["+code+"]") {
+			t.Errorf("%s: got %s, %v", command, out, err)
+		}
+	}
+	if out := sh.bob.ok("STATUS %s (MESSAGES)", anns); !strings.Contains(out, "MESSAGES 0") {
+		t.Errorf("ann's: got %s", out)
+	}
+}
+
+// TestAccountThatBecomesSharedIsFoundByItsNewNames, and is one account to who has its
+// mailbox selected: MOVE within it is one operation.
+func TestAccountThatBecomesSharedIsFoundByItsNewNames(t *testing.T) {
+	sh := share(t, 2, "lrswite")
+	sh.ann.ok("CREATE Done")
+	sh.ann.ok("SETACL Done bob lrswite")
+	sh.bob.ok("SELECT " + anns)
+	sh.users.Shared[everybody["ann"]] = true
+	if out, err := sh.bob.run(`x STATUS "Other Users/ann/Done" (MESSAGES)`); err != nil || !strings.Contains(out, "x NO [NONEXISTENT]") {
+		t.Errorf("by the old name: got %s, %v", out, err)
+	}
+	if out := sh.bob.ok("MOVE 1 Shared/ann/Done"); !strings.Contains(out, "* 1 EXPUNGE") {
+		t.Errorf("got %s", out)
+	}
+	if out := sh.bob.ok("ESEARCH IN (SELECTED) ALL"); !strings.Contains(out, "MAILBOX Shared/ann/INBOX") || !strings.Contains(out, "ALL 2") {
+		t.Errorf("got %s", out)
+	}
+	if out := sh.bob.ok(`LIST "" ("Other*" "Shared/ann/*") RETURN (STATUS (MESSAGES))`); strings.Contains(out, "Other") ||
+		!strings.Contains(out, "* STATUS Shared/ann/Done (MESSAGES 1)") || !strings.Contains(out, "* STATUS Shared/ann/INBOX (MESSAGES 1)") {
+		t.Errorf("got %s", out)
+	}
+	sh.bob.move(t)
+	sh.bob.ok("COPY 1 Shared/ann/Done")
+}

@@ -9,12 +9,25 @@ import (
 	"github.com/tandemail/tandemail/internal/mail"
 )
 
-// Mailboxes of other users have names too (RFC 2342): "Other Users/", the owner's name,
-// and the mailbox's name as its owner knows it. A command works in one account at a time:
-// in that of the mailbox it names, else in that of the selected one, else at home.
+// Mailboxes of other accounts have names too (RFC 2342): "Other Users/", or "Shared/" if
+// the account is no person's; the owner's name; and the mailbox's name as it is there. A
+// command works in one account at a time: in that of the mailbox it names, else in that of
+// the selected one, else at home.
 
-// otherUsers is above all names of other users' mailboxes.
-const otherUsers = "Other Users"
+// What is above all names of other users' mailboxes, and of those that are nobody's own.
+const (
+	otherUsers  = "Other Users"
+	sharedNames = "Shared"
+)
+
+// prefixOf is what the names of an account's mailboxes begin with, for all but its owner.
+func prefixOf(owner string, shared bool) string {
+	top := otherUsers
+	if shared {
+		top = sharedNames
+	}
+	return top + mail.Separator + owner + mail.Separator
+}
 
 // errAway: another user's account cannot be asked now.
 var errAway = errors.New("account of another user cannot be reached")
@@ -47,22 +60,39 @@ func (s *Session) work(p *place) {
 	}
 }
 
-// foreign reports whether a name is for another user's mailbox, or for what is above
-// those, and gives the rest of it.
-func (s *Session) foreign(name string) (rest string, ok bool) {
-	if s.cfg.Others == nil {
-		return "", false
+// foreign reports whether a name is for another account's mailbox, or for what is above
+// those, and cuts it there.
+func (s *Session) foreign(name string) (top, rest string, ok bool) {
+	top, rest, _ = strings.Cut(name, mail.Separator)
+	return top, rest, s.cfg.Others != nil && (top == otherUsers || top == sharedNames)
+}
+
+// keeps reports whether a mailbox at home has a name that is for others: one from before
+// it was.
+func (s *Session) keeps(ctx context.Context, name string) (bool, error) {
+	s.work(&s.home)
+	v, err := s.current(ctx)
+	if err != nil {
+		return false, err
 	}
-	if name == otherUsers {
-		return "", true
+	info, err := v.Lookup(name)
+	if errors.Is(err, mail.ErrNoMailbox) {
+		return false, nil
 	}
-	return strings.CutPrefix(name, otherUsers+mail.Separator)
+	return !info.NonExistent, err
 }
 
 // enter goes to the account that has a name, and gives the name as it is there.
 // mail.ErrNoMailbox: no account can have it. Whether there is such a user is not told.
 func (s *Session) enter(ctx context.Context, name string) (string, error) {
-	rest, ok := s.foreign(name)
+	top, rest, ok := s.foreign(name)
+	if ok {
+		own, err := s.keeps(ctx, name)
+		if err != nil {
+			return "", err
+		}
+		ok = !own
+	}
 	if !ok {
 		s.work(&s.home)
 		return name, nil
@@ -73,7 +103,7 @@ func (s *Session) enter(ctx context.Context, name string) (string, error) {
 	}
 	owner, err := s.cfg.Others.User(ctx, user)
 	if err == nil {
-		err = s.visit(ctx, owner)
+		err = s.visit(ctx, owner, top)
 	} else if !errors.Is(err, mail.ErrNoAccount) {
 		err = fmt.Errorf("%w: %w", errAway, err)
 	}
@@ -86,22 +116,31 @@ func (s *Session) enter(ctx context.Context, name string) (string, error) {
 	return local, err
 }
 
-// visit goes to another user's account. mail.ErrNoAccount.
-func (s *Session) visit(ctx context.Context, owner mail.AccountID) error {
-	if b := s.base(); b.owner == owner {
-		s.work(b)
-		return nil
+// visit goes to another user's account. mail.ErrNoAccount: there is none whose names are
+// below top. An account whose mailbox is selected stays one place, by whatever name.
+func (s *Session) visit(ctx context.Context, owner mail.AccountID, top string) error {
+	name, shared, err := s.cfg.Others.Name(ctx, owner)
+	if err != nil {
+		return err
 	}
-	p, err := s.open(ctx, owner)
-	if err == nil {
-		s.work(p)
+	prefix := prefixOf(name, shared)
+	if !strings.HasPrefix(prefix, top+mail.Separator) {
+		return mail.ErrNoAccount
 	}
-	return err
+	p := s.base()
+	if p.owner != owner {
+		if p, err = s.open(ctx, owner); err != nil {
+			return err
+		}
+	}
+	p.prefix = prefix
+	s.work(p)
+	return nil
 }
 
 // open makes the place that another user's account is. mail.ErrNoAccount, errAway.
 func (s *Session) open(ctx context.Context, owner mail.AccountID) (*place, error) {
-	name, err := s.cfg.Others.Name(ctx, owner)
+	name, shared, err := s.cfg.Others.Name(ctx, owner)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +151,7 @@ func (s *Session) open(ctx context.Context, owner mail.AccountID) (*place, error
 	case err != nil:
 		return nil, fmt.Errorf("%w: %v", errAway, err) // whatever it was, it is none of the session
 	}
-	return &place{account: account, owner: owner, prefix: otherUsers + mail.Separator + name + mail.Separator}, nil
+	return &place{account: account, owner: owner, prefix: prefixOf(name, shared)}, nil
 }
 
 // lookup finds the mailbox that a client calls so, in the account that has it. It keeps

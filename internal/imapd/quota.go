@@ -32,7 +32,15 @@ func (s *Session) getQuota(ctx context.Context, _ *imapwire.Command, a *imapwire
 // have a root as well: it is where they would be created.
 func (s *Session) getQuotaRoot(ctx context.Context, _ *imapwire.Command, a *imapwire.GetQuotaRoot) (answer, error) {
 	b := append(s.out.buf, "* QUOTAROOT "...)
-	if _, foreign := s.foreign(a.Mailbox); foreign { // whose quota is their owner's business
+	_, _, foreign := s.foreign(a.Mailbox)
+	if foreign {
+		own, err := s.keeps(ctx, a.Mailbox)
+		if err != nil {
+			return answer{}, err
+		}
+		foreign = !own
+	}
+	if foreign { // whose quota is their owner's business
 		s.out.buf = append(s.appendName(b, a.Mailbox), "\r\n"...)
 		return ok("GETQUOTAROOT completed"), nil
 	}

@@ -84,6 +84,34 @@ type Grant struct {
 	Rights Rights
 }
 
+// OnlyOf is what a list of grants says of one user alone: one grant, or none.
+func OnlyOf(list []Grant, user AccountID) []Grant {
+	for i, g := range list {
+		if g.User == user {
+			return list[i : i+1]
+		}
+	}
+	return nil
+}
+
+// Granted reports whether an account grants any of its mailboxes to a user by name, or
+// for the zero id to anyone.
+func Granted(v View, user AccountID) (bool, error) {
+	for info, err := range v.Mailboxes() {
+		if err != nil {
+			return false, err
+		}
+		if !info.Shared {
+			continue
+		}
+		list, err := v.ACL(info.ID)
+		if err != nil || OnlyOf(list, user) != nil {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
 // RightsOf is what a list of grants gives to a user: theirs and anyone's. The owner has
 // all rights unless the list has a grant for him, and is never without l and a.
 func RightsOf(list []Grant, user AccountID, owner bool) (r Rights) {

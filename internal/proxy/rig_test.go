@@ -57,8 +57,8 @@ const store = cluster.Store("s01")
 
 func testNow() time.Time { return time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC) }
 
-// accounts of the rig; passwords are "secret".
-var accounts = map[string]mail.AccountID{"ann": {1}, "bob": {2}}
+// accounts of the rig; passwords are "secret". That of info is shared.
+var accounts = map[string]mail.AccountID{"ann": {1}, "bob": {2}, "info": {3}}
 
 // machine is one host, and its slot.
 type machine struct {
@@ -84,7 +84,7 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 		t: t, twin: mailtest.NewServer(mailtest.Config{Now: testNow}), routes: newFakeRoutes(), conns: newPipes(), tcp: map[session.Protocol]net.Listener{},
 		machines: map[cluster.Machine]*machine{}, log: new(logged), since: time.Hour,
 	}
-	r.users = &mailtest.Users{Server: r.twin, Names: accounts}
+	r.users = &mailtest.Users{Server: r.twin, Names: accounts, Shared: map[mail.AccountID]bool{accounts["info"]: true}}
 	for _, id := range accounts {
 		if _, err := r.twin.CreateAccount(id, state.NewAccount{}); err != nil {
 			t.Fatal(err)

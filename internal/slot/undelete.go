@@ -2,7 +2,6 @@ package slot
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
 	"time"
 
@@ -34,10 +33,9 @@ func (s *Slot) Undelete(ctx context.Context, account, by string, u Undelete) (Un
 	if err := id.UnmarshalText([]byte(account)); err != nil {
 		return Undeleted{}, err
 	}
-	session, err := hex.DecodeString(u.Session)
-	op := mail.OpID{Number: u.Number}
-	if err != nil || copy(op.Session[:], session) != len(op.Session) || len(session) != len(op.Session) {
-		return Undeleted{}, fmt.Errorf("undelete under session %q: want %d hexadecimal digits", u.Session, 2*len(op.Session))
+	op, err := operationID(u.Session, u.Number)
+	if err != nil {
+		return Undeleted{}, fmt.Errorf("undelete: %w", err)
 	}
 	what := state.Undelete{Mailbox: u.Mailbox, UIDs: u.UIDs, To: u.To, Name: u.Name, OverQuota: u.Force}
 	inc := s.current()

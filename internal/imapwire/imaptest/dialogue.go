@@ -5,9 +5,13 @@ import (
 	"testing"
 )
 
-// UserOf is the user whose a dialogue's session is: of "5" and above bob, else ann.
+// UserOf is the user whose a dialogue's session is: of "9" info, which is no
+// person, of "5" and above bob, else ann.
 func UserOf(session string) string {
-	if session >= "5" {
+	switch {
+	case session >= "9":
+		return "info"
+	case session >= "5":
 		return "bob"
 	}
 	return "ann"

@@ -14,6 +14,7 @@ import (
 type Users struct {
 	Server *Server
 	Names  map[string]mail.AccountID
+	Shared map[mail.AccountID]bool // whose accounts are nobody's own
 
 	mu     sync.Mutex
 	grants map[[2]mail.AccountID]bool // owner, user
@@ -28,14 +29,14 @@ func (u *Users) User(_ context.Context, name string) (mail.AccountID, error) {
 	return id, nil
 }
 
-// Name gives the user whose account that is. mail.ErrNoAccount.
-func (u *Users) Name(_ context.Context, id mail.AccountID) (string, error) {
+// Name gives the user whose account that is, and whether it is shared. mail.ErrNoAccount.
+func (u *Users) Name(_ context.Context, id mail.AccountID) (name string, shared bool, err error) {
 	for name, account := range u.Names {
 		if account == id {
-			return name, nil
+			return name, u.Shared[id], nil
 		}
 	}
-	return "", mail.ErrNoAccount
+	return "", false, mail.ErrNoAccount
 }
 
 // Granted notes whether an owner has granted anything to a user.
@@ -75,7 +76,7 @@ func (o Others) Owners(context.Context) (list []mail.AccountID, err error) {
 
 // Open gives another user's account as the user finds it. mail.ErrNoAccount.
 func (o Others) Open(ctx context.Context, owner mail.AccountID) (mail.Account, error) {
-	if _, err := o.Name(ctx, owner); err != nil || owner == o.user {
+	if _, _, err := o.Name(ctx, owner); err != nil || owner == o.user {
 		return nil, mail.ErrNoAccount
 	}
 	return o.Server.Account(owner).As(o.user), nil
