@@ -36,7 +36,7 @@ type URLFetch struct{ URLs []FetchURL }
 // FetchURL is a URL and what is wanted of it, nothing for its octets alone.
 type FetchURL struct {
 	URL   string
-	Items []URLItem // each once, of URLBody and URLBinary one
+	Items []URLItem // each once, the structure first; of URLBody and URLBinary one
 }
 
 // Has reports whether an item is asked for.
@@ -157,6 +157,7 @@ func (l *lexer) fetchURL() (u FetchURL, err error) {
 		u.Items = append(u.Items, item)
 		return nil
 	})
+	slices.Sort(u.Items) // as other servers answer
 	if err == nil && has[URLBody] && has[URLBinary] {
 		err = syntax("BODY and BINARY are not given together")
 	}
