@@ -158,7 +158,7 @@ func (r *fetchRun) urlStructure(ctx context.Context, c *content, s imapwire.Sect
 		if decoded != nil && len(s.Path) > 0 {
 			q = p.As(*decoded)
 		}
-		l.value = message.AppendBodyStructure(nil, &q, true)
+		l.value = r.appendStructure(nil, &q, true)
 	}
 	return l, nil
 }
