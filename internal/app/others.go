@@ -58,10 +58,18 @@ func (o others) Owners(context.Context) (list []mail.AccountID, err error) {
 }
 
 // Open implements imapd.Others.
-func (o others) Open(_ context.Context, owner mail.AccountID) (mail.Account, error) {
-	u, ok := o.users.ByAccount(owner)
-	if !ok || owner == o.user {
+func (o others) Open(ctx context.Context, owner mail.AccountID) (mail.Account, error) {
+	if owner == o.user {
 		return nil, mail.ErrNoAccount
 	}
-	return o.account(u.Store, owner).As(o.user), nil
+	return o.OpenAs(ctx, owner, o.user)
+}
+
+// OpenAs implements imapd.Others.
+func (o others) OpenAs(_ context.Context, owner, user mail.AccountID) (mail.Account, error) {
+	u, ok := o.users.ByAccount(owner)
+	if !ok {
+		return nil, mail.ErrNoAccount
+	}
+	return o.account(u.Store, owner).As(user), nil
 }

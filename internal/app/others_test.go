@@ -63,5 +63,22 @@ func TestOthersAreWhoHasGrantedSomething(t *testing.T) {
 			}
 			v.Close()
 		}
+		for user, want := range map[mail.AccountID]error{ids["eve"]: mail.ErrNoMailbox, ids["ann"]: nil} {
+			a, err := bob.OpenAs(t.Context(), ids["ann"], user)
+			if err != nil {
+				t.Fatal(err)
+			}
+			v, err := a.View(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := v.Lookup("INBOX"); !errors.Is(err, want) {
+				t.Errorf("ann's account as of %s: %v", user, err)
+			}
+			v.Close()
+		}
+		if _, err := bob.OpenAs(t.Context(), mail.AccountID{9}, ids["bob"]); !errors.Is(err, mail.ErrNoAccount) {
+			t.Errorf("nobody's account: %v", err)
+		}
 	})
 }

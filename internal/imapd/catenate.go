@@ -114,21 +114,11 @@ func (a *assembly) literal(l imapwire.Literal) error {
 
 // addURL adds what a URL names of the mailboxes that the user may read. It sets no \Seen.
 func (s *Session) addURL(ctx context.Context, a *assembly, url string) error {
-	u, err := imapwire.ParseURL(url)
-	if err != nil {
-		return &urlError{url}
+	find := s.ownMessage
+	if !strings.HasPrefix(url, "/") {
+		find = s.authorisedMessage
 	}
-	v, info, err := s.lookup(ctx, u.Mailbox)
-	if err == nil {
-		err = need(&info, mail.MayRead)
-	}
-	if err == nil && u.UIDValidity != 0 && u.UIDValidity != info.UIDValidity {
-		err = mail.ErrNoMessage
-	}
-	var msg mail.Message
-	if err == nil {
-		msg, err = v.Message(info.ID, u.UID)
-	}
+	msg, u, err := find(ctx, url)
 	c := s.content(msg)
 	var octets *io.SectionReader
 	exists := false
@@ -139,16 +129,36 @@ func (s *Session) addURL(ctx context.Context, a *assembly, url string) error {
 		a.closers = append(a.closers, c.octets)
 	}
 	switch {
-	case errors.Is(err, mail.ErrNoMailbox), errors.Is(err, mail.ErrNoPerm), errors.Is(err, mail.ErrNoMessage), err == nil && !exists:
+	case errors.Is(err, errInvalid), errors.Is(err, mail.ErrNoMailbox), errors.Is(err, mail.ErrNoPerm), errors.Is(err, mail.ErrNoMessage), err == nil && !exists:
 		return &urlError{url}
 	case err != nil:
 		return err
 	}
-	from := min(u.Offset, octets.Size())
-	n := octets.Size() - from
-	if u.Count > 0 {
-		n = min(n, u.Count)
-	}
+	from, n := u.Window(octets.Size())
 	a.add(io.NewSectionReader(octets, from, n), n)
 	return nil
+}
+
+// ownMessage finds the message of a path in the user's mailboxes, and those of others.
+func (s *Session) ownMessage(ctx context.Context, url string) (msg mail.Message, u imapwire.URL, err error) {
+	if u, err = imapwire.ParseURL(url); err != nil {
+		return msg, u, fmt.Errorf("%w: %w", errInvalid, err)
+	}
+	v, info, err := s.lookup(ctx, u.Mailbox)
+	if err == nil {
+		err = need(&info, mail.MayRead)
+	}
+	if err == nil && u.UIDValidity != 0 && u.UIDValidity != info.UIDValidity {
+		err = mail.ErrNoMessage
+	}
+	if err == nil {
+		msg, err = v.Message(info.ID, u.UID)
+	}
+	return msg, u, err
+}
+
+// authorisedMessage finds what another user, or this one, has authorised.
+func (s *Session) authorisedMessage(ctx context.Context, url string) (mail.Message, imapwire.URL, error) {
+	msg, u, err := s.followURL(ctx, url)
+	return msg, u.URL, err
 }

@@ -126,7 +126,7 @@ func TestClientForTestsFindsItsWay(t *testing.T) {
 	if tagged := c.Append("INBOX", sample); !strings.HasPrefix(tagged, "OK [APPENDUID ") {
 		t.Errorf("APPEND: %s", tagged)
 	}
-	if lines := c.OK("SELECT INBOX"); len(lines) != 9 || lines[2] != "* 1 EXISTS" {
+	if lines := c.OK("SELECT INBOX"); len(lines) != 10 || lines[2] != "* 1 EXISTS" {
 		t.Errorf("SELECT: %q", lines)
 	}
 	if _, tagged := c.Command("MOVE 1 INBOX"); !strings.HasPrefix(tagged, "OK ") {

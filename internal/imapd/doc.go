@@ -18,7 +18,7 @@
 //   - Every change is a mail.Request whose id is the session, the command's number
 //     and a chunk that a repeated command chooses alike, so that the front end may
 //     send a command again.
-//   - The answer of every command but FETCH and IDLE is one unit.
+//   - The answer of every command but FETCH, URLFETCH and IDLE is one unit.
 //   - What a client has in view follows from what it was told of messages and of
 //     expunges, each up to a place in their order, and from nothing else: so
 //     [Session.Resume] finds it at another master.

@@ -191,15 +191,20 @@ func (r *fetchRun) message(ctx context.Context, w *row) error {
 		r.out.buf = r.out.buf[:start]
 		return r.unreadable(err)
 	}
-	if err := r.literals(ctx, w, literals, start); err != nil {
+	if err := r.literals(ctx, w.flags.UID, literals, start); err != nil {
 		return err
 	}
+	return r.answered(ctx, w.flags.UID, ")\r\n")
+}
+
+// answered ends a response.
+func (r *fetchRun) answered(ctx context.Context, uid mail.UID, end string) error {
 	if r.inside != nil {
 		return r.lost()
 	}
-	r.out.buf = append(append(r.out.buf, ")\r\n"...), r.later...)
+	r.out.buf = append(append(r.out.buf, end...), r.later...)
 	r.later = nil
-	r.whole = w.flags.UID
+	r.whole = uid
 	r.out.delta.Fetched = &r.whole
 	if len(r.out.buf) >= unitSize {
 		return r.out.flush(ctx)

@@ -57,7 +57,7 @@ func (r *fetchRun) beside(ctx context.Context, w *row) error {
 		literals, err = r.open(ctx, c)
 	}
 	if err == nil {
-		err = r.literals(ctx, w, literals, start)
+		err = r.literals(ctx, w.flags.UID, literals, start)
 	}
 	if err != nil {
 		r.out.buf = r.out.buf[:start]

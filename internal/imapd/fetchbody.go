@@ -23,10 +23,12 @@ const (
 // literal is a section that is ready to be sent.
 type literal struct {
 	name   []byte // with what follows it: "BODY[]<5>"
+	value  []byte // stands in the place of a literal
 	r      io.Reader
 	size   int64
 	binary bool
 	exists bool // else NIL
+	tail   string
 }
 
 // open makes all sections of a message ready, so that what cannot be read is
@@ -47,11 +49,9 @@ func (r *fetchRun) open(ctx context.Context, c *content) ([]literal, error) {
 			return nil, fmt.Errorf("fetch %d sections of message %d: %w", len(r.sections), c.msg.UID, mail.ErrLimit)
 		}
 		if l.exists && l.size <= r.inline {
-			b := r.room(int(l.size))
-			if _, err := io.ReadFull(l.r, b); err != nil {
+			if err := l.hold(r.room(int(l.size))); err != nil {
 				return nil, fmt.Errorf("read %s of message %d: %w", l.name, c.msg.UID, err)
 			}
-			l.r = bytes.NewReader(b)
 		}
 		list = append(list, l)
 	}
@@ -127,30 +127,33 @@ func appendOrigin(name []byte, p *imapwire.Partial) []byte {
 }
 
 // literals writes the sections of the message whose response began at start.
-func (r *fetchRun) literals(ctx context.Context, w *row, list []literal, start int) error {
+func (r *fetchRun) literals(ctx context.Context, uid mail.UID, list []literal, start int) error {
 	streams := uint32(0)
 	for i, l := range list {
 		if i > 0 {
 			r.out.buf = append(r.out.buf, ' ')
 		}
 		r.out.buf = append(append(r.out.buf, l.name...), ' ')
-		if !l.exists {
+		switch {
+		case l.value != nil:
+			r.out.buf = append(r.out.buf, l.value...)
+		case !l.exists:
 			r.out.buf = append(r.out.buf, "NIL"...)
-			continue
-		}
-		r.out.buf = imapwire.AppendLiteralHead(r.out.buf, l.size, l.binary)
-		if l.size <= r.inline {
+		case l.size <= r.inline:
 			var err error
+			r.out.buf = imapwire.AppendLiteralHead(r.out.buf, l.size, l.binary)
 			if r.out.buf, err = appendAll(r.out.buf, l.r); err != nil {
 				return err
 			}
-			continue
+		default:
+			r.out.buf = imapwire.AppendLiteralHead(r.out.buf, l.size, l.binary)
+			st := session.Stream{UID: uid, Item: streams, Length: l.size}
+			if err := r.stream(ctx, st, l.r, start); err != nil {
+				return err
+			}
+			streams++
 		}
-		st := session.Stream{UID: w.flags.UID, Item: streams, Length: l.size}
-		if err := r.stream(ctx, st, l.r, start); err != nil {
-			return err
-		}
-		streams++
+		r.out.buf = append(r.out.buf, l.tail...)
 	}
 	return nil
 }

@@ -65,6 +65,9 @@ func (r *fetchRun) item(ctx context.Context, b []byte, item imapwire.FetchItem, 
 		if err != nil {
 			return nil, err
 		}
+		if !r.utf8() {
+			e = e.Downgraded()
+		}
 		return message.AppendEnvelope(append(b, "ENVELOPE "...), e), nil
 	case imapwire.ItemPreview:
 		return c.preview(ctx, b, item.Lazy)
@@ -80,9 +83,17 @@ func (r *fetchRun) structureItem(ctx context.Context, b []byte, item imapwire.Fe
 		return nil, err
 	}
 	if item.Kind == imapwire.ItemBody {
-		return message.AppendBodyStructure(append(b, "BODY "...), &d.Root, false), nil
+		return r.appendStructure(append(b, "BODY "...), &d.Root, false), nil
 	}
-	return message.AppendBodyStructure(append(b, "BODYSTRUCTURE "...), &d.Root, true), nil
+	return r.appendStructure(append(b, "BODYSTRUCTURE "...), &d.Root, true), nil
+}
+
+// appendStructure appends a part's structure as this client can read it (RFC 6855).
+func (s *Session) appendStructure(b []byte, p *message.Part, extended bool) []byte {
+	if !s.utf8() {
+		p = p.Downgraded()
+	}
+	return message.AppendBodyStructure(b, p, extended)
 }
 
 // binarySize is BINARY.SIZE; of a part that does not exist it is 0.

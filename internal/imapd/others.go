@@ -24,4 +24,7 @@ type Others interface {
 	// Open gives another user's account as the session's user finds it (Account.As).
 	// mail.ErrNoAccount: there is none, or it is the session's own.
 	Open(ctx context.Context, owner mail.AccountID) (mail.Account, error)
+	// OpenAs gives an account as a user finds it who need not be the session's: what that
+	// user has authorised others to read (RFC 4467). mail.ErrNoAccount.
+	OpenAs(ctx context.Context, owner, user mail.AccountID) (mail.Account, error)
 }

@@ -19,6 +19,14 @@ type altering struct {
 	owners []mail.AccountID
 	names  func(mail.AccountID) string
 	open   func(context.Context, mail.Account) (mail.Account, error)
+	openAs func(context.Context, mail.Account) (mail.Account, error)
+}
+
+func (o *altering) OpenAs(ctx context.Context, owner, user mail.AccountID) (mail.Account, error) {
+	if o.openAs != nil {
+		return o.openAs(ctx, o.Server.Account(owner).As(user))
+	}
+	return o.Others.OpenAs(ctx, owner, user)
 }
 
 func (o *altering) Owners(ctx context.Context) ([]mail.AccountID, error) {

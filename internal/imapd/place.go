@@ -97,23 +97,31 @@ func (s *Session) enter(ctx context.Context, name string) (string, error) {
 		s.work(&s.home)
 		return name, nil
 	}
-	user, local, _ := strings.Cut(rest, mail.Separator)
-	if user == "" || local == "" {
-		return "", mail.ErrNoMailbox
-	}
-	owner, err := s.cfg.Others.User(ctx, user)
+	owner, local, err := s.namedOwner(ctx, rest)
 	if err == nil {
 		err = s.visit(ctx, owner, top)
-	} else if !errors.Is(err, mail.ErrNoAccount) {
-		err = fmt.Errorf("%w: %w", errAway, err)
 	}
 	if errors.Is(err, mail.ErrNoAccount) {
 		err = mail.ErrNoMailbox
 	}
+	return local, err
+}
+
+// namedOwner is whose mailbox is named below otherUsers or sharedNames, and its name there.
+// mail.ErrNoAccount, errAway.
+func (s *Session) namedOwner(ctx context.Context, rest string) (owner mail.AccountID, local string, err error) {
+	user, local, _ := strings.Cut(rest, mail.Separator)
+	if user == "" || local == "" {
+		return owner, "", mail.ErrNoAccount
+	}
 	if strings.EqualFold(local, mail.Inbox) {
 		local = mail.Inbox
 	}
-	return local, err
+	owner, err = s.cfg.Others.User(ctx, user)
+	if err != nil && !errors.Is(err, mail.ErrNoAccount) {
+		err = fmt.Errorf("%w: %w", errAway, err)
+	}
+	return owner, local, err
 }
 
 // visit goes to another user's account. mail.ErrNoAccount: there is none whose names are

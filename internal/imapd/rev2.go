@@ -15,6 +15,9 @@ import (
 
 func (s *Session) rev2() bool { return s.enabled&session.Rev2 != 0 }
 
+// utf8 reports whether the client takes UTF-8 in what is told of messages.
+func (s *Session) utf8() bool { return s.enabled&session.UTF8 != 0 }
+
 // utf8Names reports whether mailbox names are UTF-8 instead of modified UTF-7.
 func (s *Session) utf8Names() bool { return s.enabled&(session.UTF8|session.Rev2) != 0 }
 

@@ -11,7 +11,7 @@ import (
 
 // search is SEARCH and UID SEARCH (RFC 3501, 4731, 5182, 5267, 7162, 9394).
 func (s *Session) search(ctx context.Context, c *imapwire.Command, a *imapwire.Search) (answer, error) {
-	if a.Charset && s.enabled&session.UTF8 != 0 {
+	if a.Charset && s.utf8() {
 		return bad("CHARSET is not allowed after ENABLE UTF8=ACCEPT"), nil // RFC 6855 3
 	}
 	if s.rev2() && !a.Extended {

@@ -95,6 +95,7 @@ func (s *Session) describe(info *mail.MailboxInfo, unseen uint32) {
 	s.out.status(fmt.Sprintf("UIDNEXT %d", info.UIDNext), "Predicted next UID")
 	s.out.status(highestCode(info.HighestModSeq), "Highest")
 	s.out.status(fmt.Sprintf("MAILBOXID (%s)", info.ID), "Object id")
+	s.out.status(imapwire.CodeURLMech, "How URLs are authorised")
 }
 
 // leave ends the selected state, if there is one, and says so.

@@ -55,6 +55,7 @@ type Session struct {
 	out    output
 	view   lease          // of that account
 	opens  sync.WaitGroup // what reads that View in the background
+	urls   followed
 }
 
 // Command is one whole command with its number, which rises within a session.
@@ -81,7 +82,7 @@ func New(cfg Config) *Session {
 // error means that there was no Done and that the session cannot go on here:
 // [ReasonOf] says why. IDLE runs until [Session.EndIdle] or the end of ctx.
 func (s *Session) Execute(ctx context.Context, c Command) error {
-	s.number, s.at = c.Number, s.base()
+	s.number, s.at, s.urls = c.Number, s.base(), followed{}
 	s.out = output{sink: s.cfg.Sink, command: c.Number, buf: s.out.buf}
 	defer func() {
 		s.closeView()

@@ -25,9 +25,7 @@ func (l *lexer) catenate() (parts []CatPart, err error) {
 		case "TEXT":
 			p.Literal, err = l.literal()
 		case "URL":
-			if p.URL, err = l.astring(); err == nil && p.URL == "" {
-				err = syntax("Empty URL")
-			}
+			p.URL, err = l.url()
 		default:
 			err = syntax("CATENATE knows TEXT and URL")
 		}

@@ -26,6 +26,8 @@ const (
 	maxIDOctets  = 1024
 	maxEnable    = 50
 	maxGroups    = 50       // of one NOTIFY
+	maxURLs      = 100      // of one GENURLAUTH or URLFETCH
+	maxURL       = 8 << 10  // octets
 	maxSkipTotal = 64 << 20 // octets swallowed of one refused command
 )
 

@@ -4,6 +4,7 @@ package imapwire
 const (
 	CodeAlert         = "ALERT"
 	CodeBadURL        = "BADURL"
+	CodeURLMech       = "URLMECH INTERNAL" // RFC 4467
 	CodeAlreadyExists = "ALREADYEXISTS"
 	CodeBadCharset    = "BADCHARSET (UTF-8 US-ASCII)"
 	CodeCannot        = "CANNOT"

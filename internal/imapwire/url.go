@@ -24,7 +24,7 @@ type URL struct {
 var errURL = errors.New("not a URL of a message")
 
 // ParseURL reads an IMAP URL (RFC 5092) that begins with "/": an absolute path at the
-// server at hand. URLs with a server or with URLAUTH are no such ones.
+// server at hand. URLs with a server or with URLAUTH are no such ones: see ParseAuthURL.
 func ParseURL(s string) (URL, error) {
 	var u URL
 	path, params, ok := cutFold(s, "/;UID=")
@@ -60,6 +60,15 @@ func ParseURL(s string) (URL, error) {
 		return u, u.partial(partial)
 	}
 	return u, nil
+}
+
+// Window is what the URL names of size octets: from where, and how many.
+func (u *URL) Window(size int64) (from, n int64) {
+	from = min(u.Offset, size)
+	if n = size - from; u.Count > 0 {
+		n = min(n, u.Count)
+	}
+	return from, n
 }
 
 func (u *URL) partial(s string) error {

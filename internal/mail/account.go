@@ -101,6 +101,10 @@ type View interface {
 	// whose names begin with prefix, in the order of their names; to a user who is not the
 	// owner those of a mailbox below /shared. ErrNoMailbox.
 	Metadata(m MailboxID, prefix string) iter.Seq2[Metadata, error]
+	// AccessKey is the owner's key for URLs of a mailbox, of this account or of another
+	// one (SetAccess): AccessKeySize octets that nobody is shown. nil: there is none, or
+	// the user is not the owner.
+	AccessKey(m MailboxID) ([]byte, error)
 	// Recent is up to where a session of the user has been told of the messages of m,
 	// 0 if none has. It may be behind after a change of master.
 	Recent(m MailboxID, user string) (UID, error)

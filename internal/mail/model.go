@@ -10,8 +10,12 @@ const (
 	MaxMessageSize   = 100 << 20 // octets
 	MaxCopy          = 100_000   // messages of one COPY
 	MaxGrants        = 1_000     // of one mailbox
+	MaxAccessKeys    = 1_000     // of one account
 	MaxTouched       = 5_000     // messages of one STORE, MOVE or EXPUNGE operation; callers split by Chunk
 )
+
+// AccessKeySize is how many octets a key for URLs has.
+const AccessKeySize = 32
 
 // Separator between the components of a mailbox name.
 const Separator = "/"

@@ -159,6 +159,16 @@ type SetMetadata struct {
 	Entries []Metadata
 }
 
+// SetAccess makes the owner's key for URLs of a mailbox, of this account or of another
+// one, unless there is one (RFC 4467 2.2): who proposes it draws it. With Drop the key is
+// removed, or all of them for the zero id. It draws no MODSEQ.
+// Refusals: ErrNoMailbox: the zero id, a deleted mailbox of this account; ErrLimit
+// (MaxAccessKeys); ErrNoPerm, to a user who is not the owner.
+type SetAccess struct {
+	Mailbox MailboxID
+	Drop    bool
+}
+
 func (Append) isOp()      {}
 func (Store) isOp()       {}
 func (Copy) isOp()        {}
@@ -171,6 +181,7 @@ func (Subscribe) isOp()   {}
 func (SetACL) isOp()      {}
 func (SetQuota) isOp()    {}
 func (SetMetadata) isOp() {}
+func (SetAccess) isOp()   {}
 
 // Result of an operation that took effect. Which fields are set, each Op says.
 type Result struct {

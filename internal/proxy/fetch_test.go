@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"bufio"
+	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -76,14 +78,31 @@ func breaks(r *rig, at int, then func()) *atomic.Int64 {
 // TestFetchIsWholeWhereverItBreaks: the client does not see that its master was
 // replaced, at whatever frame, in one octet.
 func TestFetchIsWholeWhereverItBreaks(t *testing.T) {
-	const command = "FETCH 1:* (UID FLAGS BODY.PEEK[] BODY.PEEK[TEXT]<20.80000>)"
+	wholeWhereverItBreaks(t, 20, func(*plainClient) string { return "FETCH 1:* (UID FLAGS BODY.PEEK[] BODY.PEEK[TEXT]<20.80000>)" })
+}
+
+func TestURLFetchIsWholeWhereverItBreaks(t *testing.T) {
+	wholeWhereverItBreaks(t, 10, func(c *plainClient) string {
+		var urls, command strings.Builder
+		for uid := range 6 {
+			fmt.Fprintf(&urls, " imap://ann@h/INBOX/;uid=%d;urlauth=authuser INTERNAL", uid+1)
+		}
+		for i, url := range regexp.MustCompile(`"imap://[^"]*"`).FindAllString(c.run("GENURLAUTH"+urls.String()), -1) {
+			fmt.Fprintf(&command, []string{" %s", " (%s BODYPARTSTRUCTURE BINARY)"}[i%2], url)
+		}
+		return "URLFETCH" + command.String()
+	})
+}
+
+func wholeWhereverItBreaks(t *testing.T, least int, of func(*plainClient) string) {
 	r := newRig(t, nil)
 	fillForFetch(r)
 	c := r.selected(t)
+	command := of(c)
 	seen := breaks(r, 0, nil)
 	want := c.run(command)
 	frames := int(seen.Load())
-	if frames < 20 || !strings.HasSuffix(want, "zz OK FETCH completed\r\n") {
+	if frames < least || len(want) < 800_000 || !strings.HasSuffix(want, "FETCH completed\r\n") {
 		t.Fatalf("%d frames, %q", frames, want[len(want)-50:])
 	}
 	masters := []string{"m2", "m1"}

@@ -264,6 +264,8 @@ func (c *conversation) simple(id uint64, q question) ([]byte, error) {
 			}
 			return b, err
 		})
+	case qAccessKey:
+		return c.ofView(q.View, func(v mail.View) ([]byte, error) { return v.AccessKey(q.Mailbox) })
 	case qRecent:
 		return c.ofView(q.View, func(v mail.View) ([]byte, error) {
 			uid, err := v.Recent(q.Mailbox, q.User)

@@ -32,6 +32,7 @@ const (
 	whatChanged       what = 20
 	whatEvents        what = 21
 	whatMetadata      what = 22
+	whatAccessKey     what = 23
 )
 
 // question is one of the types of this file, by value.
@@ -74,6 +75,11 @@ type (
 	}
 	// qACL: Grants.
 	qACL struct {
+		View    uint64
+		Mailbox mail.MailboxID
+	}
+	// qAccessKey: the key, or nothing.
+	qAccessKey struct {
 		View    uint64
 		Mailbox mail.MailboxID
 	}
@@ -152,6 +158,7 @@ func (qACL) what() what           { return whatACL }
 func (qChanged) what() what       { return whatChanged }
 func (qEvents) what() what        { return whatEvents }
 func (qMetadata) what() what      { return whatMetadata }
+func (qAccessKey) what() what     { return whatAccessKey }
 func (qOpen) what() what          { return whatOpen }
 func (qRead) what() what          { return whatRead }
 func (qStage) what() what         { return whatStage }
@@ -184,6 +191,8 @@ func appendQuestion(b []byte, q question) []byte {
 		return fields.AppendUint(appendIn(b, q.View, q.Mailbox), q.UID)
 	case qExpunged:
 		return fields.AppendUint(appendIn(b, q.View, q.Mailbox), q.Since)
+	case qAccessKey:
+		return appendIn(b, q.View, q.Mailbox)
 	case qACL:
 		return appendIn(b, q.View, q.Mailbox)
 	case qChanged:
@@ -260,6 +269,8 @@ func (d decoder) question() question {
 		return qEvents{d.U64(), d.modSeq()}
 	case whatMetadata:
 		return qMetadata{d.U64(), d.ID(), d.String(maxFrame)}
+	case whatAccessKey:
+		return qAccessKey{d.U64(), d.ID()}
 	case whatOpen:
 		q := qOpen{View: d.U64()}
 		q.Message = d.message(d.ID())

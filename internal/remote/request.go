@@ -49,6 +49,7 @@ const (
 	opSetQuota  = 10
 	opSetACL    = 11
 	opMetadata  = 12
+	opSetAccess = 13
 )
 
 func appendOp(b []byte, op mail.Op) []byte {
@@ -86,6 +87,8 @@ func appendOp(b []byte, op mail.Op) []byte {
 			b = appendMetadata(b, e)
 		}
 		return b
+	case mail.SetAccess:
+		return fields.AppendBool(append(append(b, opSetAccess), op.Mailbox[:]...), op.Drop)
 	case mail.SetQuota:
 		return fields.AppendInt(fields.AppendInt(append(b, opSetQuota), op.LimitMessages), op.LimitOctets)
 	}
@@ -150,6 +153,8 @@ func (d decoder) op() mail.Op {
 			op.Entries = append(op.Entries, d.metadata())
 		}
 		return op
+	case opSetAccess:
+		return mail.SetAccess{Mailbox: d.ID(), Drop: d.Bool()}
 	case opSetQuota:
 		return mail.SetQuota{LimitMessages: d.Int(), LimitOctets: d.Int()}
 	}

@@ -73,6 +73,16 @@ func (v *view) ACL(m mail.MailboxID) ([]mail.Grant, error) {
 	})
 }
 
+// AccessKey implements mail.View.
+func (v *view) AccessKey(m mail.MailboxID) ([]byte, error) {
+	return asked(v, qAccessKey{v.id, m}, func(d decoder) []byte {
+		if !d.More() {
+			return nil
+		}
+		return append([]byte(nil), d.Take(mail.AccessKeySize)...)
+	})
+}
+
 // Recent implements mail.View.
 func (v *view) Recent(m mail.MailboxID, user string) (mail.UID, error) {
 	return asked(v, qRecent{v.id, m, user}, decoder.uid)

@@ -48,6 +48,7 @@ var questions = []question{
 	qMessage{1, box, 7},
 	qExpunged{1, box, 77},
 	qACL{1, box},
+	qAccessKey{1, box},
 	qChanged{1, 77},
 	qEvents{1, 77},
 	qMetadata{1, box, "/shared/"},
@@ -68,6 +69,7 @@ var questions = []question{
 	doing(mail.SetMetadata{Mailbox: box, Entries: []mail.Metadata{
 		{Name: "/shared/comment", Value: []byte("x")}, {Name: "/private/comment", Value: []byte{}}, {Name: "/shared/none"},
 	}}),
+	doing(mail.SetAccess{Mailbox: box, Drop: true}),
 	doing(mail.SetQuota{LimitMessages: 300, LimitOctets: -1}),
 	qWatch{box},
 	qSetRecent{box, "ann", 7},

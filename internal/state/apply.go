@@ -110,6 +110,8 @@ func (t *tx) do(op *operation.Operation) (Code, mail.Result) {
 		return t.setACL(k.SetAcl)
 	case *operation.Operation_SetMetadata:
 		return t.setMetadata(k.SetMetadata)
+	case *operation.Operation_SetAccess:
+		return t.setAccess(k.SetAccess)
 	case *operation.Operation_SetQuota:
 		return t.setQuota(k.SetQuota)
 	case *operation.Operation_Freeze:

@@ -58,12 +58,14 @@ func (a *auditor) account(id mail.AccountID) error {
 	var total mail.Quota
 	shown := uint64(0)
 	boxes := map[mail.MailboxID]mailbox{} // that are not hidden
+	hidden := map[mail.MailboxID]bool{}
 	for _, m := range a.mailboxes(id) {
 		rec, err := a.mailbox(id, m, acc)
 		if err != nil {
 			return err
 		}
 		if rec.hidden {
+			hidden[m] = true
 			continue
 		}
 		shown++
@@ -87,7 +89,7 @@ func (a *auditor) account(id mail.AccountID) error {
 	if n := a.count(id, kindSubscribe); n != acc.subscriptions {
 		a.wrong("account %v: %d subscriptions by its record, %d by counting", id, acc.subscriptions, n)
 	}
-	if err := errors.Join(a.metadata(id, acc, boxes), a.latest(id, boxes)); err != nil {
+	if err := errors.Join(a.metadata(id, acc, boxes), a.latest(id, boxes), a.access(id, hidden)); err != nil {
 		return err
 	}
 	a.expiry(id, acc)

@@ -128,6 +128,8 @@ func (p *proposing) kind(op mail.Op) error {
 		p.op.Kind = &operation.Operation_SetAcl{SetAcl: acl}
 	case mail.SetMetadata:
 		return p.setMetadata(op)
+	case mail.SetAccess:
+		return p.setAccess(op)
 	case mail.SetQuota:
 		p.op.Kind = &operation.Operation_SetQuota{SetQuota: &operation.SetQuota{LimitMessages: op.LimitMessages, LimitOctets: op.LimitOctets}}
 	default:
@@ -204,6 +206,21 @@ func (p *proposing) setMetadata(op mail.SetMetadata) error {
 			return mail.ErrTooLarge
 		}
 		out.Entries = append(out.Entries, &operation.MetadataEntry{Name: name, Value: e.Value})
+	}
+	return nil
+}
+
+func (p *proposing) setAccess(op mail.SetAccess) error {
+	out := new(operation.SetAccess)
+	if !op.Mailbox.IsZero() {
+		out.Mailbox = op.Mailbox[:]
+	}
+	if !op.Drop {
+		out.Key = append(p.draw(), p.draw()...)
+	}
+	p.op.Kind = &operation.Operation_SetAccess{SetAccess: out}
+	if op.Mailbox.IsZero() && !op.Drop {
+		return mail.ErrNoMailbox
 	}
 	return nil
 }

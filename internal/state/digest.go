@@ -30,7 +30,7 @@ func Digest(r Reader, id mail.AccountID) (Sum, error) {
 	}
 	d := newDigester(r)
 	d.account(id, acc)
-	for _, kind := range []byte{kindName, kindUse, kindMailbox, kindKeywords, kindMessage, kindExpunged, kindFlags, kindTombstone, kindSubscribe, kindThread, kindMetadata, kindGrants, kindPrivate} {
+	for _, kind := range []byte{kindName, kindUse, kindMailbox, kindKeywords, kindMessage, kindExpunged, kindFlags, kindTombstone, kindSubscribe, kindThread, kindMetadata, kindGrants, kindPrivate, kindAccess} {
 		from := accountKey(nil, id, kind)
 		if err := d.kind(kind, from, prefixEnd(from)); err != nil {
 			return Sum{}, fmt.Errorf("digest of account %v: %w", id, err)
@@ -132,7 +132,7 @@ func (d *digester) kind(kind byte, lo, hi []byte) error {
 		d.flush()
 	}
 	// What few accounts have makes no difference to those that have none.
-	if few := kind == kindGrants || kind == kindPrivate; n > 0 || !few {
+	if few := kind == kindGrants || kind == kindPrivate || kind == kindAccess; n > 0 || !few {
 		d.w.uint(n)
 	}
 	return scanErr(d.r)
@@ -178,6 +178,10 @@ func (d *digester) record(kind byte, v []byte) error {
 	case kindMetadata:
 		value, err := decodeMetadata(v)
 		d.w.bytes(value)
+		return err
+	case kindAccess:
+		k, err := decodeAccess(v)
+		d.w.raw(k)
 		return err
 	case kindThread:
 		var r reader

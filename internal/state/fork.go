@@ -80,6 +80,7 @@ func (t *tx) fork(slot slotRecord) {
 			t.forkMailbox(b, missed, slot.forkTime)
 		}
 	}
+	t.dropAccess()
 	// Written at once, like the mailboxes: the operation may yet be refused.
 	t.acc.encode(&t.buf)
 	t.set(accountKey(t.key, t.id, kindAccount), t.buf)

@@ -40,6 +40,7 @@ const (
 	kindTombstone = 'T' // mailbox, MODSEQ
 	kindUse       = 'U' // special use
 	kindSeen      = 'V' // mailbox, user
+	kindAccess    = 'W' // mailbox, of any account
 	kindExpiry    = 'X' // when, what
 )
 

@@ -130,6 +130,7 @@ func (t *tx) deleteMailbox(op *operation.Delete) (Code, mail.Result) {
 	t.acc.quota.UsedOctets -= b.size
 	_, use := t.metadataOf(b.id)
 	t.acc.metadata.sub(use)
+	t.delete(accessKey(t.key, t.id, b.id))
 	t.keepMailbox(b)
 	return Done, mail.Result{ModSeq: t.drawAccount()}
 }

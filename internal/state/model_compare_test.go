@@ -34,6 +34,10 @@ func (w *walk) compare() {
 	}
 	equal(w, "mailboxes", seen, len(w.m.boxes))
 	w.compareMetadata(v, mail.MailboxID{}, w.m.entries)
+	for _, m := range append([]mail.MailboxID{{0xee}}, w.m.ids()...) {
+		k, err := v.AccessKey(m)
+		equal(w, "access key", fmt.Sprintf("%x %v", k, err), fmt.Sprintf("%x <nil>", w.m.keys[m]))
+	}
 	w.compareSince(v, 0)
 	w.compareSince(v, w.m.modseq-1)
 	w.compareSince(v, w.m.modseq/2)

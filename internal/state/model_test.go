@@ -23,6 +23,7 @@ type model struct {
 	limit   int64 // of messages
 	hidden  []*modelBox
 	entries map[string]string // of the account
+	keys    map[mail.MailboxID]string
 	events  []string
 }
 
@@ -99,7 +100,7 @@ type walk struct {
 }
 
 func newWalk(rt *rapid.T, h *harness) *walk {
-	w := &walk{T: rt, h: h, a: h.account(mail.AccountID{7}), m: &model{boxes: map[string]*modelBox{}, subs: map[string]bool{}, entries: map[string]string{}}}
+	w := &walk{T: rt, h: h, a: h.account(mail.AccountID{7}), m: &model{boxes: map[string]*modelBox{}, subs: map[string]bool{}, entries: map[string]string{}, keys: map[mail.MailboxID]string{}}}
 	v := h.view(w.a)
 	info, _ := v.Account()
 	w.m.modseq = info.ModSeq
@@ -144,7 +145,7 @@ func (w *walk) step() {
 	w.h.now = w.h.now.Add(time.Duration(rapid.IntRange(0, 100_000).Draw(w.T, "seconds")) * time.Second)
 	steps := []func(){
 		w.append, w.append, w.append, w.store, w.store, w.copyOrMove, w.copyOrMove, w.expunge, w.undelete,
-		w.create, w.undeleteMailbox, w.delete, w.rename, w.subscribe, w.quota, w.metadata,
+		w.create, w.undeleteMailbox, w.delete, w.rename, w.subscribe, w.quota, w.metadata, w.access,
 		w.setACL, w.setACL, w.otherStore, w.otherStore, w.otherAppend,
 	}
 	steps[rapid.IntRange(0, len(steps)-1).Draw(w.T, "operation")]()
@@ -348,6 +349,7 @@ func (w *walk) delete() {
 	case w.m.boxes[n] != nil:
 		w.effect(mail.Delete{Name: n}, Done, true)
 		w.m.hidden = append(w.m.hidden, w.m.boxes[n])
+		delete(w.m.keys, w.m.boxes[n].id)
 		w.happened(mail.MailboxDeleted, n, "")
 		delete(w.m.boxes, n)
 	case len(w.inferiors(n)) > 0:

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"flag"
@@ -81,6 +82,7 @@ func codecs() []codec {
 		}, (*Deed).encode, decodeDeed),
 		recode("history", Deed{Kind: DeedMetadata, At: 5, Entries: []string{"/private/comment", "/shared/comment"}}, (*Deed).encode, decodeDeed),
 		recode("metadata", []byte("\x00value"), func(v *[]byte, w *writer) { encodeMetadata(w, *v) }, decodeMetadata),
+		recode("access key", bytes.Repeat([]byte{7}, mail.AccessKeySize), func(v *[]byte, w *writer) { encodeAccess(w, *v) }, decodeAccess),
 		recode("expunged message", expungedPair{
 			removed{at: 5, by: 7, flags: mail.Seen | mail.Deleted, words: mail.Keywords{}.With(127)},
 			mail.Message{Size: 4, Created: 3, Prefix: []byte("a"), Extents: []mail.Extent{{Body: 2, Length: 3}}},

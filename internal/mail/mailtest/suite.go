@@ -17,7 +17,7 @@ import (
 func Run(t *testing.T, fresh func(t *testing.T) mail.Account) {
 	for _, group := range [][]property{
 		newAccountProperties, appendProperties, flagProperties, copyProperties, expungeProperties,
-		nameProperties, onceProperties, viewProperties, replaceProperties, sharedProperties, metadataProperties,
+		nameProperties, onceProperties, viewProperties, replaceProperties, sharedProperties, metadataProperties, accessProperties,
 	} {
 		for _, p := range group {
 			t.Run(p.name, func(t *testing.T) { p.check(newFixture(t, fresh(t))) })

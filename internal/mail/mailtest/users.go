@@ -81,3 +81,11 @@ func (o Others) Open(ctx context.Context, owner mail.AccountID) (mail.Account, e
 	}
 	return o.Server.Account(owner).As(o.user), nil
 }
+
+// OpenAs gives an account as any user finds it. mail.ErrNoAccount.
+func (o Others) OpenAs(ctx context.Context, owner, user mail.AccountID) (mail.Account, error) {
+	if _, _, err := o.Name(ctx, owner); err != nil {
+		return nil, err
+	}
+	return o.Server.Account(owner).As(user), nil
+}

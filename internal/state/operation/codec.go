@@ -106,6 +106,8 @@ func (op *Operation) hasUnknown() bool {
 		return unknown(k.SetAcl)
 	case *Operation_SetMetadata:
 		return unknown(k.SetMetadata) || anyUnknown(k.SetMetadata.Entries)
+	case *Operation_SetAccess:
+		return unknown(k.SetAccess)
 	case *Operation_Deliver:
 		return unknown(k.Deliver) || k.Deliver.Body.hasUnknown() || anyUnknown(k.Deliver.Recipients)
 	case *Operation_SettleDeliveries:

@@ -1,6 +1,7 @@
 package operation
 
 import (
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"flag"
@@ -207,4 +208,24 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("encoded and decoded again: %v, %v", back, err)
 		}
 	})
+}
+
+func TestJSONHidesAccessKeys(t *testing.T) {
+	shown := 0
+	for _, op := range samples() {
+		before := proto.CloneOf(op)
+		text := string(JSON(op))
+		if s := op.GetSetAccess(); s != nil {
+			shown++
+			if !strings.Contains(text, `"key":"`+base64.StdEncoding.EncodeToString(make([]byte, keySize))) {
+				t.Errorf("got %s", text)
+			}
+		}
+		if !proto.Equal(op, before) {
+			t.Errorf("%T was changed", op.Kind)
+		}
+	}
+	if shown == 0 {
+		t.Error("no sample with a key")
+	}
 }

@@ -58,6 +58,7 @@ type Operation struct {
 	//	*Operation_UndeleteMailbox
 	//	*Operation_SetAcl
 	//	*Operation_SetMetadata
+	//	*Operation_SetAccess
 	//	*Operation_Deliver
 	//	*Operation_SettleDeliveries
 	Kind          isOperation_Kind `protobuf_oneof:"kind"`
@@ -333,6 +334,15 @@ func (x *Operation) GetSetMetadata() *SetMetadata {
 	return nil
 }
 
+func (x *Operation) GetSetAccess() *SetAccess {
+	if x != nil {
+		if x, ok := x.Kind.(*Operation_SetAccess); ok {
+			return x.SetAccess
+		}
+	}
+	return nil
+}
+
 func (x *Operation) GetDeliver() *Deliver {
 	if x != nil {
 		if x, ok := x.Kind.(*Operation_Deliver); ok {
@@ -439,6 +449,10 @@ type Operation_SetMetadata struct {
 	SetMetadata *SetMetadata `protobuf:"bytes,54,opt,name=set_metadata,json=setMetadata,proto3,oneof"`
 }
 
+type Operation_SetAccess struct {
+	SetAccess *SetAccess `protobuf:"bytes,55,opt,name=set_access,json=setAccess,proto3,oneof"`
+}
+
 type Operation_Deliver struct {
 	Deliver *Deliver `protobuf:"bytes,64,opt,name=deliver,proto3,oneof"`
 }
@@ -488,6 +502,8 @@ func (*Operation_UndeleteMailbox) isOperation_Kind() {}
 func (*Operation_SetAcl) isOperation_Kind() {}
 
 func (*Operation_SetMetadata) isOperation_Kind() {}
+
+func (*Operation_SetAccess) isOperation_Kind() {}
 
 func (*Operation_Deliver) isOperation_Kind() {}
 
@@ -2169,6 +2185,59 @@ func (x *MetadataEntry) GetValue() []byte {
 	return nil
 }
 
+// SetAccess makes or removes the owner's key for URLs of a mailbox.
+type SetAccess struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Mailbox       []byte                 `protobuf:"bytes,1,opt,name=mailbox,proto3" json:"mailbox,omitempty"` // 16 octets, of any account; absent: all keys
+	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`         // 32 octets, unless there is one; absent: it is removed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetAccess) Reset() {
+	*x = SetAccess{}
+	mi := &file_operation_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetAccess) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetAccess) ProtoMessage() {}
+
+func (x *SetAccess) ProtoReflect() protoreflect.Message {
+	mi := &file_operation_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetAccess.ProtoReflect.Descriptor instead.
+func (*SetAccess) Descriptor() ([]byte, []int) {
+	return file_operation_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *SetAccess) GetMailbox() []byte {
+	if x != nil {
+		return x.Mailbox
+	}
+	return nil
+}
+
+func (x *SetAccess) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
 type Deliver struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Transaction   []byte                 `protobuf:"bytes,1,opt,name=transaction,proto3" json:"transaction,omitempty"` // 16 octets
@@ -2181,7 +2250,7 @@ type Deliver struct {
 
 func (x *Deliver) Reset() {
 	*x = Deliver{}
-	mi := &file_operation_proto_msgTypes[29]
+	mi := &file_operation_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2193,7 +2262,7 @@ func (x *Deliver) String() string {
 func (*Deliver) ProtoMessage() {}
 
 func (x *Deliver) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[29]
+	mi := &file_operation_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2206,7 +2275,7 @@ func (x *Deliver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deliver.ProtoReflect.Descriptor instead.
 func (*Deliver) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{29}
+	return file_operation_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Deliver) GetTransaction() []byte {
@@ -2256,7 +2325,7 @@ type Recipient struct {
 
 func (x *Recipient) Reset() {
 	*x = Recipient{}
-	mi := &file_operation_proto_msgTypes[30]
+	mi := &file_operation_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2268,7 +2337,7 @@ func (x *Recipient) String() string {
 func (*Recipient) ProtoMessage() {}
 
 func (x *Recipient) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[30]
+	mi := &file_operation_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2281,7 +2350,7 @@ func (x *Recipient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recipient.ProtoReflect.Descriptor instead.
 func (*Recipient) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{30}
+	return file_operation_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Recipient) GetNumber() uint32 {
@@ -2372,7 +2441,7 @@ type SettleDeliveries struct {
 
 func (x *SettleDeliveries) Reset() {
 	*x = SettleDeliveries{}
-	mi := &file_operation_proto_msgTypes[31]
+	mi := &file_operation_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2384,7 +2453,7 @@ func (x *SettleDeliveries) String() string {
 func (*SettleDeliveries) ProtoMessage() {}
 
 func (x *SettleDeliveries) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[31]
+	mi := &file_operation_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2397,7 +2466,7 @@ func (x *SettleDeliveries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleDeliveries.ProtoReflect.Descriptor instead.
 func (*SettleDeliveries) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{31}
+	return file_operation_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SettleDeliveries) GetConfirmed() []*DeliveryRef {
@@ -2425,7 +2494,7 @@ type DeliveryRef struct {
 
 func (x *DeliveryRef) Reset() {
 	*x = DeliveryRef{}
-	mi := &file_operation_proto_msgTypes[32]
+	mi := &file_operation_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2437,7 +2506,7 @@ func (x *DeliveryRef) String() string {
 func (*DeliveryRef) ProtoMessage() {}
 
 func (x *DeliveryRef) ProtoReflect() protoreflect.Message {
-	mi := &file_operation_proto_msgTypes[32]
+	mi := &file_operation_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2450,7 +2519,7 @@ func (x *DeliveryRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveryRef.ProtoReflect.Descriptor instead.
 func (*DeliveryRef) Descriptor() ([]byte, []int) {
-	return file_operation_proto_rawDescGZIP(), []int{32}
+	return file_operation_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DeliveryRef) GetAccount() []byte {
@@ -2478,7 +2547,7 @@ var File_operation_proto protoreflect.FileDescriptor
 
 const file_operation_proto_rawDesc = "" +
 	"\n" +
-	"\x0foperation.proto\x12\x0ftandemail.state\"\xf2\v\n" +
+	"\x0foperation.proto\x12\x0ftandemail.state\"\xaf\f\n" +
 	"\tOperation\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\rR\x05level\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12,\n" +
@@ -2506,7 +2575,9 @@ const file_operation_proto_rawDesc = "" +
 	"\tsubscribe\x183 \x01(\v2\x1a.tandemail.state.SubscribeH\x00R\tsubscribe\x12M\n" +
 	"\x10undelete_mailbox\x184 \x01(\v2 .tandemail.state.UndeleteMailboxH\x00R\x0fundeleteMailbox\x122\n" +
 	"\aset_acl\x185 \x01(\v2\x17.tandemail.state.SetACLH\x00R\x06setAcl\x12A\n" +
-	"\fset_metadata\x186 \x01(\v2\x1c.tandemail.state.SetMetadataH\x00R\vsetMetadata\x124\n" +
+	"\fset_metadata\x186 \x01(\v2\x1c.tandemail.state.SetMetadataH\x00R\vsetMetadata\x12;\n" +
+	"\n" +
+	"set_access\x187 \x01(\v2\x1a.tandemail.state.SetAccessH\x00R\tsetAccess\x124\n" +
 	"\adeliver\x18@ \x01(\v2\x18.tandemail.state.DeliverH\x00R\adeliver\x12P\n" +
 	"\x11settle_deliveries\x18A \x01(\v2!.tandemail.state.SettleDeliveriesH\x00R\x10settleDeliveriesB\x06\n" +
 	"\x04kind\"\x92\x01\n" +
@@ -2630,7 +2701,10 @@ const file_operation_proto_rawDesc = "" +
 	"\rMetadataEntry\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
 	"\x05value\x18\x02 \x01(\fH\x00R\x05value\x88\x01\x01B\b\n" +
-	"\x06_value\"\xb2\x01\n" +
+	"\x06_value\"7\n" +
+	"\tSetAccess\x12\x18\n" +
+	"\amailbox\x18\x01 \x01(\fR\amailbox\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\"\xb2\x01\n" +
 	"\aDeliver\x12 \n" +
 	"\vtransaction\x18\x01 \x01(\fR\vtransaction\x12)\n" +
 	"\x04body\x18\x02 \x01(\v2\x15.tandemail.state.BodyR\x04body\x12\x1e\n" +
@@ -2674,7 +2748,7 @@ func file_operation_proto_rawDescGZIP() []byte {
 	return file_operation_proto_rawDescData
 }
 
-var file_operation_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_operation_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_operation_proto_goTypes = []any{
 	(*Operation)(nil),        // 0: tandemail.state.Operation
 	(*Actor)(nil),            // 1: tandemail.state.Actor
@@ -2705,10 +2779,11 @@ var file_operation_proto_goTypes = []any{
 	(*SetACL)(nil),           // 26: tandemail.state.SetACL
 	(*SetMetadata)(nil),      // 27: tandemail.state.SetMetadata
 	(*MetadataEntry)(nil),    // 28: tandemail.state.MetadataEntry
-	(*Deliver)(nil),          // 29: tandemail.state.Deliver
-	(*Recipient)(nil),        // 30: tandemail.state.Recipient
-	(*SettleDeliveries)(nil), // 31: tandemail.state.SettleDeliveries
-	(*DeliveryRef)(nil),      // 32: tandemail.state.DeliveryRef
+	(*SetAccess)(nil),        // 29: tandemail.state.SetAccess
+	(*Deliver)(nil),          // 30: tandemail.state.Deliver
+	(*Recipient)(nil),        // 31: tandemail.state.Recipient
+	(*SettleDeliveries)(nil), // 32: tandemail.state.SettleDeliveries
+	(*DeliveryRef)(nil),      // 33: tandemail.state.DeliveryRef
 }
 var file_operation_proto_depIdxs = []int32{
 	1,  // 0: tandemail.state.Operation.actor:type_name -> tandemail.state.Actor
@@ -2734,26 +2809,27 @@ var file_operation_proto_depIdxs = []int32{
 	25, // 20: tandemail.state.Operation.undelete_mailbox:type_name -> tandemail.state.UndeleteMailbox
 	26, // 21: tandemail.state.Operation.set_acl:type_name -> tandemail.state.SetACL
 	27, // 22: tandemail.state.Operation.set_metadata:type_name -> tandemail.state.SetMetadata
-	29, // 23: tandemail.state.Operation.deliver:type_name -> tandemail.state.Deliver
-	31, // 24: tandemail.state.Operation.settle_deliveries:type_name -> tandemail.state.SettleDeliveries
-	4,  // 25: tandemail.state.CreateAccount.mailboxes:type_name -> tandemail.state.NewMailbox
-	12, // 26: tandemail.state.Append.messages:type_name -> tandemail.state.NewMessage
-	13, // 27: tandemail.state.NewMessage.body:type_name -> tandemail.state.Body
-	14, // 28: tandemail.state.Body.chunks:type_name -> tandemail.state.Chunk
-	15, // 29: tandemail.state.Store.uids:type_name -> tandemail.state.UIDSet
-	15, // 30: tandemail.state.Copy.uids:type_name -> tandemail.state.UIDSet
-	15, // 31: tandemail.state.Expunge.uids:type_name -> tandemail.state.UIDSet
-	15, // 32: tandemail.state.Undelete.uids:type_name -> tandemail.state.UIDSet
-	28, // 33: tandemail.state.SetMetadata.entries:type_name -> tandemail.state.MetadataEntry
-	13, // 34: tandemail.state.Deliver.body:type_name -> tandemail.state.Body
-	30, // 35: tandemail.state.Deliver.recipients:type_name -> tandemail.state.Recipient
-	32, // 36: tandemail.state.SettleDeliveries.confirmed:type_name -> tandemail.state.DeliveryRef
-	32, // 37: tandemail.state.SettleDeliveries.in_doubt:type_name -> tandemail.state.DeliveryRef
-	38, // [38:38] is the sub-list for method output_type
-	38, // [38:38] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	29, // 23: tandemail.state.Operation.set_access:type_name -> tandemail.state.SetAccess
+	30, // 24: tandemail.state.Operation.deliver:type_name -> tandemail.state.Deliver
+	32, // 25: tandemail.state.Operation.settle_deliveries:type_name -> tandemail.state.SettleDeliveries
+	4,  // 26: tandemail.state.CreateAccount.mailboxes:type_name -> tandemail.state.NewMailbox
+	12, // 27: tandemail.state.Append.messages:type_name -> tandemail.state.NewMessage
+	13, // 28: tandemail.state.NewMessage.body:type_name -> tandemail.state.Body
+	14, // 29: tandemail.state.Body.chunks:type_name -> tandemail.state.Chunk
+	15, // 30: tandemail.state.Store.uids:type_name -> tandemail.state.UIDSet
+	15, // 31: tandemail.state.Copy.uids:type_name -> tandemail.state.UIDSet
+	15, // 32: tandemail.state.Expunge.uids:type_name -> tandemail.state.UIDSet
+	15, // 33: tandemail.state.Undelete.uids:type_name -> tandemail.state.UIDSet
+	28, // 34: tandemail.state.SetMetadata.entries:type_name -> tandemail.state.MetadataEntry
+	13, // 35: tandemail.state.Deliver.body:type_name -> tandemail.state.Body
+	31, // 36: tandemail.state.Deliver.recipients:type_name -> tandemail.state.Recipient
+	33, // 37: tandemail.state.SettleDeliveries.confirmed:type_name -> tandemail.state.DeliveryRef
+	33, // 38: tandemail.state.SettleDeliveries.in_doubt:type_name -> tandemail.state.DeliveryRef
+	39, // [39:39] is the sub-list for method output_type
+	39, // [39:39] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_operation_proto_init() }
@@ -2783,6 +2859,7 @@ func file_operation_proto_init() {
 		(*Operation_UndeleteMailbox)(nil),
 		(*Operation_SetAcl)(nil),
 		(*Operation_SetMetadata)(nil),
+		(*Operation_SetAccess)(nil),
 		(*Operation_Deliver)(nil),
 		(*Operation_SettleDeliveries)(nil),
 	}
@@ -2794,7 +2871,7 @@ func file_operation_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_operation_proto_rawDesc), len(file_operation_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

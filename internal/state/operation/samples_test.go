@@ -43,6 +43,7 @@ func samples() []*Operation {
 		&Operation_SetMetadata{&SetMetadata{Mailbox: id(2), Entries: []*MetadataEntry{
 			{Name: "/private/comment", Value: []byte("\x00\xff")}, {Name: "/shared/comment"},
 		}}},
+		&Operation_SetAccess{&SetAccess{Mailbox: id(2), Key: sum(0xcc)}},
 		&Operation_Deliver{&Deliver{Transaction: id(8), Body: body, References: id(5), Recipients: []*Recipient{{
 			Number: 2, Account: id(1), Mailbox: id(2), Use: "Junk", Prefix: []byte("Return-Path: <>\r\n"), Flags: 1,
 			Keywords: words, InternalDate: 1, EmailId: id(3), ThreadId: id(4), ContentKey: sum(0xbb),

@@ -16,6 +16,7 @@ const (
 
 	idSize   = 16
 	hashSize = 32
+	keySize  = 32
 )
 
 func malformed(format string, args ...any) error {
@@ -79,6 +80,8 @@ func (op *Operation) validateAccountKind() error {
 		}
 	case *Operation_SetMetadata:
 		return k.SetMetadata.validate()
+	case *Operation_SetAccess:
+		return k.SetAccess.validate()
 	case *Operation_Recent:
 		return ids("mailbox", k.Recent.Mailbox)
 	case *Operation_Create:
@@ -138,6 +141,16 @@ func (m *SetMetadata) validate() error {
 		return ids("mailbox", m.Mailbox)
 	}
 	return nil
+}
+
+func (s *SetAccess) validate() error {
+	switch n := len(s.Key); {
+	case n != 0 && n != keySize:
+		return malformed("access key has %d octets", n)
+	case n != 0:
+		return ids("mailbox", s.Mailbox)
+	}
+	return optional("mailbox", s.Mailbox)
 }
 
 func (c *Copy) validate() error {
