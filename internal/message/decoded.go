@@ -11,9 +11,9 @@ const maxTextLine = 998
 
 // Decoded is what a part is when its transfer encoding is undone.
 type Decoded struct {
-	Size, Lines int64
-	NUL         bool
-	Encoding    string // the identity that fits: "7bit", "8bit" or "binary"
+	Size     int64
+	NUL      bool
+	Encoding string // the identity that fits: "7bit", "8bit" or "binary"
 }
 
 // Describe reads decoded octets.
@@ -30,7 +30,6 @@ func Describe(r io.Reader) (Decoded, error) {
 				d.NUL = true
 				d.Encoding = "binary"
 			case c == '\n':
-				d.Lines++
 				line = -1
 			}
 			if line++; line > maxTextLine+1 || (last == '\r') != (c == '\n') { // a CR or LF alone
@@ -55,12 +54,16 @@ func Describe(r io.Reader) (Decoded, error) {
 }
 
 // As is the part with its octets as d describes them, for RFC 5524's BODYPARTSTRUCTURE.
-// A part with parts of its own is what it was.
+// A part with parts of its own is what it was. Lines are those of the text as it is
+// encoded, and none are told of it when it is not any more: so imaptest has it.
 func (p *Part) As(d Decoded) Part {
 	q := *p
 	if p.IsMultipart() || p.IsMessage() {
 		return q
 	}
-	q.Body.End, q.Lines, q.Encoding = q.Body.Start+d.Size, d.Lines, d.Encoding
+	if !p.identity() {
+		q.Lines = 0
+	}
+	q.Body.End, q.Encoding = q.Body.Start+d.Size, d.Encoding
 	return q
 }
