@@ -71,7 +71,7 @@ func TestSmallFilesAreInMemory(t *testing.T) {
 			want := bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size]
 			for rest := want; len(rest) > 0; {
 				n := min(len(rest), 999)
-				if _, err := f.Write(rest[:n]); err != nil {
+				if _, err := f.Write(bytes.Clone(rest[:n])); err != nil {
 					t.Fatal(err)
 				}
 				rest = rest[n:]
