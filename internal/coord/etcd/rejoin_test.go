@@ -344,7 +344,7 @@ func TestThreeMembersStopTogetherWithoutDelay(t *testing.T) {
 	}
 	began := time.Now()
 	stopAll(t, slices.Clone(members)...)
-	if d := time.Since(began); d > 2*time.Second { // 50-250 ms, but for the load of other tests
+	if d := time.Since(began); d > 20*time.Second { // 50-250 ms; 5 s where a busy host lets a successor stop first; a watch is waited for without end
 		t.Errorf("took %v", d)
 	}
 }
