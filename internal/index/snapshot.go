@@ -100,7 +100,7 @@ func (s *shared) release() error {
 	if !last {
 		return nil
 	}
-	return s.snap.Close()
+	return d.insist(s.snap.Close) // it may wait for a goroutine of Pebble's that is being parked
 }
 
 // Applied returns the position the snapshot is at.
