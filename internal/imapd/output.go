@@ -12,7 +12,8 @@ import (
 type answer struct {
 	status, code, text string
 	told               []told
-	highest            bool // with QRESYNC, it says HIGHESTMODSEQ of the selected mailbox
+	again              mail.ModSeq // flags that changed after it are told once more with the next command; 0: none
+	highest            bool        // with QRESYNC, it says HIGHESTMODSEQ of the selected mailbox
 }
 
 // told says that the command has announced the change of these flags itself.

@@ -210,3 +210,25 @@ func TestFetchGoesOnBehindTheLastWholeMessage(t *testing.T) {
 		})
 	}
 }
+
+// TestRepeatedSilentStoreDoesNotHideWhatOthersChanged: a client puts what it stores on top of
+// what it is told before the tagged answer, so it is told once more.
+func TestRepeatedSilentStoreDoesNotHideWhatOthersChanged(t *testing.T) {
+	a := newAccount(t)
+	d, other := newDirect(t, a, 1), newDirect(t, a, 2)
+	d.fill(2)
+	d.ok("SELECT INBOX")
+	other.ok("SELECT INBOX")
+	d.ok("STORE 1 +FLAGS (\\Deleted)")
+	d.lose(t, "STORE 1:2 +FLAGS.SILENT (\\Deleted)") // nothing new for 1
+	other.ok("STORE 1:2 FLAGS (\\Flagged)")
+	d.move(t)
+	d.ok("STORE 1:2 +FLAGS.SILENT (\\Deleted)")
+	want := "* 1 FETCH (FLAGS (\\Flagged \\Recent))\r\n* 2 FETCH (FLAGS (\\Flagged \\Recent))\r\n"
+	if got := d.ok("NOOP"); !strings.HasPrefix(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := d.ok("NOOP"); strings.Contains(got, "FETCH") {
+		t.Errorf("told for ever: %q", got)
+	}
+}

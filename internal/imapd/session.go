@@ -146,6 +146,10 @@ func (s *Session) run(ctx context.Context, cmd *imapwire.Command) (answer, error
 	if err := s.news(ctx, news); err != nil {
 		return answer{}, s.excuse(ctx, err)
 	}
+	if ans.again != 0 && s.box != nil {
+		s.box.told.Flags = min(s.box.told.Flags, ans.again)
+		s.out.delta.Announced = s.box.announced()
+	}
 	if ans.highest && s.qresync() && ans.code == "" && s.box != nil {
 		ans.code = highestCode(s.box.told.Flags)
 	}

@@ -17,6 +17,11 @@ func (s *Session) store(ctx context.Context, c *imapwire.Command, a *imapwire.St
 		s.enableCondStore()
 	}
 	ans := ok(c.Name + " completed")
+	if a.Silent && s.resumed.number == s.number {
+		// The change may have been made before others' that are told now, and a client puts
+		// its own on top of what it is told before the tagged answer.
+		ans.again = s.box.told.Flags
+	}
 	modified, err := s.storeFlags(ctx, a, uids, &ans)
 	if err != nil {
 		return answer{}, err
