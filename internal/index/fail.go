@@ -67,6 +67,19 @@ func (d *DB) insist(f func() error) error {
 	}
 }
 
+// abandon calls f, and waits for it no longer than the DB works: f may be waiting for a lock
+// of who is parked, or held until the DB is closed.
+func (d *DB) abandon(f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- guarded{f: f}.call() }()
+	select {
+	case err := <-done:
+		return err
+	case <-d.failed:
+		return d.Err()
+	}
+}
+
 // errParked: a goroutine of Pebble's holds its locks for ever.
 var errParked = errors.New("index met a fatal error")
 

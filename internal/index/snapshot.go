@@ -100,7 +100,7 @@ func (s *shared) release() error {
 	if !last {
 		return nil
 	}
-	return d.insist(s.snap.Close) // it may wait for a goroutine of Pebble's that is being parked
+	return d.abandon(s.snap.Close)
 }
 
 // Applied returns the position the snapshot is at.
