@@ -1,6 +1,8 @@
 package message
 
 import (
+	"encoding/binary"
+	"slices"
 	"sync"
 	"unicode"
 	"unicode/utf8"
@@ -22,8 +24,9 @@ func appendFold(dst, text []byte) []byte {
 	for i := 0; i < len(text); {
 		c := text[i]
 		if c < utf8.RuneSelf {
-			dst = append(dst, upperByte(c))
-			i++
+			n := len(dst)
+			dst = appendUpperASCII(dst, text[i:])
+			i += len(dst) - n
 			continue
 		}
 		r, n := decodeLenient(text[i:])
@@ -70,6 +73,33 @@ var shortFolds = sync.OnceValue(func() *[shortLimit]uint16 {
 // caseless goes by way of upper case, where letters with several lower-case forms
 // meet, and of lower case, where those with several upper-case ones do.
 func caseless(r rune) rune { return unicode.ToUpper(unicode.ToLower(unicode.ToUpper(r))) }
+
+// appendUpperASCII appends text up to its first octet that is not ASCII, in upper
+// case: eight octets at once, since most text that is searched is nothing else.
+func appendUpperASCII(dst, text []byte) []byte {
+	const (
+		ones = 0x0101010101010101
+		tops = ones << 7
+	)
+	at := len(dst)
+	dst = slices.Grow(dst, len(text))[:at+len(text)]
+	out := dst[at:]
+	i := 0
+	for ; i+8 <= len(text); i += 8 {
+		w := binary.LittleEndian.Uint64(text[i:])
+		if w&tops != 0 {
+			break
+		}
+		// The top bit of each octet says whether it is above a border; no octet
+		// carries into the next one.
+		lower := (w + (0x80-'a')*ones) &^ (w + (0x80-'z'-1)*ones) & tops
+		binary.LittleEndian.PutUint64(out[i:], w-lower>>2) // 0x20 is what cases differ by
+	}
+	for ; i < len(text) && text[i] < utf8.RuneSelf; i++ {
+		out[i] = upperByte(text[i])
+	}
+	return dst[:at+i]
+}
 
 func upperByte(c byte) byte {
 	if 'a' <= c && c <= 'z' {

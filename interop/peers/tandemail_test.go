@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // tandemail is a dev cluster of three machines: each change is on two of them before
@@ -89,24 +90,52 @@ func (t *tandemail) start(ctx context.Context) error {
 	if err := t.run(ctx); err != nil {
 		return err
 	}
-	where := exec.CommandContext(ctx, t.binary, "user", "where", t.layout.Users[0].User, "--json")
-	where.Env = append(os.Environ(), "TANDEMAIL_DIR="+t.dir)
-	out, err := where.Output()
+	look := time.NewTicker(50 * time.Millisecond)
+	defer look.Stop()
+	for {
+		name, err := t.serving(ctx)
+		if err != nil {
+			return err
+		}
+		if i := slices.IndexFunc(t.layout.Machines, func(m machine) bool { return m.Name == name }); i >= 0 {
+			t.master = t.layout.Machines[i]
+			return nil
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the store's master: %w", ctx.Err())
+		}
+	}
+}
+
+// serving is the machine that serves the store, "" while there is none: a store that
+// lost several masters within a minute, as one does that is restarted with all its
+// machines over and over, is given none for the rest of it.
+func (t *tandemail) serving(ctx context.Context) (string, error) {
+	cmd := exec.CommandContext(ctx, t.binary, "store", "list", "--json")
+	cmd.Env = append(os.Environ(), "TANDEMAIL_DIR="+t.dir)
+	out, err := cmd.Output()
 	if err != nil {
-		return fmt.Errorf("find the user's master: %w", err)
+		return "", fmt.Errorf("find the store's master: %w", err)
 	}
-	var user struct {
-		Master string `json:"master"`
+	var stores []struct {
+		Slots []struct {
+			Machine string `json:"machine"`
+			Role    string `json:"role"`
+		} `json:"slots"`
 	}
-	if err := json.Unmarshal(out, &user); err != nil {
-		return fmt.Errorf("find the user's master: %w", err)
+	if err := json.Unmarshal(out, &stores); err != nil {
+		return "", fmt.Errorf("find the store's master: %w", err)
 	}
-	i := slices.IndexFunc(t.layout.Machines, func(m machine) bool { return m.Name == user.Master })
-	if i < 0 {
-		return fmt.Errorf("the user's store has no master: %s", out)
+	for _, s := range stores {
+		for _, slot := range s.Slots {
+			if slot.Role == "master" {
+				return slot.Machine, nil
+			}
+		}
 	}
-	t.master = t.layout.Machines[i]
-	return nil
+	return "", nil
 }
 
 func (t *tandemail) stop() error { return t.process.end(syscall.SIGINT) }
