@@ -17,23 +17,32 @@ type ahead struct {
 	first   int
 	step    int // how many are read at once
 
-	opening map[int]*opening
-	last    int // the row that was opened last
-	depth   int // how many rows behind it are being opened
+	opened *batch   // where the command is; nil: nowhere
+	coming []*batch // what follows it
+	last   int      // the row that was opened last
+	depth  int      // how many were opened at once
 }
 
 // How much is read ahead.
 const (
-	maxStep  = 64 // messages' derived data
-	maxDepth = 4  // messages that are being opened, each at most with 64 KiB in memory
+	maxStep = 64 // messages' derived data
+	// Messages that are opened at once, and how many of their octets that may hold in
+	// memory; of a large one a part is held.
+	maxDepth    = 16
+	depthOctets = 128 << 10
+	largeOctets = 64 << 10
+	maxComing   = 2 // batches that are being opened
 )
 
-// opening is a message that is being opened.
-type opening struct {
-	done    chan struct{}
-	content mail.Content
-	err     error
+// batch is messages that are opened together: those of rows from number first on.
+type batch struct {
+	first  int
+	list   []mail.Opened // what was taken is nil
+	number int
+	done   chan struct{} // closed when list is there; nil: it is
 }
+
+func (b *batch) has(i int) bool { return b != nil && i >= b.first && i < b.first+b.number }
 
 // next makes other rows those that are read ahead.
 func (a *ahead) next(rows []row) {
@@ -67,47 +76,92 @@ func (a *ahead) open(ctx context.Context, i int) (mail.Content, error) {
 	if err != nil {
 		return nil, err
 	}
-	if i == a.last+1 {
-		a.depth = min(max(1, 2*a.depth), maxDepth)
-	} else {
+	onward := i == a.last+1
+	a.last = i
+	if !onward {
 		a.depth = 0
 	}
-	a.last = i
-	for j := i + 1; j <= i+a.depth && j < len(a.rows); j++ {
-		if a.opening[j] == nil {
-			a.begin(ctx, v, j)
-		}
+	for !a.opened.has(i) && len(a.coming) > 0 {
+		a.opened.close()
+		a.opened = a.coming[0]
+		a.coming = a.coming[1:]
 	}
-	o := a.opening[i]
-	if o == nil {
+	if !a.opened.has(i) {
+		a.opened.close()
+		a.opened = nil
+		a.follow(ctx, v, i+1, onward)
 		return v.Open(ctx, a.rows[i].msg)
 	}
-	delete(a.opening, i)
-	<-o.done // v.Open heeds ctx
-	return o.content, o.err
+	a.follow(ctx, v, a.opened.first+a.opened.number, onward)
+	if o := a.opened.take(i); o.Content != nil || o.Err != nil {
+		return o.Content, o.Err
+	}
+	return v.Open(ctx, a.rows[i].msg) // it was taken
 }
 
-// begin opens row i meanwhile. The View is not closed before that has ended.
-func (a *ahead) begin(ctx context.Context, v mail.View, i int) {
-	if a.opening == nil {
-		a.opening = map[int]*opening{}
+// follow begins to open what comes after the batches that there are, or row next, if the
+// command seems to want it.
+func (a *ahead) follow(ctx context.Context, v mail.View, next int, onward bool) {
+	for onward && len(a.coming) < maxComing {
+		if n := len(a.coming); n > 0 {
+			next = a.coming[n-1].first + a.coming[n-1].number
+		}
+		if next >= len(a.rows) {
+			return
+		}
+		a.depth = min(max(1, 2*a.depth), maxDepth)
+		a.begin(ctx, v, next)
 	}
-	o := &opening{done: make(chan struct{})}
-	a.opening[i] = o
-	msg := a.rows[i].msg
+}
+
+// begin opens rows from first on meanwhile, at least one. The View is not closed before
+// that has ended.
+func (a *ahead) begin(ctx context.Context, v mail.View, first int) {
+	msgs := make([]mail.Message, 0, a.depth)
+	octets := int64(0)
+	for i := first; i < len(a.rows) && len(msgs) < a.depth && octets < depthOctets; i++ {
+		msgs = append(msgs, a.rows[i].msg)
+		octets += min(a.rows[i].msg.Size, largeOctets)
+	}
+	b := &batch{first: first, number: len(msgs), done: make(chan struct{})}
+	a.coming = append(a.coming, b)
 	a.s.opens.Go(func() {
-		defer close(o.done)
-		o.content, o.err = v.Open(ctx, msg)
+		defer close(b.done)
+		b.list = v.OpenAll(ctx, msgs)
 	})
+}
+
+// take gives row i of the batch, once, to be closed by the caller.
+func (b *batch) take(i int) mail.Opened {
+	if b.done != nil {
+		<-b.done // OpenAll heeds ctx
+		b.done = nil
+	}
+	o := b.list[i-b.first]
+	b.list[i-b.first].Content = nil
+	return o
+}
+
+// close gives up what was not taken.
+func (b *batch) close() {
+	if b == nil {
+		return
+	}
+	if b.done != nil {
+		<-b.done
+	}
+	for i := range b.list {
+		if c := b.list[i].Content; c != nil {
+			_ = c.Close() // read only
+		}
+	}
 }
 
 // drop gives up what was opened and not asked for.
 func (a *ahead) drop() {
-	for i, o := range a.opening {
-		<-o.done
-		if o.err == nil {
-			_ = o.content.Close() // read only
-		}
-		delete(a.opening, i)
+	a.opened.close()
+	for _, b := range a.coming {
+		b.close()
 	}
+	a.opened, a.coming = nil, nil
 }

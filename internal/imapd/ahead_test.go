@@ -40,6 +40,10 @@ func (v *watched) Open(ctx context.Context, msg mail.Message) (mail.Content, err
 	return &watchedContent{c, v.n}, nil
 }
 
+func (v *watched) OpenAll(ctx context.Context, msgs []mail.Message) []mail.Opened {
+	return openEach(ctx, v, msgs)
+}
+
 type watchedContent struct {
 	mail.Content
 	n *counts
@@ -50,6 +54,9 @@ func (c *watchedContent) Close() error {
 	c.n.open.Add(-1)
 	return c.Content.Close()
 }
+
+// maxAhead is how many messages may be open that the command has not come to.
+const maxAhead = maxDepth * (1 + maxComing)
 
 // TestMessagesAreOpenedAhead holds that what is opened ahead is little, is closed, and
 // is what the command wants.
@@ -70,7 +77,7 @@ func TestMessagesAreOpenedAhead(t *testing.T) {
 		{command: "FETCH 1:* (FLAGS)"},
 		{command: "SEARCH BODY nowhere", least: many, most: many},
 		{command: "SEARCH 7 BODY nowhere", least: 1, most: 1},
-		{command: "FETCH 1:* (BODY.PEEK[])", least: 99, most: 99 + maxDepth, fail: true},
+		{command: "FETCH 1:* (BODY.PEEK[])", least: 99, most: 99 + maxAhead, fail: true},
 	} {
 		n = new(counts)
 		d := newDirect(t, a, 2)
@@ -93,7 +100,7 @@ func TestMessagesAreOpenedAhead(t *testing.T) {
 		if n.open.Load() != 0 || n.closed.Load() != n.opened.Load() || n.late.Load() != 0 {
 			t.Errorf("%s opened %d, closed %d, %d after the view was closed", x.command, n.opened.Load(), n.closed.Load(), n.late.Load())
 		}
-		if most := n.most.Load(); most > maxDepth+1 {
+		if most := n.most.Load(); most > maxAhead+1 {
 			t.Errorf("%s had %d messages open at once", x.command, most)
 		}
 	}

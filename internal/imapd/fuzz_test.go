@@ -178,6 +178,19 @@ func (v damaged) Open(ctx context.Context, msg mail.Message) (mail.Content, erro
 	return v.View.Open(ctx, msg)
 }
 
+func (v damaged) OpenAll(ctx context.Context, msgs []mail.Message) []mail.Opened {
+	return openEach(ctx, v, msgs)
+}
+
+// openEach is OpenAll by Open.
+func openEach(ctx context.Context, v mail.View, msgs []mail.Message) []mail.Opened {
+	list := make([]mail.Opened, len(msgs))
+	for i := range msgs {
+		list[i].Content, list[i].Err = v.Open(ctx, msgs[i])
+	}
+	return list
+}
+
 func TestExpungesBelowTheTombstoneFloorAreFoundByComparison(t *testing.T) {
 	twin := newAccount(t)
 	d := newDirect(t, &altered{twin, func(v mail.View) mail.View { return forgetful{v} }}, 1)

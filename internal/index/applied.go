@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -51,6 +52,39 @@ func readApplied(r pebble.Reader) (cluster.Position, error) {
 		return cluster.Position{}, err
 	}
 	return decodeApplied(b)
+}
+
+// seek returns copies of the values of keys, each with the prefix before it; nil where
+// there is none. One key is looked up as such; for more an iterator costs less, which
+// finds neighbours from where it is.
+func seek(r pebble.Reader, prefix string, keys [][]byte) ([][]byte, error) {
+	list := make([][]byte, len(keys))
+	if len(keys) == 1 {
+		var err error
+		list[0], err = get(r, append([]byte(prefix), keys[0]...))
+		return list, err
+	}
+	it, err := r.NewIter(nil)
+	if err != nil {
+		return nil, classify(err)
+	}
+	var a arena
+	key := []byte(prefix)
+	for i, k := range keys {
+		key = append(key[:len(prefix)], k...)
+		if !it.SeekGE(key) || !bytes.Equal(it.Key(), key) {
+			continue // also after an error, which Close gives
+		}
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return nil, errors.Join(classify(err), it.Close())
+		}
+		list[i] = a.copy(v)
+	}
+	if err := it.Close(); err != nil {
+		return nil, classify(err)
+	}
+	return list, nil
 }
 
 // get returns a copy of the value, nil if the key is absent.

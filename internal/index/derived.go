@@ -1,9 +1,7 @@
 package index
 
 import (
-	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -26,18 +24,12 @@ func derivedKey(key []byte) []byte { return append([]byte(derivedPrefix), key...
 // Get returns what was Set under each of the keys by the same parser version, else nil:
 // also where it cannot be read, which fails the DB. Keys in order cost least.
 func (s Derived) Get(version uint32, keys ...[]byte) [][]byte {
-	list := make([][]byte, len(keys))
 	if s.db.Err() != nil {
-		return list
+		return make([][]byte, len(keys))
 	}
-	var err error
-	if len(keys) == 1 {
-		list[0], err = get(s.db.pebble, derivedKey(keys[0]))
-	} else {
-		err = s.seek(keys, list)
-	}
+	list, err := seek(s.db.pebble, derivedPrefix, keys)
 	if err != nil {
-		_ = s.db.fail(err) // whoever uses the DB next is told
+		_ = s.db.fail(fmt.Errorf("read derived data: %w", err)) // whoever uses the DB next is told
 		return make([][]byte, len(keys))
 	}
 	for i, v := range list {
@@ -48,31 +40,6 @@ func (s Derived) Get(version uint32, keys ...[]byte) [][]byte {
 		}
 	}
 	return list
-}
-
-// seek looks the keys up with one iterator.
-func (s Derived) seek(keys, list [][]byte) error {
-	it, err := s.db.pebble.NewIter(&pebble.IterOptions{LowerBound: []byte(derivedPrefix)})
-	if err != nil {
-		return fmt.Errorf("read derived data: %w", classify(err))
-	}
-	var a arena
-	key := []byte(derivedPrefix)
-	for i, k := range keys {
-		key = append(key[:len(derivedPrefix)], k...)
-		if !it.SeekGE(key) || !bytes.Equal(it.Key(), key) {
-			continue // also after an error, which Close gives
-		}
-		v, err := it.ValueAndErr()
-		if err != nil {
-			return errors.Join(fmt.Errorf("read derived data: %w", classify(err)), it.Close())
-		}
-		list[i] = a.copy(v)
-	}
-	if err := it.Close(); err != nil {
-		return fmt.Errorf("read derived data: %w", classify(err))
-	}
-	return nil
 }
 
 // Set keeps a value, until it is replaced or deleted. It may be lost in a crash. A

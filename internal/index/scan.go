@@ -52,7 +52,7 @@ const (
 )
 
 func (a *arena) copy(b []byte) []byte {
-	if len(b) > len(a.free) {
+	if len(b) > len(a.free) || a.free == nil { // what is empty is not nil either
 		a.next = min(max(2*a.next, arenaFirst), arenaMost)
 		a.free = make([]byte, max(a.next, len(b)))
 	}

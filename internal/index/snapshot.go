@@ -118,6 +118,19 @@ func (s *Snapshot) Get(key []byte) ([]byte, error) {
 	return v, nil
 }
 
+// GetAll returns the value of each key, which may be kept and changed, or nil where it
+// is absent. Keys in ascending order cost least.
+func (s *Snapshot) GetAll(keys [][]byte) ([][]byte, error) {
+	if err := s.shared.db.Err(); err != nil {
+		return nil, err
+	}
+	list, err := seek(s.shared.snap, "", keys)
+	if err != nil {
+		return nil, s.shared.db.fail(fmt.Errorf("get from index: %w", err))
+	}
+	return list, nil
+}
+
 // Scan yields the pairs in [lo, hi), ascending; an empty hi is no bound. Keys and values
 // may be kept. An error ends the sequence and fails the DB, so that Err shows it.
 func (s *Snapshot) Scan(lo, hi []byte) iter.Seq2[[]byte, []byte] {

@@ -57,6 +57,15 @@ func (v *view) Open(ctx context.Context, msg mail.Message) (mail.Content, error)
 	return m, nil
 }
 
+// OpenAll implements mail.View: opening one asks for the next.
+func (v *view) OpenAll(ctx context.Context, msgs []mail.Message) []mail.Opened {
+	list := make([]mail.Opened, len(msgs))
+	for i := range msgs {
+		list[i].Content, list[i].Err = v.Open(ctx, msgs[i])
+	}
+	return list
+}
+
 // askAhead asks for messages whose turn will come, as far as there are places.
 func (v *view) askAhead(next []mail.Message) {
 	for i := range next {

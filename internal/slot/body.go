@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -20,18 +21,36 @@ import (
 // openContent gives messages' contents as a snapshot places them. A content outlives
 // the snapshot: it pins what it reads, or finds out where that went.
 func (inc *incarnation) openContent(snap *snapshot) state.OpenFunc {
-	return func(_ context.Context, msg mail.Message) (mail.Content, error) {
-		return state.Compose(snap, msg, func(id mail.BodyID, at state.Location) (mail.Content, error) {
-			rec, ok, err := state.ReadBody(snap, id)
-			if err == nil && !ok {
-				err = fmt.Errorf("body %d: %w", id, mail.ErrNoMessage)
+	return func(_ context.Context, msgs []mail.Message) []mail.Opened {
+		list := make([]mail.Opened, len(msgs))
+		ids := bodiesIn(msgs)
+		kept, err := state.Bodies(snap, ids)
+		for i := range msgs {
+			if list[i].Err = err; err == nil {
+				list[i].Content, list[i].Err = state.Compose(&msgs[i], func(id mail.BodyID) (mail.Content, error) {
+					at, _ := slices.BinarySearch(ids, id)
+					k := &kept[at]
+					if k.Err != nil {
+						return nil, k.Err
+					}
+					return inc.openBody(id, k.BodyRecord, k.Location)
+				})
 			}
-			if err != nil {
-				return nil, err
-			}
-			return inc.openBody(id, rec, at)
-		})
+		}
+		return list
 	}
+}
+
+// bodiesIn are the bodies that messages are made of, ascending.
+func bodiesIn(msgs []mail.Message) []mail.BodyID {
+	ids := make([]mail.BodyID, 0, len(msgs))
+	for i := range msgs {
+		for _, e := range msgs[i].Extents {
+			ids = append(ids, e.Body)
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
 
 // bodyTries is how often a body is looked for again because it was moved since its

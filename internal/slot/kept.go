@@ -244,10 +244,11 @@ const headerLook = 64 << 10
 
 // field is one of a message's header, "" if it has none or cannot be read.
 func (r *accountReader) field(m mail.Message, name string) string {
-	c, err := r.inc.openContent(r.snapshot)(context.Background(), m)
-	if err != nil {
+	o := r.inc.openContent(r.snapshot)(context.Background(), []mail.Message{m})[0]
+	if o.Err != nil {
 		return ""
 	}
+	c := o.Content
 	defer c.Close()
 	b := make([]byte, min(c.Size(), headerLook))
 	if _, err := c.ReadAt(b, 0); err != nil && err != io.EOF {

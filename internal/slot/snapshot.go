@@ -58,6 +58,15 @@ func (s *snapshot) Get(key []byte) ([]byte, error) {
 	return s.snap.Get(key)
 }
 
+// GetAll implements state.Batcher.
+func (s *snapshot) GetAll(keys [][]byte) ([][]byte, error) {
+	if !s.inc.views.enter() {
+		return nil, mail.ErrMoved
+	}
+	defer s.inc.views.leave()
+	return s.snap.GetAll(keys)
+}
+
 // Pairs that a Scan reads at once: few at first, since most scans are short.
 const (
 	firstPairs = 16

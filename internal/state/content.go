@@ -77,12 +77,9 @@ func (c *content) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
-// OpenBody opens a body where this copy keeps it.
-type OpenBody func(id mail.BodyID, at Location) (mail.Content, error)
-
-// Compose gives the content of msg: its prefix and its extents over bodies, which
-// are closed with it.
-func Compose(r Reader, msg mail.Message, open OpenBody) (mail.Content, error) {
+// Compose gives the content of msg: its prefix and its extents over bodies, which open
+// gives and are closed with it.
+func Compose(msg *mail.Message, open func(mail.BodyID) (mail.Content, error)) (mail.Content, error) {
 	var sections []Section
 	var bodies []mail.Content
 	done := func() error {
@@ -93,7 +90,7 @@ func Compose(r Reader, msg mail.Message, open OpenBody) (mail.Content, error) {
 		return errors.Join(errs...)
 	}
 	for _, e := range msg.Extents {
-		b, err := openExtent(r, e, open)
+		b, err := openExtent(e, open)
 		if err != nil {
 			return nil, errors.Join(err, done())
 		}
@@ -103,15 +100,8 @@ func Compose(r Reader, msg mail.Message, open OpenBody) (mail.Content, error) {
 	return NewContent(msg.Prefix, sections, done), nil
 }
 
-func openExtent(r Reader, e mail.Extent, open OpenBody) (mail.Content, error) {
-	loc, ok, err := ReadLocation(r, e.Body)
-	if err == nil && !ok {
-		err = bodyErr(mail.ErrNoMessage, e.Body)
-	}
-	if err != nil {
-		return nil, err
-	}
-	b, err := open(e.Body, loc)
+func openExtent(e mail.Extent, open func(mail.BodyID) (mail.Content, error)) (mail.Content, error) {
+	b, err := open(e.Body)
 	if err != nil {
 		return nil, err
 	}

@@ -37,6 +37,15 @@ func (m *MapKV) Get(key []byte) ([]byte, error) {
 	return p.value, nil
 }
 
+// GetAll implements [Batcher].
+func (m *MapKV) GetAll(keys [][]byte) ([][]byte, error) {
+	list := make([][]byte, len(keys))
+	for i, k := range keys {
+		list[i], _ = m.Get(k) // never fails
+	}
+	return list, nil
+}
+
 // Scan implements [Reader].
 func (m *MapKV) Scan(lo, hi []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func(k, v []byte) bool) {

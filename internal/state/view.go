@@ -9,8 +9,8 @@ import (
 	"github.com/tandemail/tandemail/internal/mail"
 )
 
-// OpenFunc gives a message's content; safe for concurrent use.
-type OpenFunc func(ctx context.Context, msg mail.Message) (mail.Content, error)
+// OpenFunc gives messages' contents, each with its outcome; safe for concurrent use.
+type OpenFunc func(ctx context.Context, msgs []mail.Message) []mail.Opened
 
 // View is mail.View over a snapshot.
 type View struct {
@@ -352,7 +352,13 @@ func (v *View) Expunged(id mail.MailboxID, since mail.ModSeq) iter.Seq2[mail.Tom
 
 // Open implements mail.View.
 func (v *View) Open(ctx context.Context, msg mail.Message) (mail.Content, error) {
-	return v.open(ctx, msg)
+	o := v.open(ctx, []mail.Message{msg})[0]
+	return o.Content, o.Err
+}
+
+// OpenAll implements mail.View.
+func (v *View) OpenAll(ctx context.Context, msgs []mail.Message) []mail.Opened {
+	return v.open(ctx, msgs)
 }
 
 // Recent implements mail.View.

@@ -34,8 +34,12 @@ func (a *Account) View(ctx context.Context) (mail.View, error) {
 		return nil, fmt.Errorf("view: %w", err)
 	}
 	snapshot := a.server.snapshot()
-	open := func(ctx context.Context, msg mail.Message) (mail.Content, error) {
-		return a.server.open(ctx, snapshot, msg)
+	open := func(ctx context.Context, msgs []mail.Message) []mail.Opened {
+		list := make([]mail.Opened, len(msgs))
+		for i := range msgs {
+			list[i].Content, list[i].Err = a.server.open(ctx, snapshot, &msgs[i])
+		}
+		return list
 	}
 	v, err := state.NewView(snapshot, a.id, open, nil)
 	if err != nil {
@@ -44,14 +48,21 @@ func (a *Account) View(ctx context.Context) (mail.View, error) {
 	return v.As(a.user), nil
 }
 
-func (s *Server) open(ctx context.Context, r state.Reader, msg mail.Message) (mail.Content, error) {
+func (s *Server) open(ctx context.Context, r state.Batcher, msg *mail.Message) (mail.Content, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("open message %d: %w", msg.UID, err)
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return state.Compose(r, msg, func(_ mail.BodyID, at state.Location) (mail.Content, error) {
-		return at.Chunked(func(p state.Placed) io.ReaderAt { return bytes.NewReader(s.chunks[p.LSN]) }), nil
+	return state.Compose(msg, func(id mail.BodyID) (mail.Content, error) {
+		kept, err := state.Bodies(r, []mail.BodyID{id})
+		if err == nil {
+			err = kept[0].Err
+		}
+		if err != nil {
+			return nil, err
+		}
+		return kept[0].Chunked(func(p state.Placed) io.ReaderAt { return bytes.NewReader(s.chunks[p.LSN]) }), nil
 	})
 }
 
