@@ -19,8 +19,9 @@ type content struct {
 	s       *Session
 	msg     mail.Message
 	octets  mail.Content
-	derived *message.Derived
-	encoded []byte // of derived, as it is cached; nil: not asked for yet, or not there
+	derived *message.Derived // if it was not cached
+	root    *message.Part    // nil: not asked for yet
+	encoded []byte           // of what is derived, as it is cached; nil: not asked for yet, or not there
 	asked   bool
 	row     *row // that it is of, if others follow it
 }
@@ -80,16 +81,10 @@ func (s *Session) derived(version uint32, id mail.EmailID) []byte {
 	return s.at.account.Derived(version, id)[0]
 }
 
-// structure gives all that is derived.
-func (c *content) structure(ctx context.Context) (*message.Derived, error) {
+// derive gives all that can be derived, from the octets.
+func (c *content) derive(ctx context.Context) (*message.Derived, error) {
 	if c.derived != nil {
 		return c.derived, nil
-	}
-	if data := c.cached(); data != nil {
-		if d, err := message.Decode(data); err == nil {
-			c.derived = d
-			return d, nil
-		} // else it is made again
 	}
 	octets, err := c.open(ctx)
 	if err != nil {
@@ -111,15 +106,25 @@ func part[T any](ctx context.Context, c *content, decode func([]byte) (T, error)
 		if data := c.cached(); data != nil {
 			if v, err := decode(data); err == nil {
 				return v, nil
-			}
+			} // else it is made again
 		}
 	}
-	d, err := c.structure(ctx)
+	d, err := c.derive(ctx)
 	if err != nil {
 		var none T
 		return none, err
 	}
 	return whole(d), nil
+}
+
+// structure gives the message as a part.
+func (c *content) structure(ctx context.Context) (*message.Part, error) {
+	if c.root != nil {
+		return c.root, nil
+	}
+	root, err := part(ctx, c, message.DecodeStructure, func(d *message.Derived) *message.Part { return &d.Root })
+	c.root = root
+	return root, err
 }
 
 func (c *content) envelope(ctx context.Context) (*message.Envelope, error) {
@@ -148,7 +153,7 @@ func (c *content) fields(ctx context.Context, names ...string) (message.Header, 
 
 // header is the message's header.
 func (c *content) header(ctx context.Context) (message.Header, error) {
-	d, err := c.structure(ctx)
+	root, err := c.structure(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -156,7 +161,7 @@ func (c *content) header(ctx context.Context) (message.Header, error) {
 	if err != nil {
 		return "", err
 	}
-	return message.ReadHeader(octets, d.Root.Header)
+	return message.ReadHeader(octets, root.Header)
 }
 
 // section gives the octets of BODY[...]; false if there is no such section.
@@ -176,11 +181,11 @@ func (c *content) section(ctx context.Context, s imapwire.Section) (*io.SectionR
 	if len(s.Path) == 0 && s.Kind == imapwire.SectionAll {
 		return io.NewSectionReader(octets, 0, octets.Size()), true, nil
 	}
-	d, err := c.structure(ctx)
+	root, err := c.structure(ctx)
 	if err != nil {
 		return nil, false, err
 	}
-	return d.Open(octets, message.Section{Path: s.Path, Kind: sectionKinds[s.Kind], Fields: s.Fields})
+	return root.Open(octets, message.Section{Path: s.Path, Kind: sectionKinds[s.Kind], Fields: s.Fields})
 }
 
 var sectionKinds = [...]message.SectionKind{
@@ -202,13 +207,13 @@ func (c *content) binary(ctx context.Context, path []int) (r io.Reader, size int
 	if err != nil {
 		return nil, 0, false, err
 	}
-	d, err := c.structure(ctx)
+	root, err := c.structure(ctx)
 	if err != nil {
 		return nil, 0, false, err
 	}
-	size, ok, err = d.BinarySize(octets, path)
+	size, ok, err = root.BinarySize(octets, path)
 	if ok && err == nil {
-		r, ok, err = d.OpenBinary(octets, path)
+		r, ok, err = root.OpenBinary(octets, path)
 	}
 	if errors.Is(err, message.ErrEncoding) {
 		err = fmt.Errorf("%w: %w", errUnknownCTE, err)

@@ -78,14 +78,14 @@ func (r *fetchRun) item(ctx context.Context, b []byte, item imapwire.FetchItem, 
 }
 
 func (r *fetchRun) structureItem(ctx context.Context, b []byte, item imapwire.FetchItem, c *content) ([]byte, error) {
-	d, err := c.structure(ctx)
+	root, err := c.structure(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if item.Kind == imapwire.ItemBody {
-		return r.appendStructure(append(b, "BODY "...), &d.Root, false), nil
+		return r.appendStructure(append(b, "BODY "...), root, false), nil
 	}
-	return r.appendStructure(append(b, "BODYSTRUCTURE "...), &d.Root, true), nil
+	return r.appendStructure(append(b, "BODYSTRUCTURE "...), root, true), nil
 }
 
 // appendStructure appends a part's structure as this client can read it (RFC 6855).

@@ -276,7 +276,7 @@ func (c *compiler) text(k *imapwire.SearchKey) (test, cost, error) {
 		scope = message.ScopeText
 	}
 	return func(ctx context.Context, m *candidate) (bool, error) {
-		d, err := m.structure(ctx)
+		root, err := m.structure(ctx)
 		if err != nil {
 			return false, err
 		}
@@ -284,6 +284,6 @@ func (c *compiler) text(k *imapwire.SearchKey) (test, cost, error) {
 		if err != nil {
 			return false, err
 		}
-		return message.Contains(ctx, octets, d, needle, scope)
+		return message.Contains(ctx, octets, root, needle, scope)
 	}, costBody, nil
 }

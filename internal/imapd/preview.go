@@ -22,11 +22,11 @@ func (c *content) preview(ctx context.Context, b []byte, lazy bool) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	d, err := c.structure(ctx)
+	root, err := c.structure(ctx)
 	if err != nil {
 		return nil, err
 	}
-	text, err := message.Preview(octets, d)
+	text, err := message.Preview(octets, root)
 	if err != nil {
 		return nil, err
 	}

@@ -148,12 +148,12 @@ func (r *fetchRun) urlBinary(ctx context.Context, c *content, u *imapwire.AuthUR
 // urlStructure is the part's BODYSTRUCTURE, as it is or as it is decoded; NIL for what is
 // no part.
 func (r *fetchRun) urlStructure(ctx context.Context, c *content, s imapwire.Section, decoded *message.Decoded) (literal, error) {
-	d, err := c.structure(ctx)
+	root, err := c.structure(ctx)
 	if err != nil {
 		return literal{}, err
 	}
 	l := literal{name: []byte("(BODYPARTSTRUCTURE")}
-	if p := d.Find(s.Path); p != nil && s.Kind == imapwire.SectionAll {
+	if p := root.Find(s.Path); p != nil && s.Kind == imapwire.SectionAll {
 		q := *p
 		if decoded != nil && len(s.Path) > 0 {
 			q = p.As(*decoded)

@@ -80,7 +80,7 @@ func BenchmarkSearchBodyWithoutMatch(b *testing.B) {
 			n := NewNeedle("extraordinary необычная")
 			b.SetBytes(int64(len(msg)))
 			for b.Loop() {
-				if found, err := Contains(context.Background(), smallReads{msg}, d, n, ScopeBody); found || err != nil {
+				if found, err := Contains(context.Background(), smallReads{msg}, &d.Root, n, ScopeBody); found || err != nil {
 					b.Fatal(found, err)
 				}
 			}

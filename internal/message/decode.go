@@ -23,6 +23,22 @@ func Decode(b []byte) (*Derived, error) {
 	return d, nil
 }
 
+// DecodeStructure reads only the root part. Errors are those of [Decode].
+func DecodeStructure(b []byte) (*Part, error) {
+	p, err := pieces(b)
+	if err != nil {
+		return nil, err
+	}
+	root := new(Part)
+	c := decoder{s: string(p.rest)}
+	c.date()
+	c.part(root, 0, 0)
+	if c.bad || c.s != "" {
+		return nil, fmt.Errorf("decode structure of %d octets: %w", len(p.rest), errDerived)
+	}
+	return root, nil
+}
+
 // DecodeEnvelope reads only the envelope, for lists of many messages. Errors are
 // those of [Decode].
 func DecodeEnvelope(b []byte) (*Envelope, error) {

@@ -35,7 +35,7 @@ func TestPartsWithPartsStayWhatTheyAre(t *testing.T) {
 	if root := d.Root.As(Decoded{Size: 1}); root.Body != d.Root.Body {
 		t.Errorf("got %+v", root)
 	}
-	if p := d.Find([]int{2}).As(Decoded{3, false, "7bit"}); string(AppendBodyStructure(nil, &p, false)) != `("application" "octet-stream" NIL NIL NIL "7bit" 3)` {
+	if p := d.Root.Find([]int{2}).As(Decoded{3, false, "7bit"}); string(AppendBodyStructure(nil, &p, false)) != `("application" "octet-stream" NIL NIL NIL "7bit" 3)` {
 		t.Errorf("got %s", AppendBodyStructure(nil, &p, false))
 	}
 }

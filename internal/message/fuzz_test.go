@@ -40,15 +40,15 @@ func FuzzParse(f *testing.F) {
 		}
 		heap.Within(t, parsedMemory(msg), func() { ProposerFields(msg) })
 		for _, needle := range []string{"x", "é"} {
-			if _, err := Contains(context.Background(), smallReads{msg}, d, NewNeedle(needle), ScopeText); err != nil {
+			if _, err := Contains(context.Background(), smallReads{msg}, &d.Root, NewNeedle(needle), ScopeText); err != nil {
 				t.Fatal(err)
 			}
 		}
 		eachPath(d, func(path []int, p *Part) {
-			if d.Find(path) != p {
+			if d.Root.Find(path) != p {
 				t.Fatalf("path %v finds another part", path)
 			}
-			if r, _, err := d.OpenBinary(smallReads{msg}, path); err == nil {
+			if r, _, err := d.Root.OpenBinary(smallReads{msg}, path); err == nil {
 				if _, err := io.Copy(io.Discard, r); err != nil {
 					t.Fatal(err)
 				}

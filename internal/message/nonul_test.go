@@ -73,7 +73,7 @@ func TestLargePartComesBackAsItWas(t *testing.T) {
 		}
 	}
 	d := ParseBytes([]byte(msg))
-	r, ok, err := d.OpenBinary(strings.NewReader(msg), []int{1})
+	r, ok, err := d.Root.OpenBinary(strings.NewReader(msg), []int{1})
 	if !ok || err != nil || left != 0 {
 		t.Fatal(ok, err, left)
 	}

@@ -88,7 +88,7 @@ func TestSectionsAreTheMessagesOctets(t *testing.T) {
 		msg := drawMessage(t)
 		d := ParseBytes(msg)
 		read := func(s Section) []byte {
-			r, ok, err := d.Open(bytes.NewReader(msg), s)
+			r, ok, err := d.Root.Open(bytes.NewReader(msg), s)
 			if !ok || err != nil {
 				t.Fatalf("section %v: %v %v", s, ok, err)
 			}

@@ -20,9 +20,9 @@ const (
 // Preview is the beginning of what a message says, as one line of plain text
 // (RFC 8970): of its first part that is plain text, or HTML if it has none, and that
 // is not attached. Empty if there is no such part.
-func Preview(r io.ReaderAt, d *Derived) (string, error) {
+func Preview(r io.ReaderAt, root *Part) (string, error) {
 	var plain, rich *Part
-	d.Root.walkShown(func(p *Part) {
+	root.walkShown(func(p *Part) {
 		switch {
 		case p.Type != "text":
 		case p.Subtype == "html":

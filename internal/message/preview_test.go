@@ -25,7 +25,7 @@ func TestPreviewIsTheBeginningOfWhatIsSaid(t *testing.T) {
 		"Content-Type: text/html\r\n\r\n<script>x":  "",
 		"Content-Type: text/html\r\n\r\n<header>x<": "x",
 	} {
-		got, err := Preview(strings.NewReader(in), ParseBytes([]byte(in)))
+		got, err := Preview(strings.NewReader(in), &ParseBytes([]byte(in)).Root)
 		if err != nil || got != want {
 			t.Errorf("%.60q:\n got %q, %v\nwant %q", in, got, err, want)
 		}
@@ -40,7 +40,7 @@ func FuzzPreview(f *testing.F) {
 		var s string
 		var err error
 		d := ParseBytes(b)
-		heap.Within(t, 256<<10, func() { s, err = Preview(bytes.NewReader(b), d) })
+		heap.Within(t, 256<<10, func() { s, err = Preview(bytes.NewReader(b), &d.Root) })
 		if err != nil || !utf8.ValidString(s) || utf8.RuneCountInString(s) > maxPreview || strings.ContainsAny(s, "\r\n\x00") {
 			t.Errorf("%q, %v", s, err)
 		}

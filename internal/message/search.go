@@ -42,16 +42,16 @@ func (h Header) Contains(name string, n Needle) bool {
 	return false
 }
 
-// Contains reports whether the text of the message behind r contains n. A match
+// Contains reports whether the text of the message root behind r contains n. A match
 // lies in one header field or in one part. It reads 32 KiB at a time, and stops at
 // the first match or when ctx ends.
-func Contains(ctx context.Context, r io.ReaderAt, d *Derived, n Needle, scope Scope) (bool, error) {
+func Contains(ctx context.Context, r io.ReaderAt, root *Part, n Needle, scope Scope) (bool, error) {
 	if len(n.folded) == 0 {
 		return true, nil
 	}
 	m := matcher{needle: n.folded}
 	var err error
-	d.Root.Walk(func(p *Part) bool {
+	root.Walk(func(p *Part) bool {
 		err = m.part(ctx, r, p, scope)
 		return err == nil && !m.found
 	})

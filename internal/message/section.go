@@ -27,11 +27,10 @@ type Section struct {
 	Fields []string // of SectionHeaderFields and SectionHeaderFieldsNot, any case
 }
 
-// Find is the part that a path names, nil if there is none. A message that is no
+// Find is the part of the message p that a path names, nil if there is none. A message that is no
 // multipart has one part, 1, which is its text; through a message/rfc822 a path
 // goes on into the message.
-func (d *Derived) Find(path []int) *Part {
-	p := &d.Root
+func (p *Part) Find(path []int) *Part {
 	for i, n := range path {
 		if i > 0 && p.IsMessage() {
 			p = p.Children[0]
@@ -53,10 +52,9 @@ func (d *Derived) Find(path []int) *Part {
 
 // Locate is where the octets of a section are, false if the section does not
 // exist: FETCH answers NIL then. For selected header fields it is the header to
-// select from; [Derived.Open] does that.
-func (d *Derived) Locate(s Section) (Span, bool) {
-	p := d.Find(s.Path)
-	if p == nil {
+// select from; [Part.Open] does that.
+func (p *Part) Locate(s Section) (Span, bool) {
+	if p = p.Find(s.Path); p == nil {
 		return Span{}, false
 	}
 	switch s.Kind {
@@ -80,11 +78,11 @@ func (d *Derived) Locate(s Section) (Span, bool) {
 	return p.Header, true
 }
 
-// Open gives the octets of a section of the message behind r. They are read from
+// Open gives the octets of a section of the message p behind r. They are read from
 // r as they are asked for, except for selected header fields, which are made here:
 // the fields in their order, then the empty line if the header has one. false: no such section.
-func (d *Derived) Open(r io.ReaderAt, s Section) (*io.SectionReader, bool, error) {
-	at, ok := d.Locate(s)
+func (p *Part) Open(r io.ReaderAt, s Section) (*io.SectionReader, bool, error) {
+	at, ok := p.Locate(s)
 	if !ok {
 		return nil, false, nil
 	}

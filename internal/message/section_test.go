@@ -50,7 +50,7 @@ func TestSections(t *testing.T) {
 		{Section{Kind: SectionMIME}, "NIL"},
 	}
 	for _, test := range tests {
-		r, ok, err := d.Open(strings.NewReader(sectioned), test.section)
+		r, ok, err := d.Root.Open(strings.NewReader(sectioned), test.section)
 		got := []byte("NIL")
 		if ok {
 			got, _ = io.ReadAll(r)
@@ -74,7 +74,7 @@ func TestSignedMultipartEndsBeforeTheLineEndOfTheNextDelimiter(t *testing.T) {
 			"--in\r\n\r\nhi\r\n--in--" + epilogue + "\r\n--out\r\n\r\nsignature\r\n--out--\r\n")
 		d := ParseBytes(msg)
 		checkOffsets(t, msg, d)
-		at, ok := d.Locate(Section{Path: []int{1}})
+		at, ok := d.Root.Locate(Section{Path: []int{1}})
 		if got := string(msg[at.Start:at.End]); !ok || got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
@@ -84,13 +84,13 @@ func TestSignedMultipartEndsBeforeTheLineEndOfTheNextDelimiter(t *testing.T) {
 func TestAMessageThatIsNoMultipartHasOnePart(t *testing.T) {
 	msg := "Subject: x\r\n\r\ntext"
 	d := ParseBytes([]byte(msg))
-	if at, ok := d.Locate(Section{Path: []int{1}}); !ok || msg[at.Start:at.End] != "text" {
+	if at, ok := d.Root.Locate(Section{Path: []int{1}}); !ok || msg[at.Start:at.End] != "text" {
 		t.Errorf("BODY[1] is %v %v", at, ok)
 	}
-	if at, ok := d.Locate(Section{Path: []int{1}, Kind: SectionMIME}); !ok || msg[at.Start:at.End] != "Subject: x\r\n\r\n" {
+	if at, ok := d.Root.Locate(Section{Path: []int{1}, Kind: SectionMIME}); !ok || msg[at.Start:at.End] != "Subject: x\r\n\r\n" {
 		t.Errorf("BODY[1.MIME] is %v %v", at, ok)
 	}
-	if _, ok := d.Locate(Section{Path: []int{2}}); ok {
+	if _, ok := d.Root.Locate(Section{Path: []int{2}}); ok {
 		t.Error("BODY[2] exists")
 	}
 }
@@ -125,26 +125,26 @@ func TestPartialsStayInsideTheSection(t *testing.T) {
 func TestBinaryDecodes(t *testing.T) {
 	d := ParseBytes([]byte(sectioned))
 	r := strings.NewReader(sectioned)
-	b, ok, err := d.OpenBinary(r, []int{2})
+	b, ok, err := d.Root.OpenBinary(r, []int{2})
 	if !ok || err != nil {
 		t.Fatal(ok, err)
 	}
 	if got, _ := io.ReadAll(b); string(got) != "two" {
 		t.Errorf("BINARY[2] is %q", got)
 	}
-	if n, ok, err := d.BinarySize(r, []int{2}); n != 3 || !ok || err != nil {
+	if n, ok, err := d.Root.BinarySize(r, []int{2}); n != 3 || !ok || err != nil {
 		t.Errorf("BINARY.SIZE[2] is %d, %v, %v", n, ok, err)
 	}
-	if n, ok, err := d.BinarySize(r, []int{1}); n != 3 || !ok || err != nil {
+	if n, ok, err := d.Root.BinarySize(r, []int{1}); n != 3 || !ok || err != nil {
 		t.Errorf("BINARY.SIZE[1] is %d, %v, %v", n, ok, err)
 	}
-	if n, _, err := d.BinarySize(r, nil); n != int64(len(sectioned)) || err != nil {
+	if n, _, err := d.Root.BinarySize(r, nil); n != int64(len(sectioned)) || err != nil {
 		t.Errorf("BINARY.SIZE[] is %d, %v", n, err)
 	}
-	if _, ok, err := d.OpenBinary(r, []int{3, 2}); !ok || !errors.Is(err, ErrEncoding) {
+	if _, ok, err := d.Root.OpenBinary(r, []int{3, 2}); !ok || !errors.Is(err, ErrEncoding) {
 		t.Errorf("unknown encoding: %v, %v", ok, err)
 	}
-	if _, ok, err := d.OpenBinary(r, []int{9}); ok || err != nil {
+	if _, ok, err := d.Root.OpenBinary(r, []int{9}); ok || err != nil {
 		t.Errorf("no such part: %v, %v", ok, err)
 	}
 }

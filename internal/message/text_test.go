@@ -273,7 +273,7 @@ func TestSearchFindsDecodedText(t *testing.T) {
 	}
 	for _, test := range tests {
 		for scope, want := range map[Scope]bool{ScopeBody: test.body, ScopeText: test.text} {
-			got, err := Contains(context.Background(), strings.NewReader(msg), d, NewNeedle(test.needle), scope)
+			got, err := Contains(context.Background(), strings.NewReader(msg), &d.Root, NewNeedle(test.needle), scope)
 			if got != want || err != nil {
 				t.Errorf("%q in scope %d: %v, %v", test.needle, scope, got, err)
 			}
@@ -307,7 +307,7 @@ func TestSearchFindsWhatLiesAcrossChunks(t *testing.T) {
 		msg := head + strings.Repeat("é", (searchChunk+shift)/2) + strings.Repeat("x", (shift+12)%2) + "Nädel" + strings.Repeat("y", searchChunk)
 		d := ParseBytes([]byte(msg))
 		for needle, want := range map[string]bool{"NÄDEL": true, "nädely": true, "énä": (shift+12)%2 == 0, "nadel": false} {
-			got, err := Contains(context.Background(), smallReads{[]byte(msg)}, d, NewNeedle(needle), ScopeBody)
+			got, err := Contains(context.Background(), smallReads{[]byte(msg)}, &d.Root, NewNeedle(needle), ScopeBody)
 			if got != want || err != nil {
 				t.Errorf("shift %d, %q: %v, %v", shift, needle, got, err)
 			}
@@ -333,7 +333,7 @@ func TestSearchStopsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	msg := append([]byte("\r\n"), bytes.Repeat([]byte("x"), 1<<20)...)
-	if _, err := Contains(ctx, smallReads{msg}, ParseBytes(msg), NewNeedle("y"), ScopeBody); err == nil {
+	if _, err := Contains(ctx, smallReads{msg}, &ParseBytes(msg).Root, NewNeedle("y"), ScopeBody); err == nil {
 		t.Error("no error")
 	}
 }

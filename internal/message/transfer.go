@@ -13,9 +13,8 @@ var ErrEncoding = errors.New("unknown transfer encoding")
 // OpenBinary gives the decoded octets of the part that path names, for BINARY
 // (RFC 3516). Decoding skips what is wrong and never fails on it. An empty path is the
 // whole message, as it is. false: no such part. The error is [ErrEncoding].
-func (d *Derived) OpenBinary(r io.ReaderAt, path []int) (io.Reader, bool, error) {
-	p := d.Find(path)
-	if p == nil {
+func (p *Part) OpenBinary(r io.ReaderAt, path []int) (io.Reader, bool, error) {
+	if p = p.Find(path); p == nil {
 		return nil, false, nil
 	}
 	if len(path) == 0 {
@@ -32,10 +31,10 @@ func (d *Derived) OpenBinary(r io.ReaderAt, path []int) (io.Reader, bool, error)
 	return out, true, nil
 }
 
-// BinarySize is the number of octets that [Derived.OpenBinary] gives. It reads
+// BinarySize is the number of octets that [Part.OpenBinary] gives. It reads
 // the part unless that is not encoded.
-func (d *Derived) BinarySize(r io.ReaderAt, path []int) (int64, bool, error) {
-	b, ok, err := d.OpenBinary(r, path)
+func (p *Part) BinarySize(r io.ReaderAt, path []int) (int64, bool, error) {
+	b, ok, err := p.OpenBinary(r, path)
 	if !ok || err != nil {
 		return 0, ok, err
 	}
