@@ -11,7 +11,10 @@ import (
 // them the longer each is asked for, none that a search passes over.
 type ahead struct {
 	s    *Session
+	box  *box
 	rows []row
+
+	pages [message.Pieces]pages
 
 	derived [][]byte // of rows from number first on
 	first   int
@@ -44,6 +47,17 @@ type batch struct {
 
 func (b *batch) has(i int) bool { return b != nil && i >= b.first && i < b.first+b.number }
 
+func newAhead(s *Session, b *box) *ahead { return &ahead{s: s, box: b} }
+
+// load reads the records of all rows.
+func (a *ahead) load(ctx context.Context) error {
+	v, err := a.s.current(ctx)
+	if err != nil {
+		return err
+	}
+	return a.box.readMessages(v, a.rows)
+}
+
 // next makes other rows those that are read ahead.
 func (a *ahead) next(rows []row) {
 	a.drop()
@@ -53,8 +67,59 @@ func (a *ahead) next(rows []row) {
 	}
 }
 
+// piece gives a piece of what is derived of a row's message.
+func (a *ahead) piece(ctx context.Context, c *content, want message.Piece) ([]byte, error) {
+	p := &a.pages[want]
+	uid := c.row.flags.UID
+	if n := uint32(uid) / pageSpan; n != p.number || p.asked == 0 {
+		a.write(want)
+		*p = pages{number: n, list: p.list[:0], added: p.added[:0], asked: min(p.asked, fewAsked)}
+	}
+	if p.asked++; p.asked == fewAsked+1 && !a.s.at.away() {
+		if err := a.look(ctx, want); err != nil {
+			return nil, err
+		}
+	}
+	if data, ok := p.find(uid); ok {
+		return data, nil
+	}
+	data, err := c.piece(ctx, want)
+	if err == nil && p.loaded {
+		p.add(uid, data)
+	}
+	return data, err
+}
+
+// look reads the page that the walk is in.
+func (a *ahead) look(ctx context.Context, want message.Piece) error {
+	v, err := a.s.current(ctx)
+	if err != nil {
+		return err
+	}
+	account, err := v.Account()
+	if err != nil {
+		return err
+	}
+	p := &a.pages[want]
+	p.key = pageKey("pieces", a.box.id, account.Fork, p.number)
+	p.decode(a.s.derived(pageVersion(want), p.key))
+	p.loaded = true
+	return nil
+}
+
+// write keeps the page that the walk is in, if it lacked much.
+func (a *ahead) write(want message.Piece) {
+	if p := &a.pages[want]; len(p.added) >= worthWriting {
+		a.s.at.account.SetDerived(p.key, pageVersion(want), p.encode())
+		p.added = p.added[:0]
+	}
+}
+
 // derivedOf gives what is cached of what is derived of row i, nil if that is nothing.
-func (a *ahead) derivedOf(i int) []byte {
+func (a *ahead) derivedOf(ctx context.Context, i int) ([]byte, error) {
+	if err := a.have(ctx, i); err != nil {
+		return nil, err
+	}
 	if end := a.first + len(a.derived); i < a.first || i >= end {
 		if a.step = min(max(1, 2*a.step), maxStep); i != end {
 			a.step = 1
@@ -66,12 +131,21 @@ func (a *ahead) derivedOf(i int) []byte {
 		}
 		a.derived, a.first = a.s.at.account.Derived(message.Version, ids...), i
 	}
-	return a.derived[i-a.first]
+	return a.derived[i-a.first], nil
+}
+
+// have makes sure that row i's record is there.
+func (a *ahead) have(ctx context.Context, i int) error {
+	_, err := a.rows[i].message(ctx)
+	return err
 }
 
 // open gives the octets of row i, which it has been opening if those before were
 // asked for.
 func (a *ahead) open(ctx context.Context, i int) (mail.Content, error) {
+	if err := a.have(ctx, i); err != nil {
+		return nil, err
+	}
 	v, err := a.s.current(ctx)
 	if err != nil {
 		return nil, err
@@ -154,6 +228,14 @@ func (b *batch) close() {
 		if c := b.list[i].Content; c != nil {
 			_ = c.Close() // read only
 		}
+	}
+}
+
+// end is the end of the walk.
+func (a *ahead) end() {
+	a.drop()
+	for p := range a.pages {
+		a.write(message.Piece(p))
 	}
 }
 

@@ -17,24 +17,31 @@ import (
 // parser and the cache of its results.
 type content struct {
 	s       *Session
-	msg     mail.Message
+	uid     mail.UID
+	msg     mail.Message // if it is of no row
+	row     *row         // that it is of, if others follow it
 	octets  mail.Content
-	derived *message.Derived // if it was not cached
-	root    *message.Part    // nil: not asked for yet
-	encoded []byte           // of what is derived, as it is cached; nil: not asked for yet, or not there
-	asked   bool
-	row     *row // that it is of, if others follow it
+	encoded []byte        // what is derived of it; nil: not asked for yet
+	root    *message.Part // nil: not asked for yet
 }
 
-func (s *Session) content(msg mail.Message) *content { return &content{s: s, msg: msg} }
+func (s *Session) content(msg mail.Message) *content { return &content{s: s, uid: msg.UID, msg: msg} }
 
 // contentOf is content of a message that a walk has come to.
-func (s *Session) contentOf(w *row) *content { return &content{s: s, msg: w.msg, row: w} }
+func (s *Session) contentOf(w *row) *content { return &content{s: s, uid: w.flags.UID, row: w} }
 
 func (c *content) close() {
 	if c.octets != nil {
 		_ = c.octets.Close() // read only
 	}
+}
+
+// message gives the message's record.
+func (c *content) message(ctx context.Context) (*mail.Message, error) {
+	if c.row != nil {
+		return c.row.message(ctx)
+	}
+	return &c.msg, nil
 }
 
 // open gives the octets. They stay readable when the View has gone.
@@ -44,7 +51,7 @@ func (c *content) open(ctx context.Context) (mail.Content, error) {
 	}
 	octets, err := c.openNow(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("open message %d: %w", c.msg.UID, err)
+		return nil, fmt.Errorf("open message %d: %w", c.uid, err)
 	}
 	c.octets = octets
 	return octets, nil
@@ -61,30 +68,29 @@ func (c *content) openNow(ctx context.Context) (mail.Content, error) {
 	return v.Open(ctx, c.msg)
 }
 
-// cached gives what is cached of what is derived; nil if that is nothing.
-func (c *content) cached() []byte {
-	if !c.asked {
-		c.encoded = c.derivedData()
-		c.asked = true
-	}
-	return c.encoded
-}
-
-func (c *content) derivedData() []byte {
-	if c.row != nil {
-		return c.row.ahead.derivedOf(c.row.at)
-	}
-	return c.s.derived(message.Version, c.msg.EmailID)
-}
-
 func (s *Session) derived(version uint32, id mail.EmailID) []byte {
 	return s.at.account.Derived(version, id)[0]
 }
 
+// cached gives what is cached of what is derived; nil if that is nothing.
+func (c *content) cached(ctx context.Context) ([]byte, error) {
+	if c.encoded != nil {
+		return c.encoded, nil
+	}
+	if c.row != nil {
+		var err error
+		c.encoded, err = c.row.ahead.derivedOf(ctx, c.row.at)
+		return c.encoded, err
+	}
+	c.encoded = c.s.derived(message.Version, c.msg.EmailID)
+	return c.encoded, nil
+}
+
 // derive gives all that can be derived, from the octets.
-func (c *content) derive(ctx context.Context) (*message.Derived, error) {
-	if c.derived != nil {
-		return c.derived, nil
+func (c *content) derive(ctx context.Context) ([]byte, error) {
+	msg, err := c.message(ctx)
+	if err != nil {
+		return nil, err
 	}
 	octets, err := c.open(ctx)
 	if err != nil {
@@ -92,29 +98,51 @@ func (c *content) derive(ctx context.Context) (*message.Derived, error) {
 	}
 	d, err := message.Parse(octets, octets.Size())
 	if err != nil {
-		return nil, fmt.Errorf("read message %d: %w", c.msg.UID, err)
+		return nil, fmt.Errorf("read message %d: %w", c.uid, err)
 	}
-	c.derived = d
-	c.s.at.account.SetDerived(c.msg.EmailID, message.Version, d.Append(nil))
-	return d, nil
+	c.encoded = d.Append(nil)
+	c.s.at.account.SetDerived(msg.EmailID, message.Version, c.encoded)
+	return c.encoded, nil
 }
 
-// part gives what decode takes out of what is derived, which costs less than all of
-// it if it is cached, or else what whole takes.
-func part[T any](ctx context.Context, c *content, decode func([]byte) (T, error), whole func(*message.Derived) T) (T, error) {
-	if c.derived == nil {
-		if data := c.cached(); data != nil {
-			if v, err := decode(data); err == nil {
-				return v, nil
-			} // else it is made again
+// piece gives a piece of what is derived: as it is cached, or made anew.
+func (c *content) piece(ctx context.Context, p message.Piece) ([]byte, error) {
+	if data, err := c.cached(ctx); err != nil || data != nil {
+		if err != nil {
+			return nil, err
 		}
+		if b, err := message.Cut(data, p); err == nil {
+			return b, nil
+		} // else it is made again
 	}
-	d, err := c.derive(ctx)
+	data, err := c.derive(ctx)
 	if err != nil {
-		var none T
-		return none, err
+		return nil, err
 	}
-	return whole(d), nil
+	return message.Cut(data, p)
+}
+
+// part decodes a piece.
+func part[T any](ctx context.Context, c *content, p message.Piece, decode func([]byte) (T, error)) (v T, err error) {
+	var b []byte
+	if c.row != nil {
+		b, err = c.row.ahead.piece(ctx, c, p)
+	} else {
+		b, err = c.piece(ctx, p)
+	}
+	if err != nil {
+		return v, err
+	}
+	if v, err = decode(b); err == nil {
+		return v, nil
+	}
+	if b, err = c.derive(ctx); err == nil {
+		b, err = message.Cut(b, p)
+	}
+	if err != nil {
+		return v, err
+	}
+	return decode(b)
 }
 
 // structure gives the message as a part.
@@ -122,21 +150,21 @@ func (c *content) structure(ctx context.Context) (*message.Part, error) {
 	if c.root != nil {
 		return c.root, nil
 	}
-	root, err := part(ctx, c, message.DecodeStructure, func(d *message.Derived) *message.Part { return &d.Root })
+	root, err := part(ctx, c, message.StructurePiece, message.DecodeStructure)
 	c.root = root
 	return root, err
 }
 
 func (c *content) envelope(ctx context.Context) (*message.Envelope, error) {
-	return part(ctx, c, message.DecodeEnvelope, func(d *message.Derived) *message.Envelope { return &d.Envelope })
+	return part(ctx, c, message.EnvelopePiece, message.DecodeEnvelope)
 }
 
 func (c *content) kept(ctx context.Context) (message.Kept, error) {
-	return part(ctx, c, message.DecodeKept, func(d *message.Derived) message.Kept { return d.Kept })
+	return part(ctx, c, message.FieldsPiece, message.DecodeKept)
 }
 
 func (c *content) sent(ctx context.Context) (message.Date, error) {
-	return part(ctx, c, message.DecodeSent, func(d *message.Derived) message.Date { return d.Sent })
+	return part(ctx, c, message.StructurePiece, message.DecodeSent)
 }
 
 // fields is a header with at least the named fields: what is kept of it, or all.

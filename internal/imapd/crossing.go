@@ -83,9 +83,13 @@ func (x *crossing) check(ctx context.Context, uids mail.UIDSet) error {
 	if q.LimitMessages == 0 && q.LimitOctets == 0 {
 		return nil
 	}
-	err = x.walk(ctx, x.box, uids, true, func(w *row) error {
+	err = x.walk(ctx, x.box, uids, func(w *row) error {
+		m, err := w.message(ctx)
+		if err != nil {
+			return err
+		}
 		q.UsedMessages++
-		q.UsedOctets += w.msg.Size
+		q.UsedOctets += m.Size
 		return nil
 	})
 	if q.LimitMessages > 0 && q.UsedMessages > q.LimitMessages || q.LimitOctets > 0 && q.UsedOctets > q.LimitOctets {
@@ -132,7 +136,10 @@ func (x *crossing) stageAll(ctx context.Context, uids mail.UIDSet, op *mail.Appe
 	if err != nil {
 		return nil, err
 	}
-	rows, err := x.box.readRows(v, uids, true, nil)
+	rows, err := x.box.readRows(v, uids, nil)
+	if err == nil {
+		err = x.box.readMessages(v, rows)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -157,7 +157,7 @@ func (r *fetchRun) messages(ctx context.Context, uids mail.UIDSet) error {
 	r.announceKeywords(&info)
 	r.keywords = info.Keywords
 	r.missing = uids.Len()
-	err = r.walk(ctx, r.box, uids, r.needsMessage(), func(w *row) error {
+	err = r.walk(ctx, r.box, uids, func(w *row) error {
 		r.missing--
 		return r.message(ctx, w)
 	})
@@ -165,13 +165,6 @@ func (r *fetchRun) messages(ctx context.Context, uids mail.UIDSet) error {
 		err = r.lost()
 	}
 	return err
-}
-
-// needsMessage reports whether flags alone do not do.
-func (r *fetchRun) needsMessage() bool {
-	return len(r.sections) > 0 || slices.ContainsFunc(r.items, func(i imapwire.FetchItem) bool {
-		return i.Kind != imapwire.ItemUID && i.Kind != imapwire.ItemFlags && i.Kind != imapwire.ItemModSeq
-	})
 }
 
 // message sends one response, or none and a note if the message cannot be read.

@@ -27,7 +27,7 @@ func (s *Session) fetchArrivals(ctx context.Context, info *mail.MailboxInfo, fro
 	run := &fetchRun{Session: s, inline: maxHeld, keywords: info.Keywords}
 	run.choose(&imapwire.Fetch{Items: g.Items}, true)
 	start := len(s.out.buf)
-	err := run.walk(ctx, s.box, arrived, run.needsMessage(), func(w *row) error {
+	err := run.walk(ctx, s.box, arrived, func(w *row) error {
 		if err := run.beside(ctx, w); err != nil {
 			return err
 		}

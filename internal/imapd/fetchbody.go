@@ -46,11 +46,11 @@ func (r *fetchRun) open(ctx context.Context, c *content) ([]literal, error) {
 			held += l.size
 		}
 		if held > maxHeld {
-			return nil, fmt.Errorf("fetch %d sections of message %d: %w", len(r.sections), c.msg.UID, mail.ErrLimit)
+			return nil, fmt.Errorf("fetch %d sections of message %d: %w", len(r.sections), c.uid, mail.ErrLimit)
 		}
 		if l.exists && l.size <= r.inline {
 			if err := l.hold(r.room(int(l.size))); err != nil {
-				return nil, fmt.Errorf("read %s of message %d: %w", l.name, c.msg.UID, err)
+				return nil, fmt.Errorf("read %s of message %d: %w", l.name, c.uid, err)
 			}
 		}
 		list = append(list, l)
@@ -106,7 +106,7 @@ func (r *fetchRun) openBinary(ctx context.Context, item imapwire.FetchItem, c *c
 	if p := item.Partial; p != nil {
 		from, n := window(p, size)
 		if _, err := io.CopyN(io.Discard, octets, from); err != nil {
-			return l, fmt.Errorf("skip to octet %d of message %d: %w", from, c.msg.UID, err)
+			return l, fmt.Errorf("skip to octet %d of message %d: %w", from, c.uid, err)
 		}
 		l.size = n
 		l.name = appendOrigin(l.name, p)

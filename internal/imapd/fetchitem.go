@@ -50,16 +50,6 @@ func (r *fetchRun) item(ctx context.Context, b []byte, item imapwire.FetchItem, 
 		return r.appendFlags(append(b, "FLAGS "...), &w.flags, r.keywords), nil
 	case imapwire.ItemModSeq:
 		return appendModSeq(b, w.flags.ModSeq), nil
-	case imapwire.ItemInternalDate:
-		return appendTime(append(b, "INTERNALDATE "...), w.msg.InternalDate), nil
-	case imapwire.ItemSaveDate:
-		return appendTime(append(b, "SAVEDATE "...), w.msg.SaveDate), nil
-	case imapwire.ItemSize:
-		return imapwire.AppendNumber(append(b, "RFC822.SIZE "...), w.msg.Size), nil
-	case imapwire.ItemEmailID:
-		return append(b, "EMAILID ("+w.msg.EmailID.String()+")"...), nil
-	case imapwire.ItemThreadID:
-		return append(b, "THREADID ("+w.msg.ThreadID.String()+")"...), nil
 	case imapwire.ItemEnvelope:
 		e, err := c.envelope(ctx)
 		if err != nil {
@@ -73,8 +63,30 @@ func (r *fetchRun) item(ctx context.Context, b []byte, item imapwire.FetchItem, 
 		return c.preview(ctx, b, item.Lazy)
 	case imapwire.ItemBinarySize:
 		return r.binarySize(ctx, b, item, c)
+	case imapwire.ItemBody, imapwire.ItemBodyStructure:
+		return r.structureItem(ctx, b, item, c)
 	}
-	return r.structureItem(ctx, b, item, c)
+	m, err := w.message(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return recordItem(b, item, m), nil
+}
+
+// recordItem appends an item that the message's record has.
+func recordItem(b []byte, item imapwire.FetchItem, m *mail.Message) []byte {
+	switch item.Kind {
+	case imapwire.ItemInternalDate:
+		return appendTime(append(b, "INTERNALDATE "...), m.InternalDate)
+	case imapwire.ItemSaveDate:
+		return appendTime(append(b, "SAVEDATE "...), m.SaveDate)
+	case imapwire.ItemSize:
+		return imapwire.AppendNumber(append(b, "RFC822.SIZE "...), m.Size)
+	case imapwire.ItemEmailID:
+		return append(b, "EMAILID ("+m.EmailID.String()+")"...)
+	default: // ItemThreadID
+		return append(b, "THREADID ("+m.ThreadID.String()+")"...)
+	}
 }
 
 func (r *fetchRun) structureItem(ctx context.Context, b []byte, item imapwire.FetchItem, c *content) ([]byte, error) {

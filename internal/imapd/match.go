@@ -34,9 +34,8 @@ const (
 
 // matcher is a search program made ready for one mailbox.
 type matcher struct {
-	test     test
-	among    mail.UIDSet // the only messages that can match
-	messages bool        // tests look at messages' records
+	test  test
+	among mail.UIDSet // the only messages that can match
 }
 
 // compiler turns keys into tests.
@@ -58,11 +57,11 @@ func (s *Session) compile(ctx context.Context, b *box, program *imapwire.SearchK
 		return nil, err
 	}
 	c := compiler{s: s, box: b, keywords: info.Keywords, today: s.cfg.Now()}
-	t, dear, err := c.key(program)
+	t, _, err := c.key(program)
 	if err != nil {
 		return nil, err
 	}
-	m := &matcher{test: t, among: b.uids.all(), messages: dear >= costMessage}
+	m := &matcher{test: t, among: b.uids.all()}
 	for i := range program.Keys {
 		if k := &program.Keys[i]; k.Kind == imapwire.KeySeq || k.Kind == imapwire.KeyUID {
 			m.among = intersect(m.among, c.set(k))
@@ -153,7 +152,13 @@ func flagTest(f func(*mail.MessageFlags) bool) test {
 }
 
 func recordTest(f func(*mail.Message) bool) test {
-	return func(_ context.Context, c *candidate) (bool, error) { return f(&c.row.msg), nil }
+	return func(ctx context.Context, c *candidate) (bool, error) {
+		m, err := c.row.message(ctx)
+		if err != nil {
+			return false, err
+		}
+		return f(m), nil
+	}
 }
 
 // both compiles AND, or OR: the cheap tests come first, and the first that

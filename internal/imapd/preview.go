@@ -11,7 +11,11 @@ import (
 // preview appends PREVIEW (RFC 8970). With LAZY one that is not there yet is NIL.
 func (c *content) preview(ctx context.Context, b []byte, lazy bool) ([]byte, error) {
 	b = append(b, "PREVIEW "...)
-	key := previewKey(c.msg.EmailID)
+	m, err := c.message(ctx)
+	if err != nil {
+		return nil, err
+	}
+	key := previewKey(m.EmailID)
 	if data := c.s.derived(message.PreviewVersion, key); len(data) > 0 {
 		return imapwire.AppendString(b, string(data[1:])), nil
 	}

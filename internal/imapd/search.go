@@ -84,8 +84,8 @@ func (s *Session) find(ctx context.Context, b *box, program *imapwire.SearchKey)
 // match calls hit for the messages that m matches, in order.
 func (s *Session) match(ctx context.Context, b *box, m *matcher, hit func(*row)) error {
 	c := &candidate{content: new(content)} // one for all: most tests look at flags alone
-	return s.walk(ctx, b, m.among, m.messages, func(w *row) error {
-		c.row, *c.content = w, content{s: s, msg: w.msg, row: w}
+	return s.walk(ctx, b, m.among, func(w *row) error {
+		c.row, *c.content = w, content{s: s, uid: w.flags.UID, row: w}
 		defer c.close()
 		matches, err := m.test(ctx, c)
 		if err != nil || !matches {

@@ -3,7 +3,6 @@ package imapd
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -13,13 +12,8 @@ import (
 	"github.com/tandemail/tandemail/internal/message"
 )
 
-// What SORT and THREAD compare never changes, and is small beside what FETCH needs: so
-// it is kept among the derived data for summaryPage consecutive UIDs of a mailbox
-// together, and 50,000 messages are 400 reads. A page is written again when it has new
-// messages. What was expunged stays in it until then.
-
-// summaryPage is how many UIDs share an entry.
-const summaryPage = 128
+// What SORT and THREAD compare is kept in pages of its own, which are written again when
+// they lack one message: they are small.
 
 // summary is what does not change about a message and can be sorted by.
 type summary struct {
@@ -50,8 +44,8 @@ func (s *Session) summarize(ctx context.Context, id mail.MailboxID, uids mail.UI
 	}
 	r := &summaries{Session: s, mailbox: id, fork: account.Fork}
 	for len(uids) > 0 {
-		number := uint32(uids[0].Lo) / summaryPage
-		last := mail.UID(uint64(number+1)*summaryPage - 1)
+		number := uint32(uids[0].Lo) / pageSpan
+		last := mail.UID(uint64(number+1)*pageSpan - 1)
 		part := intersect(uids[:within(uids, last)], mail.UIDSet{{Lo: uids[0].Lo, Hi: last}})
 		if err := r.read(ctx, number, part); err != nil {
 			return err
@@ -95,7 +89,7 @@ func (r *summaries) read(ctx context.Context, number uint32, uids mail.UIDSet) e
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	key := r.key(number)
+	key := pageKey("summaries", r.mailbox, r.fork, number)
 	if data := r.derived(message.SummaryVersion, key); data == nil || !r.decode(string(data)) {
 		r.page = r.page[:0] // it is made again
 	}
@@ -116,15 +110,6 @@ func (r *summaries) read(ctx context.Context, number uint32, uids mail.UIDSet) e
 		r.at.account.SetDerived(key, message.SummaryVersion, r.encode())
 	}
 	return nil
-}
-
-// key names a page. It is one of this history of the account: in another one, UIDs that
-// were never told may be other messages.
-func (r *summaries) key(number uint32) mail.EmailID {
-	b := append([]byte("summaries"), r.mailbox[:]...)
-	b = binary.BigEndian.AppendUint64(b, r.fork)
-	sum := sha256.Sum256(binary.BigEndian.AppendUint32(b, number))
-	return mail.EmailID(sum[:16])
 }
 
 // missing is those of uids that the page lacks.
@@ -175,9 +160,11 @@ func (r *summaries) add(ctx context.Context, uids mail.UIDSet) (whole bool, err 
 func (r *summaries) header(ctx context.Context, m mail.Message, to *message.Summary) error {
 	c := r.content(m)
 	defer c.close()
-	if k, err := message.DecodeKept(c.cached()); err == nil && k.Valid {
-		*to = message.Summarize(k.Header)
-		return nil
+	if data, _ := c.cached(ctx); data != nil {
+		if k, err := message.Cut(data, message.FieldsPiece); err == nil && k != nil {
+			*to = message.Summarize(message.Header(k))
+			return nil
+		}
 	}
 	octets, err := c.open(ctx)
 	if err != nil {

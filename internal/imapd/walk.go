@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"context"
+	"fmt"
 	"iter"
 
 	"github.com/tandemail/tandemail/internal/mail"
@@ -11,9 +12,23 @@ import (
 type row struct {
 	number uint32
 	flags  mail.MessageFlags
-	msg    mail.Message // if the walk asked for it
+	msg    mail.Message // without a UID: not read yet, see message
 	ahead  *ahead
 	at     int // its place among ahead.rows
+}
+
+// message gives the message's record, which is read together with those of the other
+// rows when the first is asked for.
+func (w *row) message(ctx context.Context) (*mail.Message, error) {
+	if w.msg.UID == 0 {
+		if err := w.ahead.load(ctx); err != nil {
+			return nil, err
+		}
+		if w.msg.UID == 0 {
+			return nil, fmt.Errorf("message %d: %w", w.flags.UID, mail.ErrNoMessage)
+		}
+	}
+	return &w.msg, nil
 }
 
 // walkChunk is how many messages are read from a View at once.
@@ -23,13 +38,12 @@ const walkChunk = 256
 // look into the index costs less.
 const maxGap = 64
 
-// walk calls visit for those of uids in b that still exist, in order, with what Flags
-// and, if messages is set, Messages say of them. A View may be closed between two
-// calls: what visit keeps is its own.
-func (s *Session) walk(ctx context.Context, b *box, uids mail.UIDSet, messages bool, visit func(*row) error) error {
+// walk calls visit for those of uids in b that still exist, in order. A View may be
+// closed between two calls: what visit keeps is its own.
+func (s *Session) walk(ctx context.Context, b *box, uids mail.UIDSet, visit func(*row) error) error {
 	rows := make([]row, 0, min(uids.Len(), walkChunk))
-	ahead := &ahead{s: s}
-	defer ahead.drop()
+	ahead := newAhead(s, b)
+	defer ahead.end()
 	for part := range spans(uids) {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -38,7 +52,7 @@ func (s *Session) walk(ctx context.Context, b *box, uids mail.UIDSet, messages b
 		if err != nil {
 			return err
 		}
-		if rows, err = b.readRows(v, part, messages, rows[:0]); err != nil {
+		if rows, err = b.readRows(v, part, rows[:0]); err != nil {
 			return err
 		}
 		ahead.next(rows)
@@ -69,7 +83,7 @@ func spans(set mail.UIDSet) iter.Seq[mail.UIDSet] {
 	}
 }
 
-func (b *box) readRows(v mail.View, part mail.UIDSet, messages bool, rows []row) ([]row, error) {
+func (b *box) readRows(v mail.View, part mail.UIDSet, rows []row) ([]row, error) {
 	lo, hi := part[0].Lo, part[len(part)-1].Hi
 	for f, err := range v.Flags(b.id, lo, hi, 0) {
 		if err != nil {
@@ -79,13 +93,18 @@ func (b *box) readRows(v mail.View, part mail.UIDSet, messages bool, rows []row)
 			rows = append(rows, row{number: b.uids.number(f.UID), flags: f})
 		}
 	}
-	if !messages || len(rows) == 0 {
-		return rows, nil
+	return rows, nil
+}
+
+// readMessages reads the records of rows.
+func (b *box) readMessages(v mail.View, rows []row) error {
+	if len(rows) == 0 {
+		return nil
 	}
 	i := 0
-	for m, err := range v.Messages(b.id, lo, hi) {
+	for m, err := range v.Messages(b.id, rows[0].flags.UID, rows[len(rows)-1].flags.UID) {
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for i < len(rows) && rows[i].flags.UID < m.UID {
 			i++
@@ -94,7 +113,7 @@ func (b *box) readRows(v mail.View, part mail.UIDSet, messages bool, rows []row)
 			rows[i].msg = m
 		}
 	}
-	return rows, nil
+	return nil
 }
 
 // eachFlags is walk for a command that needs flags alone, in one View.

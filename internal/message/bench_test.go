@@ -37,7 +37,10 @@ func BenchmarkDecodeTypical(b *testing.B) {
 }
 
 func BenchmarkDecodeEnvelopeTypical(b *testing.B) {
-	data := ParseBytes(typicalMessage()).Append(nil)
+	data, err := Cut(ParseBytes(typicalMessage()).Append(nil), EnvelopePiece)
+	if err != nil {
+		b.Fatal(err)
+	}
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := DecodeEnvelope(data); err != nil {

@@ -23,15 +23,26 @@ func roundTrip(t interface{ Fatalf(string, ...any) }, d *Derived) {
 	if !reflect.DeepEqual(got, d) {
 		t.Fatalf("decoded\n%+v\nnot\n%+v", got, d)
 	}
-	kept, err := DecodeKept(b)
+	piece := func(p Piece) []byte {
+		b, err := Cut(b, p)
+		if err != nil {
+			t.Fatalf("cut piece %d: %v", p, err)
+		}
+		return b
+	}
+	kept, err := DecodeKept(piece(FieldsPiece))
 	if err != nil || kept != d.Kept {
 		t.Fatalf("decoded fields %+v, %v", kept, err)
 	}
-	sent, err := DecodeSent(b)
+	sent, err := DecodeSent(piece(StructurePiece))
 	if err != nil || sent != d.Sent {
 		t.Fatalf("decoded date %+v, %v", sent, err)
 	}
-	env, err := DecodeEnvelope(b)
+	root, err := DecodeStructure(piece(StructurePiece))
+	if err != nil || !reflect.DeepEqual(root, &d.Root) {
+		t.Fatalf("decoded structure %+v, %v", root, err)
+	}
+	env, err := DecodeEnvelope(piece(EnvelopePiece))
 	if err != nil || !reflect.DeepEqual(env, &d.Envelope) {
 		t.Fatalf("decoded envelope %+v, %v", env, err)
 	}
@@ -53,7 +64,7 @@ func TestAnotherVersionMeansRebuild(t *testing.T) {
 	if _, err := Decode(b); !errors.Is(err, ErrVersion) {
 		t.Errorf("error is %v", err)
 	}
-	if _, err := DecodeEnvelope(b); !errors.Is(err, ErrVersion) {
+	if _, err := Cut(b, EnvelopePiece); !errors.Is(err, ErrVersion) {
 		t.Errorf("error is %v", err)
 	}
 }

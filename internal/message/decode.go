@@ -12,8 +12,9 @@ func Decode(b []byte) (*Derived, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Derived{Kept: p.kept()}
-	ec, c := decoder{s: string(p.envelope)}, decoder{s: string(p.rest)}
+	d := new(Derived)
+	d.Kept, _ = DecodeKept(p[FieldsPiece])
+	ec, c := decoder{s: string(p[EnvelopePiece])}, decoder{s: string(p[StructurePiece])}
 	ec.envelope(&d.Envelope)
 	d.Sent = c.date()
 	c.part(&d.Root, 0, 0)
@@ -21,97 +22,6 @@ func Decode(b []byte) (*Derived, error) {
 		return nil, fmt.Errorf("decode derived data of %d octets: %w", len(b), errDerived)
 	}
 	return d, nil
-}
-
-// DecodeStructure reads only the root part. Errors are those of [Decode].
-func DecodeStructure(b []byte) (*Part, error) {
-	p, err := pieces(b)
-	if err != nil {
-		return nil, err
-	}
-	root := new(Part)
-	c := decoder{s: string(p.rest)}
-	c.date()
-	c.part(root, 0, 0)
-	if c.bad || c.s != "" {
-		return nil, fmt.Errorf("decode structure of %d octets: %w", len(p.rest), errDerived)
-	}
-	return root, nil
-}
-
-// DecodeEnvelope reads only the envelope, for lists of many messages. Errors are
-// those of [Decode].
-func DecodeEnvelope(b []byte) (*Envelope, error) {
-	p, err := pieces(b)
-	if err != nil {
-		return nil, err
-	}
-	e := new(Envelope)
-	c := decoder{s: string(p.envelope)}
-	c.envelope(e)
-	if c.bad || c.s != "" {
-		return nil, fmt.Errorf("decode envelope of %d octets: %w", len(p.envelope), errDerived)
-	}
-	return e, nil
-}
-
-// DecodeKept reads only the kept fields. Errors are those of [Decode].
-func DecodeKept(b []byte) (Kept, error) {
-	p, err := pieces(b)
-	if err != nil {
-		return Kept{}, err
-	}
-	return p.kept(), nil
-}
-
-// DecodeSent reads only when the message was sent. Errors are those of [Decode].
-func DecodeSent(b []byte) (Date, error) {
-	p, err := pieces(b)
-	if err != nil {
-		return Date{}, err
-	}
-	c := decoder{s: string(p.rest[:min(len(p.rest), 3*binary.MaxVarintLen64)])}
-	d := c.date()
-	if c.bad {
-		return d, fmt.Errorf("decode date of %d octets: %w", len(p.rest), errDerived)
-	}
-	return d, nil
-}
-
-// encoded is an encoding's pieces, which can be decoded one by one.
-type encoded struct {
-	envelope, fields, rest []byte
-	valid                  bool // there are fields
-}
-
-func (p *encoded) kept() Kept { return Kept{Header(p.fields), p.valid} }
-
-func pieces(b []byte) (p encoded, err error) {
-	v, n := binary.Uvarint(b)
-	if n > 0 && v != Version {
-		return p, fmt.Errorf("decode derived data of version %d, not %d: %w", v, Version, ErrVersion)
-	}
-	whole := n > 0
-	p.rest = b[max(n, 0):]
-	cut := func(less uint64) (piece []byte, there bool) {
-		v, n := binary.Uvarint(p.rest)
-		if n <= 0 || v > less+uint64(len(p.rest)-n) {
-			whole = false
-			return nil, false
-		}
-		p.rest = p.rest[n:]
-		if v < less {
-			return nil, false
-		}
-		piece, p.rest = p.rest[:v-less], p.rest[v-less:]
-		return piece, true
-	}
-	p.envelope, _ = cut(0)
-	p.fields, p.valid = cut(1)
-	if !whole {
-		return p, fmt.Errorf("decode derived data of %d octets: %w", len(b), errDerived)
-	}
-	return p, nil
 }
 
 // decoder consumes s. After a failure bad is set and all values are zero.

@@ -128,9 +128,10 @@ func FuzzDecode(f *testing.F) {
 		var d *Derived
 		var err error
 		heap.Within(t, 128<<10+256*len(b), func() {
-			if _, err = DecodeEnvelope(b); err == nil {
-				d, err = Decode(b)
-			}
+			_, _ = DecodeEnvelope(b)
+			_, _ = DecodeStructure(b)
+			_, _ = DecodeSent(b)
+			d, err = Decode(b)
 		})
 		if err != nil {
 			return

@@ -1,0 +1,124 @@
+package imapd
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+
+	"github.com/tandemail/tandemail/internal/mail"
+	"github.com/tandemail/tandemail/internal/message"
+)
+
+// What is derived of a message is kept for each message by itself. Clients that list a
+// mailbox, and searches, ask the same piece of thousands of messages: so each piece of
+// pageSpan consecutive UIDs of a mailbox is kept once more in one entry, a page, and
+// 50,000 messages are 400 reads. A page is written by whoever has asked for enough that
+// it lacks. What was expunged stays in it until then.
+
+const (
+	pageSpan = 128
+	// fewAsked is how many messages of a page are read by themselves before it is looked
+	// for: who wants one or two must not read all.
+	fewAsked = 4
+	// worthWriting is how many messages a page must lack to be written again.
+	worthWriting = pageSpan / 4
+	// largePiece is larger than a piece that is in a page, so that any page can be kept.
+	largePiece = 1 << 10
+)
+
+// pageVersion is of the entries of a piece's pages.
+func pageVersion(p message.Piece) uint32 { return message.Version<<8 | 0x80 | uint32(p) }
+
+// pageKey names a page. It is one of this history of the account: in another one, UIDs
+// that were never told may be other messages.
+func pageKey(kind string, mailbox mail.MailboxID, fork uint64, number uint32) mail.EmailID {
+	b := append([]byte(kind), mailbox[:]...)
+	b = binary.BigEndian.AppendUint64(b, fork)
+	sum := sha256.Sum256(binary.BigEndian.AppendUint32(b, number))
+	return mail.EmailID(sum[:16])
+}
+
+// pages gives one piece of the messages of a walk.
+type pages struct {
+	number uint32 // of the page that the walk is in
+	asked  int    // how many of its messages were
+	key    mail.EmailID
+	loaded bool
+	list   []onPage // ascending
+	added  []onPage // what the page lacks, ascending
+	at     int      // in list
+}
+
+// onPage is one message's piece.
+type onPage struct {
+	uid  mail.UID
+	data []byte
+}
+
+// find looks a message up in the page.
+func (p *pages) find(u mail.UID) ([]byte, bool) {
+	if p.at >= len(p.list) || p.list[p.at].uid > u {
+		p.at = 0
+	}
+	for p.at < len(p.list) && p.list[p.at].uid < u {
+		p.at++
+	}
+	if p.at < len(p.list) && p.list[p.at].uid == u {
+		return p.list[p.at].data, true
+	}
+	return nil, false
+}
+
+// add notes a piece that the page lacks.
+func (p *pages) add(u mail.UID, data []byte) {
+	if n := len(p.added); len(data) < largePiece && (n == 0 || p.added[n-1].uid < u) {
+		p.added = append(p.added, onPage{u, data})
+	}
+}
+
+// encode writes the page with what was added: of each message the UID, less that of the
+// one before, and 0 or 1 + length and the octets of the piece.
+func (p *pages) encode() []byte {
+	both := slices.Concat(p.list, p.added)
+	slices.SortFunc(both, func(a, b onPage) int { return int(a.uid) - int(b.uid) })
+	var b []byte
+	last := mail.UID(0)
+	for _, one := range both {
+		b = binary.AppendUvarint(b, uint64(one.uid-last))
+		if one.data == nil {
+			b = binary.AppendUvarint(b, 0)
+		} else {
+			b = binary.AppendUvarint(b, uint64(len(one.data))+1)
+			b = append(b, one.data...)
+		}
+		last = one.uid
+	}
+	return b
+}
+
+// decode reads what encode wrote, in the same memory. A page that it cannot read is empty.
+func (p *pages) decode(b []byte) {
+	p.list, p.at = p.list[:0], 0
+	last := uint64(0)
+	for len(b) > 0 {
+		step, n := binary.Uvarint(b)
+		if n <= 0 || step == 0 || step > uint64(maxUID)-last {
+			p.list = p.list[:0]
+			return
+		}
+		size, k := binary.Uvarint(b[n:])
+		rest := b[n+max(k, 0):]
+		if k <= 0 || size > uint64(len(rest))+1 {
+			p.list = p.list[:0]
+			return
+		}
+		last += step
+		one := onPage{uid: mail.UID(last)}
+		if size > 0 {
+			one.data = rest[: size-1 : size-1]
+			rest = rest[size-1:]
+		}
+		p.list = append(p.list, one)
+		b = rest
+	}
+}
