@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"context"
+	"strings"
 
 	"github.com/tandemail/tandemail/internal/mail"
 	"github.com/tandemail/tandemail/internal/message"
@@ -14,7 +15,8 @@ type ahead struct {
 	box  *box
 	rows []row
 
-	pages [message.Pieces]pages
+	pieces [message.Pieces]pages
+	fields pages // of one field that is not kept
 
 	derived [][]byte // of rows from number first on
 	first   int
@@ -47,7 +49,13 @@ type batch struct {
 
 func (b *batch) has(i int) bool { return b != nil && i >= b.first && i < b.first+b.number }
 
-func newAhead(s *Session, b *box) *ahead { return &ahead{s: s, box: b} }
+func newAhead(s *Session, b *box) *ahead {
+	a := &ahead{s: s, box: b}
+	for p := range a.pieces {
+		a.pieces[p].version = piecesVersion | uint32(p)
+	}
+	return a
+}
 
 // load reads the records of all rows.
 func (a *ahead) load(ctx context.Context) error {
@@ -69,21 +77,43 @@ func (a *ahead) next(rows []row) {
 
 // piece gives a piece of what is derived of a row's message.
 func (a *ahead) piece(ctx context.Context, c *content, want message.Piece) ([]byte, error) {
-	p := &a.pages[want]
-	uid := c.row.flags.UID
+	return a.paged(ctx, c.row, &a.pieces[want], func() ([]byte, error) { return c.piece(ctx, want) })
+}
+
+// field gives the fields of one name of a row's header, and what follows the header.
+// Those of the first name that a walk asks for are kept in pages, as other servers do
+// once they were searched.
+func (a *ahead) field(ctx context.Context, c *content, name string) (message.Header, error) {
+	name = strings.ToLower(name)
+	if a.fields.field == "" {
+		a.fields = pages{field: name, version: fieldsVersion}
+	}
+	if a.fields.field != name {
+		return c.header(ctx)
+	}
+	b, err := a.paged(ctx, c.row, &a.fields, func() ([]byte, error) {
+		h, err := c.header(ctx)
+		return []byte(h.Select([]string{name}, false)), err
+	})
+	return message.Header(b), err
+}
+
+// paged gives what the page has of a row's message, or else what from gives.
+func (a *ahead) paged(ctx context.Context, w *row, p *pages, from func() ([]byte, error)) ([]byte, error) {
+	uid := w.flags.UID
 	if n := uint32(uid) / pageSpan; n != p.number || p.asked == 0 {
-		a.write(want)
-		*p = pages{number: n, list: p.list[:0], added: p.added[:0], asked: min(p.asked, fewAsked)}
+		a.write(p)
+		p.turn(n)
 	}
 	if p.asked++; p.asked == fewAsked+1 && !a.s.at.away() {
-		if err := a.look(ctx, want); err != nil {
+		if err := a.look(ctx, p); err != nil {
 			return nil, err
 		}
 	}
 	if data, ok := p.find(uid); ok {
 		return data, nil
 	}
-	data, err := c.piece(ctx, want)
+	data, err := from()
 	if err == nil && p.loaded {
 		p.add(uid, data)
 	}
@@ -91,7 +121,7 @@ func (a *ahead) piece(ctx context.Context, c *content, want message.Piece) ([]by
 }
 
 // look reads the page that the walk is in.
-func (a *ahead) look(ctx context.Context, want message.Piece) error {
+func (a *ahead) look(ctx context.Context, p *pages) error {
 	v, err := a.s.current(ctx)
 	if err != nil {
 		return err
@@ -100,17 +130,16 @@ func (a *ahead) look(ctx context.Context, want message.Piece) error {
 	if err != nil {
 		return err
 	}
-	p := &a.pages[want]
-	p.key = pageKey("pieces", a.box.id, account.Fork, p.number)
-	p.decode(a.s.derived(pageVersion(want), p.key))
+	p.key = pageKey("pieces"+p.field, a.box.id, account.Fork, p.number)
+	p.decode(a.s.derived(p.version, p.key))
 	p.loaded = true
 	return nil
 }
 
 // write keeps the page that the walk is in, if it lacked much.
-func (a *ahead) write(want message.Piece) {
-	if p := &a.pages[want]; len(p.added) >= worthWriting {
-		a.s.at.account.SetDerived(p.key, pageVersion(want), p.encode())
+func (a *ahead) write(p *pages) {
+	if len(p.added) >= worthWriting {
+		a.s.at.account.SetDerived(p.key, p.version, p.encode())
 		p.added = p.added[:0]
 	}
 }
@@ -234,9 +263,10 @@ func (b *batch) close() {
 // end is the end of the walk.
 func (a *ahead) end() {
 	a.drop()
-	for p := range a.pages {
-		a.write(message.Piece(p))
+	for p := range a.pieces {
+		a.write(&a.pieces[p])
 	}
+	a.write(&a.fields)
 }
 
 // drop gives up what was opened and not asked for.

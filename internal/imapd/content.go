@@ -169,12 +169,16 @@ func (c *content) sent(ctx context.Context) (message.Date, error) {
 
 // fields is a header with at least the named fields: what is kept of it, or all.
 func (c *content) fields(ctx context.Context, names ...string) (message.Header, error) {
-	k, err := c.kept(ctx)
-	if err != nil {
-		return "", err
-	}
-	if k.Has(names...) {
-		return k.Header, nil
+	if message.Keeps(names...) {
+		k, err := c.kept(ctx)
+		if err != nil {
+			return "", err
+		}
+		if k.Valid {
+			return k.Header, nil
+		}
+	} else if len(names) == 1 && c.row != nil {
+		return c.row.ahead.field(ctx, c, names[0])
 	}
 	return c.header(ctx)
 }

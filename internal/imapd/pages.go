@@ -26,8 +26,11 @@ const (
 	largePiece = 1 << 10
 )
 
-// pageVersion is of the entries of a piece's pages.
-func pageVersion(p message.Piece) uint32 { return message.Version<<8 | 0x80 | uint32(p) }
+// The versions of pages' entries: of each piece, and of a field.
+const (
+	piecesVersion = message.Version<<8 | 0x80
+	fieldsVersion = message.Version<<8 | 0xc0
+)
 
 // pageKey names a page. It is one of this history of the account: in another one, UIDs
 // that were never told may be other messages.
@@ -38,8 +41,11 @@ func pageKey(kind string, mailbox mail.MailboxID, fork uint64, number uint32) ma
 	return mail.EmailID(sum[:16])
 }
 
-// pages gives one piece of the messages of a walk.
+// pages gives one piece of the messages of a walk, or one field.
 type pages struct {
+	version uint32 // of the entries
+	field   string // which one, if it is no piece
+
 	number uint32 // of the page that the walk is in
 	asked  int    // how many of its messages were
 	key    mail.EmailID
@@ -53,6 +59,14 @@ type pages struct {
 type onPage struct {
 	uid  mail.UID
 	data []byte
+}
+
+// turn begins another page.
+func (p *pages) turn(number uint32) {
+	*p = pages{
+		version: p.version, field: p.field, number: number, list: p.list[:0], added: p.added[:0],
+		asked: min(p.asked, fewAsked), // who has gone through the one before goes on
+	}
 }
 
 // find looks a message up in the page.

@@ -68,8 +68,8 @@ func keep(h Header) Kept {
 	return Kept{Header(b), true}
 }
 
-// Has reports whether what is kept answers for the named fields: it has those of that
-// name that the message has.
-func (k *Kept) Has(names ...string) bool {
-	return k.Valid && !slices.ContainsFunc(names, func(name string) bool { return !isKept(name) })
+// Keeps reports whether what is kept of a header, if it is valid, answers for the named
+// fields: it has those of that name that the message has.
+func Keeps(names ...string) bool {
+	return !slices.ContainsFunc(names, func(name string) bool { return !isKept(name) })
 }

@@ -31,7 +31,7 @@ func TestKeptFieldsAnswerAsTheHeaderDoes(t *testing.T) {
 		d := ParseBytes(msg)
 		whole := Header(msg[:d.Root.Header.End])
 		names := rapid.SliceOf(rapid.SampledFrom([]string{"From", "SUBJECT", "to", "cc", "Date", "message-id", "Content-Type", "x-mailer"})).Draw(t, "names")
-		if !d.Kept.Has(names...) {
+		if !d.Kept.Valid || !Keeps(names...) {
 			if len(whole) <= maxKept {
 				t.Fatalf("%d octets were not kept", len(whole))
 			}
@@ -60,7 +60,7 @@ func TestTooMuchIsNotKept(t *testing.T) {
 		}
 	}
 	d := ParseBytes([]byte("To: a@b.test\r\nReceived: x\r\n\r\n"))
-	if !d.Kept.Has("to", "Subject") || d.Kept.Has("to", "Received") || d.Kept.Header != "To: a@b.test\r\n\r\n" {
+	if !d.Kept.Valid || !Keeps("to", "Subject") || Keeps("to", "Received") || d.Kept.Header != "To: a@b.test\r\n\r\n" {
 		t.Errorf("kept %+v", d.Kept)
 	}
 }
