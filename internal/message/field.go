@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"strings"
 )
 
@@ -21,7 +22,11 @@ type Field struct {
 
 // ReadHeader reads the header at s, at most the 1 MiB of it that is interpreted.
 func ReadHeader(r io.ReaderAt, s Span) (Header, error) {
-	b := make([]byte, min(s.Len(), maxHeader))
+	room := takeRoom()
+	defer room.give()
+	n := int(min(s.Len(), maxHeader))
+	room.text = slices.Grow(room.text[:0], n)[:n]
+	b := room.text
 	if n, err := r.ReadAt(b, s.Start); n < len(b) {
 		return "", fmt.Errorf("read header at %d: %w", s.Start, err)
 	}

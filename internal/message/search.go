@@ -5,7 +5,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"sync"
 )
 
 // Scope says which text of a message a search covers.
@@ -49,7 +51,8 @@ func Contains(ctx context.Context, r io.ReaderAt, root *Part, n Needle, scope Sc
 	if len(n.folded) == 0 {
 		return true, nil
 	}
-	m := matcher{needle: n.folded}
+	m := matcher{needle: n.folded, room: takeRoom()}
+	defer m.room.give()
 	var err error
 	root.Walk(func(p *Part) bool {
 		err = m.part(ctx, r, p, scope)
@@ -63,6 +66,21 @@ type matcher struct {
 	needle []byte
 	tail   []byte // the end of the text so far, shorter than the needle
 	found  bool
+	room   *room
+}
+
+// room is for the text of one part at a time: most messages are small, and are searched
+// by the thousand.
+type room struct{ text, folded []byte }
+
+var rooms = sync.Pool{New: func() any { return new(room) }}
+
+func takeRoom() *room { return rooms.Get().(*room) }
+
+func (r *room) give() {
+	if cap(r.text)+cap(r.folded) <= 4*searchChunk {
+		rooms.Put(r)
+	}
 }
 
 func (m *matcher) part(ctx context.Context, r io.ReaderAt, p *Part, scope Scope) error {
@@ -72,12 +90,12 @@ func (m *matcher) part(ctx context.Context, r io.ReaderAt, p *Part, scope Scope)
 	}
 	if scope == ScopeText {
 		m.tail = m.tail[:0]
-		if err := headerText(r, p, feed); err != nil || m.found {
+		if err := headerText(r, p, m.room, feed); err != nil || m.found {
 			return err
 		}
 	}
 	m.tail = m.tail[:0]
-	if err := SearchText(r, p, feed); err != nil || m.found {
+	if err := searchText(r, p, m.room, feed); err != nil || m.found {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -102,7 +120,7 @@ func (m *matcher) feed(b []byte) {
 }
 
 // headerText yields p's header, decoded and folded, one line a field.
-func headerText(r io.ReaderAt, p *Part, yield func([]byte) bool) error {
+func headerText(r io.ReaderAt, p *Part, room *room, yield func([]byte) bool) error {
 	if p.Header.Len() == 0 {
 		return nil
 	}
@@ -110,7 +128,8 @@ func headerText(r io.ReaderAt, p *Part, yield func([]byte) bool) error {
 	if err != nil {
 		return fmt.Errorf("search message: %w", err)
 	}
-	var line, out []byte
+	line, out := room.text, room.folded
+	defer func() { room.text, room.folded = line, out }()
 	for f := range h.Fields() {
 		line = append(line[:0], f.Name...)
 		if f.Name != "" {
@@ -128,19 +147,20 @@ func headerText(r io.ReaderAt, p *Part, yield func([]byte) bool) error {
 // searchChunk is how much decoded text is folded at once.
 const searchChunk = 32 << 10
 
-// SearchText yields the text of p's own body as SEARCH compares it: transfer
+// searchText yields the text of p's own body as SEARCH compares it: transfer
 // encoding and charset undone, folded. A chunk ends anywhere between two
 // characters; it is valid until yield returns, which stops by returning false.
 // Parts that are no text (images, archives), and those with children, yield
 // nothing. HTML is yielded with its tags, as other servers search it.
-func SearchText(r io.ReaderAt, p *Part, yield func([]byte) bool) error {
+func searchText(r io.ReaderAt, p *Part, room *room, yield func([]byte) bool) error {
 	if !searchable(p) {
 		return nil
 	}
 	text := decodedText(r, p)
 	n := int(min(searchChunk, 2*p.Body.Len()+16))
-	buf := make([]byte, n)
-	out := make([]byte, 0, n)
+	buf := slices.Grow(room.text[:0], n)[:n]
+	out := slices.Grow(room.folded[:0], n)
+	defer func() { room.text, room.folded = buf, out }()
 	held := 0
 	for {
 		n, err := text.Read(buf[held:])

@@ -295,7 +295,7 @@ func TestNoCharsetFailsOnGarbage(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		name := rapid.SampledFrom(append(names, "utf-8", "utf-32", "utf-7", "x-none")).Draw(t, "charset")
 		msg := append([]byte("Content-Type: text/plain; charset="+name+"\r\n\r\n"), rapid.SliceOfN(rapid.Byte(), 0, 200).Draw(t, "body")...)
-		if err := SearchText(smallReads{msg}, &ParseBytes(msg).Root, func([]byte) bool { return true }); err != nil {
+		if err := searchText(smallReads{msg}, &ParseBytes(msg).Root, new(room), func([]byte) bool { return true }); err != nil {
 			t.Fatal(err)
 		}
 	})
