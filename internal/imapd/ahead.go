@@ -26,6 +26,9 @@ type ahead struct {
 	coming []*batch // what follows it
 	last   int      // the row that was opened last
 	depth  int      // how many were opened at once
+
+	parsing    bool // what is opened is parsed, too: the row that was opened last was
+	lastParsed int
 }
 
 // How much is read ahead.
@@ -44,6 +47,7 @@ type batch struct {
 	first  int
 	list   []mail.Opened // what was taken is nil
 	number int
+	parsed [][]byte      // what was derived of those that were parsed, else nil
 	done   chan struct{} // closed when list is there; nil: it is
 }
 
@@ -69,7 +73,7 @@ func (a *ahead) load(ctx context.Context) error {
 // next makes other rows those that are read ahead.
 func (a *ahead) next(rows []row) {
 	a.drop()
-	a.rows, a.derived, a.first, a.last = rows, nil, 0, -1
+	a.rows, a.derived, a.first, a.last, a.lastParsed = rows, nil, 0, -1, -1
 	for i := range rows {
 		rows[i].ahead, rows[i].at = a, i
 	}
@@ -180,6 +184,9 @@ func (a *ahead) open(ctx context.Context, i int) (mail.Content, error) {
 		return nil, err
 	}
 	onward := i == a.last+1
+	if a.lastParsed != a.last {
+		a.parsing = false
+	}
 	a.last = i
 	if !onward {
 		a.depth = 0
@@ -226,12 +233,28 @@ func (a *ahead) begin(ctx context.Context, v mail.View, first int) {
 		msgs = append(msgs, a.rows[i].msg)
 		octets += min(a.rows[i].msg.Size, largeOctets)
 	}
-	b := &batch{first: first, number: len(msgs), done: make(chan struct{})}
+	b := &batch{first: first, number: len(msgs), parsed: make([][]byte, len(msgs)), done: make(chan struct{})}
 	a.coming = append(a.coming, b)
+	parsing := a.parsing
 	a.s.opens.Go(func() {
 		defer close(b.done)
 		b.list = v.OpenAll(ctx, msgs)
+		for i, o := range b.list {
+			if parsing && o.Err == nil {
+				b.parsed[i], _ = parse(o.Content) // whoever wants it sees the error himself
+			}
+		}
 	})
+}
+
+// parsed gives what was derived of row i, which open gave, or nil, and has the rows after
+// it parsed while they are opened.
+func (a *ahead) parsed(i int) []byte {
+	a.parsing, a.lastParsed = true, i
+	if b := a.opened; b.has(i) && b.done == nil {
+		return b.parsed[i-b.first]
+	}
+	return nil
 }
 
 // take gives row i of the batch, once, to be closed by the caller.

@@ -96,13 +96,27 @@ func (c *content) derive(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	var data []byte
+	if c.row != nil {
+		data = c.row.ahead.parsed(c.row.at)
+	}
+	if data == nil {
+		if data, err = parse(octets); err != nil {
+			return nil, fmt.Errorf("read message %d: %w", c.uid, err)
+		}
+	}
+	c.encoded = data
+	c.s.at.account.SetDerived(msg.EmailID, message.Version, data)
+	return data, nil
+}
+
+// parse gives what can be derived of octets, encoded.
+func parse(octets mail.Content) ([]byte, error) {
 	d, err := message.Parse(octets, octets.Size())
 	if err != nil {
-		return nil, fmt.Errorf("read message %d: %w", c.uid, err)
+		return nil, err
 	}
-	c.encoded = d.Append(nil)
-	c.s.at.account.SetDerived(msg.EmailID, message.Version, c.encoded)
-	return c.encoded, nil
+	return d.Append(nil), nil
 }
 
 // piece gives a piece of what is derived: as it is cached, or made anew.

@@ -9,8 +9,11 @@ import (
 // Parse reads the message of size octets behind r, once and in order, through a
 // window of 64 KiB. It never fails on what it reads; its errors are those of r.
 func Parse(r io.ReaderAt, size int64) (*Derived, error) {
-	p := parser{w: window{r: r, size: size}}
+	room := takeRoom()
+	p := parser{w: window{r: r, size: size, buf: room.text[:0]}}
 	d := p.message()
+	room.text = p.w.buf
+	room.give()
 	if p.w.err != nil {
 		return nil, p.w.err
 	}
