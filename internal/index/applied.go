@@ -54,14 +54,13 @@ func readApplied(r pebble.Reader) (cluster.Position, error) {
 	return decodeApplied(b)
 }
 
-// seek returns copies of the values of keys, each with the prefix before it; nil where
-// there is none. One key is looked up as such; for more an iterator costs less, which
+// seek returns copies of the values of keys, nil where there is none. One key is looked up as such; for more an iterator costs less, which
 // finds neighbours from where it is.
-func seek(r pebble.Reader, prefix string, keys [][]byte) ([][]byte, error) {
+func seek(r pebble.Reader, keys [][]byte) ([][]byte, error) {
 	list := make([][]byte, len(keys))
 	if len(keys) == 1 {
 		var err error
-		list[0], err = get(r, append([]byte(prefix), keys[0]...))
+		list[0], err = get(r, keys[0])
 		return list, err
 	}
 	it, err := r.NewIter(nil)
@@ -69,9 +68,7 @@ func seek(r pebble.Reader, prefix string, keys [][]byte) ([][]byte, error) {
 		return nil, classify(err)
 	}
 	var a arena
-	key := []byte(prefix)
-	for i, k := range keys {
-		key = append(key[:len(prefix)], k...)
+	for i, key := range keys {
 		if !it.SeekGE(key) || !bytes.Equal(it.Key(), key) {
 			continue // also after an error, which Close gives
 		}

@@ -11,7 +11,11 @@ import (
 // and replication, and not part of the state at any position.
 type Derived struct{ db *DB }
 
-const derivedPrefix = "\xffderived/"
+// Keys begin with the prefix and their era, 8 octets.
+const (
+	derivedPrefix = "\xffderived/"
+	derivedEnd    = "\xffderived0" // the first key after all of them
+)
 
 // derivedLimit is the largest value kept.
 const derivedLimit = 256 << 10
@@ -19,7 +23,53 @@ const derivedLimit = 256 << 10
 // Derived returns the DB's side space. Any goroutine may use it.
 func (d *DB) Derived() Derived { return Derived{d} }
 
-func derivedKey(key []byte) []byte { return append([]byte(derivedPrefix), key...) }
+// derivedKeys puts keys into an era.
+func derivedKeys(era uint32, keys ...[]byte) [][]byte {
+	list := make([][]byte, len(keys))
+	prefix := eraPrefix(uint64(era))
+	for i, k := range keys {
+		list[i] = append(prefix[:len(prefix):len(prefix)], k...)
+	}
+	return list
+}
+
+func eraPrefix(era uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte(derivedPrefix), era)
+}
+
+// Turn begins an era, by the clock of who calls it, unless it is the present one. What
+// was neither set nor read in it or in the one before is forgotten: nobody tells what
+// values are of a message that has gone.
+func (s Derived) Turn(era uint32) error {
+	if s.db.era.Swap(era) == era {
+		return nil
+	}
+	for _, r := range [...][2][]byte{
+		{[]byte(derivedPrefix), eraPrefix(uint64(max(era, 1) - 1))},
+		{eraPrefix(uint64(era) + 1), []byte(derivedEnd)},
+	} {
+		if err := s.forget(r[0], r[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forget deletes the keys in [lo, hi), if there are any.
+func (s Derived) forget(lo, hi []byte) error {
+	it, err := s.db.pebble.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
+	if err != nil {
+		return s.db.fail(fmt.Errorf("look for old derived data: %w", classify(err)))
+	}
+	found := it.First()
+	if err := it.Close(); err != nil {
+		return s.db.fail(fmt.Errorf("look for old derived data: %w", classify(err)))
+	}
+	if !found {
+		return nil
+	}
+	return s.write(func() error { return s.db.pebble.DeleteRange(lo, hi, pebble.NoSync) })
+}
 
 // Get returns what was Set under each of the keys by the same parser version, else nil:
 // also where it cannot be read, which fails the DB. Keys in order cost least.
@@ -27,7 +77,7 @@ func (s Derived) Get(version uint32, keys ...[]byte) [][]byte {
 	if s.db.Err() != nil {
 		return make([][]byte, len(keys))
 	}
-	list, err := seek(s.db.pebble, derivedPrefix, keys)
+	list, err := s.look(keys)
 	if err != nil {
 		_ = s.db.fail(fmt.Errorf("read derived data: %w", err)) // whoever uses the DB next is told
 		return make([][]byte, len(keys))
@@ -42,6 +92,41 @@ func (s Derived) Get(version uint32, keys ...[]byte) [][]byte {
 	return list
 }
 
+// look finds values in the present era or the one before. Those are set again.
+func (s Derived) look(keys [][]byte) ([][]byte, error) {
+	era := s.db.era.Load()
+	list, err := seek(s.db.pebble, derivedKeys(era, keys...))
+	if err != nil || era == 0 {
+		return list, err
+	}
+	var missing [][]byte
+	for i, v := range list {
+		if v == nil {
+			missing = append(missing, keys[i])
+		}
+	}
+	if len(missing) == 0 {
+		return list, nil
+	}
+	older, err := seek(s.db.pebble, derivedKeys(era-1, missing...))
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		if list[i] != nil {
+			continue
+		}
+		list[i], older = older[0], older[1:]
+		if list[i] == nil {
+			continue
+		}
+		if err := s.set(era, keys[i], list[i]); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
 // Set keeps a value, until it is replaced or deleted. It may be lost in a crash. A
 // value too large to be worth keeping is not kept, without an error.
 func (s Derived) Set(version uint32, key, value []byte) error {
@@ -49,20 +134,11 @@ func (s Derived) Set(version uint32, key, value []byte) error {
 		return nil
 	}
 	v := append(binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(value)), version), value...)
-	return s.write(func() error { return s.db.pebble.Set(derivedKey(key), v, pebble.NoSync) })
+	return s.set(s.db.era.Load(), key, v)
 }
 
-// Delete forgets what is kept for all keys with a prefix: a message, an account.
-func (s Derived) Delete(prefix []byte) error {
-	lo := derivedKey(prefix)
-	hi := append([]byte(nil), lo...)
-	for i := len(hi) - 1; ; i-- { // the key space's own prefix ends below 0xff
-		if hi[i]++; hi[i] != 0 {
-			hi = hi[:i+1]
-			break
-		}
-	}
-	return s.write(func() error { return s.db.pebble.DeleteRange(lo, hi, pebble.NoSync) })
+func (s Derived) set(era uint32, key, v []byte) error {
+	return s.write(func() error { return s.db.pebble.Set(derivedKeys(era, key)[0], v, pebble.NoSync) })
 }
 
 func (s Derived) write(f func() error) error {

@@ -41,12 +41,81 @@ func TestDerivedIsVersionedAndApart(t *testing.T) {
 	get(4, [][]byte{nil}, "5/7") // another version's value
 	get(3, [][]byte{{3}, nil, {19}, {3}, nil, {0}}, "7/3", "7/", "5/19", "7/3", "9", "0/0")
 	get(4, [][]byte{nil, nil}, "7/3", "5/19")
-	if err := v.Delete([]byte("5/")); err != nil {
-		t.Fatal(err)
-	}
-	get(3, [][]byte{nil, {7}, nil}, "5/7", "6/7", "5/8")
 	if d.Applied() != at(20) {
 		t.Errorf("applied %+v", d.Applied())
+	}
+}
+
+// TestDerivedIsForgottenUnlessItIsUsed holds that a value lives through the era after the
+// one in which it was set or read last, and no longer.
+func TestDerivedIsForgottenUnlessItIsUsed(t *testing.T) {
+	fs := vfs.NewMem()
+	d := mustOpen(t, Config{FS: fs, Dir: "index"})
+	v := d.Derived()
+	turn := func(era uint32) {
+		t.Helper()
+		if err := v.Turn(era); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set := func(key string) {
+		t.Helper()
+		if err := v.Set(1, []byte(key), []byte(key)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	has := func(want string, keys ...string) {
+		t.Helper()
+		var list [][]byte
+		for _, k := range keys {
+			list = append(list, []byte(k))
+		}
+		got := ""
+		for i, b := range v.Get(1, list...) {
+			if b != nil {
+				got += string(b)
+				if string(b) != keys[i] {
+					t.Errorf("%q has %q", keys[i], b)
+				}
+			}
+		}
+		if got != want {
+			t.Errorf("of %q there are %q, want %q", keys, got, want)
+		}
+	}
+	set("o") // before anybody has said what era it is
+	turn(7)
+	has("", "o")
+	set("a")
+	set("b")
+	set("c")
+	turn(7)
+	turn(8)
+	set("d")
+	has("ad", "a", "d", "x")
+	has("c", "c")
+	turn(9)
+	has("acd", "a", "b", "c", "d")
+	turn(11) // nobody was there in the tenth
+	has("", "a", "b", "c", "d")
+	set("e")
+	turn(4) // the clock was wrong
+	has("", "e")
+	set("f")
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d = closing(t, mustOpen(t, Config{FS: fs, Dir: "index"}))
+	v = d.Derived()
+	turn(5)
+	has("f", "a", "e", "f")
+	commit(t, d, 1, "k", "v") // what is not derived stays
+	turn(6)
+	turn(20)
+	if s, err := d.Snapshot(); err != nil {
+		t.Error(err)
+	} else if b, err := s.Get([]byte("k")); string(b) != "v" || err != nil || s.Close() != nil {
+		t.Errorf("the state has %q, %v", b, err)
 	}
 }
 

@@ -83,6 +83,8 @@ type DB struct {
 	parked  chan struct{} // closed when a goroutine of Pebble's will never come back
 	closing chan struct{}
 
+	era atomic.Uint32 // of derived data
+
 	parkOnce sync.Once
 	open     atomic.Bool // Pebble is
 

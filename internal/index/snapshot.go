@@ -124,7 +124,7 @@ func (s *Snapshot) GetAll(keys [][]byte) ([][]byte, error) {
 	if err := s.shared.db.Err(); err != nil {
 		return nil, err
 	}
-	list, err := seek(s.shared.snap, "", keys)
+	list, err := seek(s.shared.snap, keys)
 	if err != nil {
 		return nil, s.shared.db.fail(fmt.Errorf("get from index: %w", err))
 	}

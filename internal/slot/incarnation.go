@@ -117,6 +117,7 @@ func (inc *incarnation) wire(memory adopted) {
 	inc.keeper = newKeeper(inc.cfg, memory, inc.post)
 	inc.sessions = newSessions(inc, inc.post)
 	inc.syncer = &syncer{journal: inc.journal, post: inc.post, wake: make(chan struct{}, 1)}
+	inc.turnEra()
 	inc.flusher = newFlusher(inc.index)
 	inc.saver = &saver{incarnation: inc, asks: make(chan chan<- error)}
 	inc.applier = &applier{

@@ -62,6 +62,7 @@ func (s *saver) run(ctx context.Context, ticks <-chan time.Time) {
 	for {
 		select {
 		case <-ticks:
+			s.turnEra()
 			s.look(ctx)
 		case done := <-s.asks:
 			done <- s.renew(ctx)
