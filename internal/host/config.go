@@ -53,7 +53,7 @@ type Config struct {
 
 // What a session costs while it is idle is mostly these buffers.
 const (
-	readBuffer = 4 << 10
+	readBuffer = 1 << 10
 	writeQueue = 8 << 10
 )
 

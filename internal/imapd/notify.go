@@ -229,7 +229,7 @@ func (s *Session) linger(ctx context.Context, u update) error {
 		if err := s.out.flush(ctx); err != nil {
 			return err
 		}
-		s.out.buf = s.out.reuse()
+		s.out.buf = nil // it waits for long
 		end := s.idle.wait(s.number)
 		if end == nil {
 			return nil

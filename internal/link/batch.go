@@ -27,6 +27,19 @@ type batcher struct {
 	idle    chan struct{} // closed when flush ends; nil if nobody waits
 }
 
+// buffers are for connections on which something waits: most have nothing to write most
+// of the time, and there may be thousands of them.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+const pooledBuffer = 64 << 10 // a larger one is left to the garbage collector
+
+func putBuffer(b []byte) {
+	if cap(b) > 0 && cap(b) <= pooledBuffer {
+		b = b[:0]
+		buffers.Put(&b)
+	}
+}
+
 // append queues the parts as one run of octets and returns the offset of its
 // first octet. It blocks while the queue is full. An error means that nothing of
 // it was queued.
@@ -63,6 +76,9 @@ func (b *batcher) tryAppend(n int, parts [][]byte, at *int64) (wait <-chan struc
 			b.room = make(chan struct{})
 		}
 		return b.room, nil
+	}
+	if b.waiting == nil {
+		b.waiting = *buffers.Get().(*[]byte)
 	}
 	for _, p := range parts {
 		b.waiting = append(b.waiting, p...)
@@ -101,6 +117,11 @@ func (b *batcher) take() []byte {
 	defer b.mu.Unlock()
 	if b.err != nil || len(b.waiting) == 0 {
 		b.writing = false
+		if b.err == nil {
+			putBuffer(b.waiting)
+			putBuffer(b.spare)
+			b.waiting, b.spare = nil, nil
+		}
 		if b.idle != nil {
 			close(b.idle)
 			b.idle = nil
