@@ -15,8 +15,9 @@ type ahead struct {
 	box  *box
 	rows []row
 
-	pieces [message.Pieces]pages
-	fields pages // of one field that is not kept
+	pieces     [message.Pieces]pages
+	fields     pages // of one field that is not kept
+	signatures pages
 
 	derived [][]byte // of rows from number first on
 	first   int
@@ -56,8 +57,9 @@ func (b *batch) has(i int) bool { return b != nil && i >= b.first && i < b.first
 func newAhead(s *Session, b *box) *ahead {
 	a := &ahead{s: s, box: b}
 	for p := range a.pieces {
-		a.pieces[p].version = piecesVersion | uint32(p)
+		a.pieces[p] = pages{version: piecesVersion | uint32(p), largest: largePiece}
 	}
+	a.signatures = pages{version: message.SignatureVersion, largest: message.MaxSignature}
 	return a
 }
 
@@ -90,7 +92,7 @@ func (a *ahead) piece(ctx context.Context, c *content, want message.Piece) ([]by
 func (a *ahead) field(ctx context.Context, c *content, name string) (message.Header, error) {
 	name = strings.ToLower(name)
 	if a.fields.field == "" {
-		a.fields = pages{field: name, version: fieldsVersion}
+		a.fields = pages{field: name, version: fieldsVersion, largest: largePiece}
 	}
 	if a.fields.field != name {
 		return c.header(ctx)
@@ -290,6 +292,7 @@ func (a *ahead) end() {
 		a.write(&a.pieces[p])
 	}
 	a.write(&a.fields)
+	a.write(&a.signatures)
 }
 
 // drop gives up what was opened and not asked for.

@@ -76,6 +76,8 @@ func TestMessagesAreOpenedAhead(t *testing.T) {
 		{command: "FETCH 7,70,170,290 (BODY.PEEK[])", least: 4, most: 6},
 		{command: "FETCH 1:* (FLAGS)"},
 		{command: "SEARCH BODY nowhere", least: many, most: many},
+		{command: "SEARCH BODY elsewhere", most: many / 8}, // signatures tell
+		{command: "SEARCH BODY us", least: many, most: many},
 		{command: "SEARCH 7 BODY nowhere", least: 1, most: 1},
 		{command: "FETCH 1:* (BODY.PEEK[])", least: 99, most: 99 + maxAhead, fail: true},
 	} {

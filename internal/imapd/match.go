@@ -281,14 +281,6 @@ func (c *compiler) text(k *imapwire.SearchKey) (test, cost, error) {
 		scope = message.ScopeText
 	}
 	return func(ctx context.Context, m *candidate) (bool, error) {
-		root, err := m.structure(ctx)
-		if err != nil {
-			return false, err
-		}
-		octets, err := m.open(ctx)
-		if err != nil {
-			return false, err
-		}
-		return message.Contains(ctx, octets, root, needle, scope)
+		return m.contains(ctx, needle, scope)
 	}, costBody, nil
 }

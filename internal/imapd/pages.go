@@ -22,7 +22,7 @@ const (
 	fewAsked = 4
 	// worthWriting is how many messages a page must lack to be written again.
 	worthWriting = pageSpan / 4
-	// largePiece is larger than a piece that is in a page, so that any page can be kept.
+	// largePiece is the largest piece that is in a page, so that any page can be kept.
 	largePiece = 1 << 10
 )
 
@@ -44,6 +44,7 @@ func pageKey(kind string, mailbox mail.MailboxID, fork uint64, number uint32) ma
 // pages gives one piece of the messages of a walk, or one field.
 type pages struct {
 	version uint32 // of the entries
+	largest int    // message's data
 	field   string // which one, if it is no piece
 
 	number uint32 // of the page that the walk is in
@@ -64,7 +65,7 @@ type onPage struct {
 // turn begins another page.
 func (p *pages) turn(number uint32) {
 	*p = pages{
-		version: p.version, field: p.field, number: number, list: p.list[:0], added: p.added[:0],
+		version: p.version, largest: p.largest, field: p.field, number: number, list: p.list[:0], added: p.added[:0],
 		asked: min(p.asked, fewAsked), // who has gone through the one before goes on
 	}
 }
@@ -85,7 +86,7 @@ func (p *pages) find(u mail.UID) ([]byte, bool) {
 
 // add notes a piece that the page lacks.
 func (p *pages) add(u mail.UID, data []byte) {
-	if n := len(p.added); len(data) < largePiece && (n == 0 || p.added[n-1].uid < u) {
+	if n := len(p.added); len(data) <= p.largest && (n == 0 || p.added[n-1].uid < u) {
 		p.added = append(p.added, onPage{u, data})
 	}
 }

@@ -48,6 +48,7 @@ func TestPagesAnswerAsMessagesDo(t *testing.T) {
 	commands := []string{
 		"FETCH 1:* (UID ENVELOPE)", "FETCH 1:* (BODYSTRUCTURE)", "FETCH 1:* (BODY.PEEK[HEADER.FIELDS (SUBJECT X-NONE)])",
 		"FETCH 1:* (BODY.PEEK[HEADER.FIELDS (RECEIVED)])", "SEARCH SUBJECT x", "SEARCH SENTSINCE 1-Jan-1990", "SEARCH HEADER X-Other 7",
+		"SEARCH BODY nowhere", "SEARCH TEXT x", "SEARCH TEXT su", "SEARCH OR BODY x TEXT nowhere",
 	}
 	for round := range 3 {
 		for _, c := range commands {
@@ -144,7 +145,7 @@ func TestPagesOfAnotherForkAreNotUsed(t *testing.T) {
 }
 
 func FuzzPage(f *testing.F) {
-	p := &pages{}
+	p := &pages{largest: largePiece}
 	for i := range 5 {
 		p.add(mail.UID(3*i+1), []byte(strings.Repeat("x", i)))
 	}

@@ -18,7 +18,7 @@ const (
 )
 
 // derivedLimit is the largest value kept.
-const derivedLimit = 256 << 10
+const derivedLimit = 384 << 10
 
 // Derived returns the DB's side space. Any goroutine may use it.
 func (d *DB) Derived() Derived { return Derived{d} }
