@@ -1,9 +1,11 @@
 package imapd
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
+	"strings"
 
 	"github.com/tandemail/tandemail/internal/mail"
 	"github.com/tandemail/tandemail/internal/message"
@@ -135,5 +137,74 @@ func (p *pages) decode(b []byte) {
 		}
 		p.list = append(p.list, one)
 		b = rest
+	}
+}
+
+// piece gives a piece of what is derived of a row's message.
+func (a *ahead) piece(ctx context.Context, c *content, want message.Piece) ([]byte, error) {
+	return a.paged(ctx, c.row, &a.pieces[want], func() ([]byte, error) { return c.piece(ctx, want) })
+}
+
+// field gives the fields of one name of a row's header, and what follows the header.
+// Those of the first name that a walk asks for are kept in pages, as other servers do
+// once they were searched.
+func (a *ahead) field(ctx context.Context, c *content, name string) (message.Header, error) {
+	name = strings.ToLower(name)
+	if a.fields.field == "" {
+		a.fields = pages{field: name, version: fieldsVersion, largest: largePiece}
+	}
+	if a.fields.field != name {
+		return c.header(ctx)
+	}
+	b, err := a.paged(ctx, c.row, &a.fields, func() ([]byte, error) {
+		h, err := c.header(ctx)
+		return []byte(h.Select([]string{name}, false)), err
+	})
+	return message.Header(b), err
+}
+
+// paged gives what the page has of a row's message, or else what from gives.
+func (a *ahead) paged(ctx context.Context, w *row, p *pages, from func() ([]byte, error)) ([]byte, error) {
+	uid := w.flags.UID
+	if n := uint32(uid) / pageSpan; n != p.number || p.asked == 0 {
+		a.write(p)
+		p.turn(n)
+	}
+	if p.asked++; p.asked == fewAsked+1 && !a.s.at.away() {
+		if err := a.look(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+	if data, ok := p.find(uid); ok {
+		return data, nil
+	}
+	data, err := from()
+	if err == nil && p.loaded {
+		p.add(uid, data)
+	}
+	return data, err
+}
+
+// look reads the page that the walk is in.
+func (a *ahead) look(ctx context.Context, p *pages) error {
+	v, err := a.s.current(ctx)
+	if err != nil {
+		return err
+	}
+	account, err := v.Account()
+	if err != nil {
+		return err
+	}
+	p.key = pageKey("pieces"+p.field, a.box.id, account.Fork, p.number)
+	p.decode(a.s.derived(p.version, p.key))
+	p.loaded = true
+	return nil
+}
+
+// write keeps the page that the walk is in, if it lacked much.
+func (a *ahead) write(p *pages) {
+	if len(p.added) >= worthWriting {
+		a.s.at.account.SetDerived(p.key, p.version, p.encode())
+		p.added = p.added[:0]
 	}
 }
