@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/tandemail/tandemail/internal/cluster"
+	"github.com/tandemail/tandemail/internal/imapd"
 	"github.com/tandemail/tandemail/internal/link"
 	"github.com/tandemail/tandemail/internal/pop3d"
 	"github.com/tandemail/tandemail/internal/session"
@@ -24,6 +25,7 @@ type Host struct {
 	counts   counters
 
 	maildrops pop3d.Locks
+	pictures  *imapd.Pictures
 }
 
 // New builds a host.
@@ -32,7 +34,7 @@ func New(cfg Config) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Host{cfg: cfg}, nil
+	return &Host{cfg: cfg, pictures: imapd.NewPictures()}, nil
 }
 
 // Handle is the [link.Handler] of [Service].

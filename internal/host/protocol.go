@@ -46,7 +46,7 @@ func (c *conn) newExecutor(account mail.Account) executor {
 			session: imapd.New(imapd.Config{
 				Account: account, Session: o.Session, User: o.User, By: o.By, Remote: o.Remote, Sink: c.sink(),
 				Version: c.host.cfg.Version, Now: c.host.cfg.Now, Log: c.log, Answered: c.answered,
-				Others: others,
+				Others: others, Pictures: c.host.pictures,
 			}),
 		}
 	case session.POP3:

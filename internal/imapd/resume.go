@@ -78,6 +78,7 @@ func (s *Session) reselect(ctx context.Context, t *session.Selected) error {
 	if err != nil {
 		return err
 	}
+	s.cfg.Pictures.share(b.id, &b.uids)
 	b.at, s.box = s.at, b
 	return nil
 }

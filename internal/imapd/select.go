@@ -30,6 +30,7 @@ func (s *Session) selectMailbox(ctx context.Context, c *imapwire.Command, a *ima
 		return answer{}, err
 	}
 	b.at, b.examined = s.at, a.ReadOnly
+	s.cfg.Pictures.share(b.id, &b.uids)
 	s.box = b
 	if _, err := s.meet(v, 1); err != nil {
 		return answer{}, err

@@ -22,6 +22,8 @@ type Config struct {
 	Remote  string // the client's address
 	Sink    session.Sink
 	Others  Others // nil: nobody else is known
+	// Pictures is of the machine; nil: nothing is shared with other sessions.
+	Pictures *Pictures
 
 	Version string           // told by ID; "" is not told
 	Now     func() time.Time // nil: time.Now

@@ -91,9 +91,16 @@ type direct struct {
 	next uint64
 }
 
+// testPictures are shared by all tests' sessions, however small.
+var testPictures = func() *Pictures {
+	p := NewPictures()
+	p.least = 1
+	return p
+}()
+
 func newDirect(t testing.TB, a mail.Account, id byte) *direct {
 	x := &transcript{t: t}
-	return &direct{New(Config{Account: a, Session: mail.SessionID{id}, User: "ann", Sink: x, Now: testNow}), x, 0}
+	return &direct{New(Config{Account: a, Session: mail.SessionID{id}, User: "ann", Sink: x, Now: testNow, Pictures: testPictures}), x, 0}
 }
 
 // run executes a command and returns all it answered, as it goes over the wire.

@@ -77,6 +77,7 @@ func (s *Session) sync(ctx context.Context, u update) error {
 		return err
 	}
 	b.told.Highest = at
+	s.cfg.Pictures.share(b.id, &b.uids)
 	s.out.delta.Announced = b.announced()
 	return nil
 }

@@ -15,7 +15,15 @@ const maxUID = mail.UID(1<<32 - 1)
 // octets each, so that a mailbox of any size without gaps costs nothing, and one
 // where every other message is gone costs 12 octets a message.
 type uidMap struct {
-	runs []uidRun
+	runs   []uidRun
+	common *commonRuns // whose runs they are, if they are not its own
+}
+
+// own makes the runs its own, to be changed.
+func (m *uidMap) own() {
+	if m.common != nil {
+		m.runs, m.common = slices.Clone(m.runs), nil
+	}
 }
 
 type uidRun struct {
@@ -41,6 +49,7 @@ func (m *uidMap) max() mail.UID {
 
 // add adds u, which is above all others.
 func (m *uidMap) add(u mail.UID) {
+	m.own()
 	n := len(m.runs)
 	if n > 0 && m.runs[n-1].hi+1 == u {
 		m.runs[n-1].hi = u
@@ -107,6 +116,7 @@ func (m *uidMap) remove(set mail.UIDSet) {
 	if len(set) == 0 {
 		return
 	}
+	m.own()
 	i := m.find(set[0].Lo)
 	tail := slices.Clone(m.runs[i:])
 	before := tail[0].before
