@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -97,152 +98,158 @@ func inboxOf(t testing.TB, n *node) (id mail.MailboxID, next mail.UID) {
 }
 
 func TestWhatIsDeadIsCollectedAndTheRestStays(t *testing.T) {
-	w := movedByHand(t, 2)
-	n := w.node[0]
-	want := n.fillSegments(t, mixedSizes...)
-	m := n.handMover()
-	n.move(t, m)
-	before := n.Stats().Packs
-	inbox, next := inboxOf(t, n)
-	view, err := n.Account(accountID).View(t.Context()) // an older picture
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer view.Close()
-	kept, err := view.Message(inbox, 3)
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone, err := view.Message(inbox, 8)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pinned, err := view.Open(t.Context(), gone)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var dead []mail.UID
-	left := want[:0:0]
-	for uid := mail.UID(1); uid < next; uid++ {
-		if uid%4 == 0 || uid > 5 {
-			dead = append(dead, uid)
-		} else {
-			left = append(left, want[uid-1])
+	synctest.Test(t, func(t *testing.T) {
+		w := movedByHand(t, 2)
+		n := w.node[0]
+		want := n.fillSegments(t, mixedSizes...)
+		m := n.handMover()
+		n.move(t, m)
+		before := n.Stats().Packs
+		inbox, next := inboxOf(t, n)
+		view, err := n.Account(accountID).View(t.Context()) // an older picture
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	expunge(t, n, inbox, dead...)
-	n.itsTurn(t, false)
-	if err := m.collectSome(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if now := n.Stats().Packs; now.Collected != 0 || now.Octets != before.Octets {
-		t.Errorf("collected when it was another's turn: %+v", now)
-	}
-	n.itsTurn(t, true)
-	if err := m.collectSome(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	after := n.Stats().Packs
-	if after.Collected == 0 || after.Octets > before.Octets/2 || after.Packs > 1 {
-		t.Errorf("packs %+v, before %+v", after, before)
-	}
-	if got := contents(t, n); !slices.Equal(got, left) {
-		t.Error("messages differ after the collection")
-	}
-	c, err := view.Open(t.Context(), kept)
-	if err != nil {
-		t.Fatalf("a message by an older picture: %v", err)
-	}
-	b := make([]byte, c.Size())
-	if _, err := c.ReadAt(b, 0); err != nil || string(b) != want[2] || c.Close() != nil {
-		t.Errorf("a message by an older picture: %v", err)
-	}
-	b = make([]byte, pinned.Size())
-	if _, err := pinned.ReadAt(b, 0); err != nil || string(b) != want[7] || pinned.Close() != nil {
-		t.Errorf("a content that was open: %v", err)
-	}
-	if _, err := view.Open(t.Context(), gone); !errors.Is(err, mail.ErrNoMessage) {
-		t.Errorf("an expunged message by an older picture: %v", err)
-	}
-	other := w.node[1]
-	other.move(t, other.handMover()) // packs of its own
-	w.sameEverywhere()
-	if err := n.SwitchTo(t.Context(), other.cfg.Slot, 0); err != nil {
-		t.Fatal(err)
-	}
-	w.lead(1)
-	if got := contents(t, other); !slices.Equal(got, left) {
-		t.Error("the partner's messages differ")
-	}
+		defer view.Close()
+		kept, err := view.Message(inbox, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone, err := view.Message(inbox, 8)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pinned, err := view.Open(t.Context(), gone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var dead []mail.UID
+		left := want[:0:0]
+		for uid := mail.UID(1); uid < next; uid++ {
+			if uid%4 == 0 || uid > 5 {
+				dead = append(dead, uid)
+			} else {
+				left = append(left, want[uid-1])
+			}
+		}
+		expunge(t, n, inbox, dead...)
+		n.itsTurn(t, false)
+		if err := m.collectSome(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if now := n.Stats().Packs; now.Collected != 0 || now.Octets != before.Octets {
+			t.Errorf("collected when it was another's turn: %+v", now)
+		}
+		n.itsTurn(t, true)
+		if err := m.collectSome(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		after := n.Stats().Packs
+		if after.Collected == 0 || after.Octets > before.Octets/2 || after.Packs > 1 {
+			t.Errorf("packs %+v, before %+v", after, before)
+		}
+		if got := contents(t, n); !slices.Equal(got, left) {
+			t.Error("messages differ after the collection")
+		}
+		c, err := view.Open(t.Context(), kept)
+		if err != nil {
+			t.Fatalf("a message by an older picture: %v", err)
+		}
+		b := make([]byte, c.Size())
+		if _, err := c.ReadAt(b, 0); err != nil || string(b) != want[2] || c.Close() != nil {
+			t.Errorf("a message by an older picture: %v", err)
+		}
+		b = make([]byte, pinned.Size())
+		if _, err := pinned.ReadAt(b, 0); err != nil || string(b) != want[7] || pinned.Close() != nil {
+			t.Errorf("a content that was open: %v", err)
+		}
+		if _, err := view.Open(t.Context(), gone); !errors.Is(err, mail.ErrNoMessage) {
+			t.Errorf("an expunged message by an older picture: %v", err)
+		}
+		other := w.node[1]
+		other.move(t, other.handMover()) // packs of its own
+		w.sameEverywhere()
+		if err := n.SwitchTo(t.Context(), other.cfg.Slot, 0); err != nil {
+			t.Fatal(err)
+		}
+		w.lead(1)
+		if got := contents(t, other); !slices.Equal(got, left) {
+			t.Error("the partner's messages differ")
+		}
+	})
 }
 
 // TestPackWithoutLocationsIsRemoved: as a kill between pack and index leaves it.
 func TestPackWithoutLocationsIsRemoved(t *testing.T) {
-	w := movedByHand(t, 1)
-	n := w.node[0]
-	want := n.fillSegments(t, mixedSizes...)
-	inc := n.current()
-	orphan, err := inc.packs.Create()
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := pack.Entry{Body: 1, Length: 0, SHA256: [32]byte{0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55}}
-	if _, err := orphan.Add(e, eof{}); err != nil {
-		t.Fatal(err)
-	}
-	p, err := orphan.Seal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := n.handMover()
-	n.move(t, m)
-	n.itsTurn(t, true)
-	if err := m.collectSome(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for _, q := range inc.packs.Packs() {
-		if q.ID == p.ID {
-			t.Error("it is still there")
+	synctest.Test(t, func(t *testing.T) {
+		w := movedByHand(t, 1)
+		n := w.node[0]
+		want := n.fillSegments(t, mixedSizes...)
+		inc := n.current()
+		orphan, err := inc.packs.Create()
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if got := contents(t, n); !slices.Equal(got, want) {
-		t.Error("messages differ")
-	}
+		e := pack.Entry{Body: 1, Length: 0, SHA256: [32]byte{0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55}}
+		if _, err := orphan.Add(e, eof{}); err != nil {
+			t.Fatal(err)
+		}
+		p, err := orphan.Seal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := n.handMover()
+		n.move(t, m)
+		n.itsTurn(t, true)
+		if err := m.collectSome(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, q := range inc.packs.Packs() {
+			if q.ID == p.ID {
+				t.Error("it is still there")
+			}
+		}
+		if got := contents(t, n); !slices.Equal(got, want) {
+			t.Error("messages differ")
+		}
+	})
 }
 
 // TestPackThatAnIndexWithoutLocationsNeedsIsKept: as one that was made from a snapshot
 // would be before it is told where bodies are.
 func TestPackThatAnIndexWithoutLocationsNeedsIsKept(t *testing.T) {
-	w := movedByHand(t, 1)
-	n := w.node[0]
-	n.fillSegments(t, mixedSizes...)
-	m := n.handMover()
-	n.move(t, m)
-	inc := n.current()
-	kv := inc.index.Cold()
-	snap, err := inc.snapshot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var lost error
-	for b, err := range state.Locations(snap, 0, 0) {
+	synctest.Test(t, func(t *testing.T) {
+		w := movedByHand(t, 1)
+		n := w.node[0]
+		n.fillSegments(t, mixedSizes...)
+		m := n.handMover()
+		n.move(t, m)
+		inc := n.current()
+		kv := inc.index.Cold()
+		snap, err := inc.snapshot()
 		if err != nil {
 			t.Fatal(err)
 		}
-		lost = errors.Join(lost, kv.Delete(binary.BigEndian.AppendUint64([]byte{'l'}, uint64(b.Body))))
-	}
-	snap.release()
-	if err := errors.Join(lost, kv.Commit(inc.index.Applied()), kv.Close()); err != nil {
-		t.Fatal(err)
-	}
-	before := len(inc.packs.Packs())
-	n.itsTurn(t, true)
-	if err := m.collectSome(t.Context()); !errors.Is(err, cluster.ErrDamaged) {
-		t.Errorf("collected: %v", err)
-	}
-	if now := len(inc.packs.Packs()); now != before || now == 0 {
-		t.Errorf("%d packs, %d before", now, before)
-	}
+		var lost error
+		for b, err := range state.Locations(snap, 0, 0) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			lost = errors.Join(lost, kv.Delete(binary.BigEndian.AppendUint64([]byte{'l'}, uint64(b.Body))))
+		}
+		snap.release()
+		if err := errors.Join(lost, kv.Commit(inc.index.Applied()), kv.Close()); err != nil {
+			t.Fatal(err)
+		}
+		before := len(inc.packs.Packs())
+		n.itsTurn(t, true)
+		if err := m.collectSome(t.Context()); !errors.Is(err, cluster.ErrDamaged) {
+			t.Errorf("collected: %v", err)
+		}
+		if now := len(inc.packs.Packs()); now != before || now == 0 {
+			t.Errorf("%d packs, %d before", now, before)
+		}
+	})
 }
 
 // eof is an empty body.

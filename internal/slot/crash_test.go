@@ -146,6 +146,7 @@ func (l *ledger) check(t testing.TB, s *Slot) {
 }
 
 func TestPowerLossLosesAndDoublesNothing(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
@@ -158,6 +159,7 @@ func TestPowerLossLosesAndDoublesNothing(t *testing.T) {
 // are rewritten all the time, on each copy for itself and, worse than ever, on both at
 // once.
 func TestPowerLossAmongMovesLosesNothing(t *testing.T) {
+	t.Parallel()
 	var moved, collected atomic.Int64
 	t.Run("all", func(t *testing.T) {
 		for seed := range uint64(4) {

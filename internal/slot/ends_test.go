@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -94,46 +95,48 @@ func TestGivingUpTakesAProposalBackUnlessItWasTaken(t *testing.T) {
 }
 
 func TestViewDoesNotHoldASlotOpen(t *testing.T) {
-	w := newWorld(t, 1)
-	w.node[0].start()
-	n := w.lead(0)
-	if err := n.CreateAccount(t.Context(), accountText, 0); err != nil {
-		t.Fatal(err)
-	}
-	deliverOne(t, n, 1, "Subject: one\r\n\r\nbody\r\n")
-	v, err := n.Account(accountID).View(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	inbox, err := v.Lookup("inbox")
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.endsInside(t, v.Messages(inbox.ID, 1, 10), func(msg mail.Message) {
-		c, err := v.Open(t.Context(), msg)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		w.node[0].start()
+		n := w.lead(0)
+		if err := n.CreateAccount(t.Context(), accountText, 0); err != nil {
+			t.Fatal(err)
+		}
+		deliverOne(t, n, 1, "Subject: one\r\n\r\nbody\r\n")
+		v, err := n.Account(accountID).View(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		n.stop() // in the middle of a sequence; would hang
-		if _, err := c.ReadAt(make([]byte, 30), 0); !errors.Is(err, mail.ErrMoved) {
-			t.Errorf("content after the end: %v", err)
+		inbox, err := v.Lookup("inbox")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.endsInside(t, v.Messages(inbox.ID, 1, 10), func(msg mail.Message) {
+			c, err := v.Open(t.Context(), msg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.stop() // in the middle of a sequence; would hang
+			if _, err := c.ReadAt(make([]byte, 30), 0); !errors.Is(err, mail.ErrMoved) {
+				t.Errorf("content after the end: %v", err)
+			}
+		})
+		if _, err := v.Lookup("inbox"); !errors.Is(err, mail.ErrMoved) {
+			t.Errorf("look up after the end: %v", err)
+		}
+		for _, err := range v.Flags(inbox.ID, 1, 10, 0) {
+			if !errors.Is(err, mail.ErrMoved) {
+				t.Errorf("flags after the end: %v", err)
+			}
+		}
+		v.Close()
+		if _, err := n.Account(accountID).View(t.Context()); !errors.Is(err, mail.ErrMoved) {
+			t.Errorf("new view: %v", err)
+		}
+		if _, err := n.Account(accountID).Do(t.Context(), mail.Request{Op: mail.Create{Name: "x"}}); !errors.Is(err, mail.ErrMoved) {
+			t.Errorf("operation: %v", err)
 		}
 	})
-	if _, err := v.Lookup("inbox"); !errors.Is(err, mail.ErrMoved) {
-		t.Errorf("look up after the end: %v", err)
-	}
-	for _, err := range v.Flags(inbox.ID, 1, 10, 0) {
-		if !errors.Is(err, mail.ErrMoved) {
-			t.Errorf("flags after the end: %v", err)
-		}
-	}
-	v.Close()
-	if _, err := n.Account(accountID).View(t.Context()); !errors.Is(err, mail.ErrMoved) {
-		t.Errorf("new view: %v", err)
-	}
-	if _, err := n.Account(accountID).Do(t.Context(), mail.Request{Op: mail.Create{Name: "x"}}); !errors.Is(err, mail.ErrMoved) {
-		t.Errorf("operation: %v", err)
-	}
 }
 
 // endsInside does f with the first element; the sequence must not end well then.
@@ -151,77 +154,79 @@ func (n *node) endsInside(t *testing.T, seq iter.Seq2[mail.Message, error], f fu
 }
 
 func TestFullDiskRefusesNewOctetsOnly(t *testing.T) {
-	w := newWorld(t, 2)
-	for _, n := range w.node {
-		n.start()
-	}
-	n := w.lead(0)
-	w.inSync()
-	if err := n.CreateAccount(t.Context(), accountText, 0); err != nil {
-		t.Fatal(err)
-	}
-	deliverOne(t, n, 1, "Subject: one\r\n\r\n")
-	acct := n.Account(accountID)
-	v, err := acct.View(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer v.Close()
-	inbox, err := v.Lookup("inbox")
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err := acct.Stage(t.Context(), strings.NewReader("Subject: two\r\n\r\n"), 1000)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer body.Close()
-	once := mail.Request{ID: mail.OpID{Session: mail.SessionID{7}, Number: 1}, Op: mail.Append{Mailbox: inbox.ID, Messages: []mail.NewMessage{{Body: body}}}}
-	first, err := acct.Do(t.Context(), once)
-	if err != nil {
-		t.Fatal(err)
-	}
-	replicaDisk := w.node[1] // the copy's disk counts as the master's
-	replicaDisk.used.Store(95)
-	if err := replicaDisk.cfg.Disk.Refresh(); err != nil {
-		t.Fatal(err)
-	}
-	one := mail.UIDSet{{Lo: 1, Hi: 1}}
-	w.eventually(func() error {
-		_, err := acct.Do(t.Context(), mail.Request{Op: mail.Copy{From: inbox.ID, UIDs: one, To: inbox.ID}})
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 2)
+		for _, n := range w.node {
+			n.start()
+		}
+		n := w.lead(0)
+		w.inSync()
+		if err := n.CreateAccount(t.Context(), accountText, 0); err != nil {
+			t.Fatal(err)
+		}
+		deliverOne(t, n, 1, "Subject: one\r\n\r\n")
+		acct := n.Account(accountID)
+		v, err := acct.View(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer v.Close()
+		inbox, err := v.Lookup("inbox")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := acct.Stage(t.Context(), strings.NewReader("Subject: two\r\n\r\n"), 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer body.Close()
+		once := mail.Request{ID: mail.OpID{Session: mail.SessionID{7}, Number: 1}, Op: mail.Append{Mailbox: inbox.ID, Messages: []mail.NewMessage{{Body: body}}}}
+		first, err := acct.Do(t.Context(), once)
+		if err != nil {
+			t.Fatal(err)
+		}
+		replicaDisk := w.node[1] // the copy's disk counts as the master's
+		replicaDisk.used.Store(95)
+		if err := replicaDisk.cfg.Disk.Refresh(); err != nil {
+			t.Fatal(err)
+		}
+		one := mail.UIDSet{{Lo: 1, Hi: 1}}
+		w.eventually(func() error {
+			_, err := acct.Do(t.Context(), mail.Request{Op: mail.Copy{From: inbox.ID, UIDs: one, To: inbox.ID}})
+			if !errors.Is(err, mail.ErrFull) {
+				return fmt.Errorf("copy: %v", err)
+			}
+			return nil
+		})
+		fresh := once
+		fresh.ID.Number = 2
+		if _, err := acct.Do(t.Context(), fresh); !errors.Is(err, mail.ErrFull) {
+			t.Errorf("append: %v", err)
+		}
+		if again, err := acct.Do(t.Context(), once); err != nil || again.UIDs.String() != first.UIDs.String() {
+			t.Errorf("append that was done before: %v, %v", again, err)
+		}
+		_, err = n.Deliver(t.Context(), Delivery{Transaction: mail.TransactionID{9}, Octets: []byte("a"), Recipients: []state.Recipient{{Account: accountID}}})
 		if !errors.Is(err, mail.ErrFull) {
-			return fmt.Errorf("copy: %v", err)
+			t.Errorf("deliver: %v", err)
 		}
-		return nil
-	})
-	fresh := once
-	fresh.ID.Number = 2
-	if _, err := acct.Do(t.Context(), fresh); !errors.Is(err, mail.ErrFull) {
-		t.Errorf("append: %v", err)
-	}
-	if again, err := acct.Do(t.Context(), once); err != nil || again.UIDs.String() != first.UIDs.String() {
-		t.Errorf("append that was done before: %v, %v", again, err)
-	}
-	_, err = n.Deliver(t.Context(), Delivery{Transaction: mail.TransactionID{9}, Octets: []byte("a"), Recipients: []state.Recipient{{Account: accountID}}})
-	if !errors.Is(err, mail.ErrFull) {
-		t.Errorf("deliver: %v", err)
-	}
-	deliverOne(t, n, 1, "Subject: one\r\n\r\n") // the same transaction again
-	for _, op := range []mail.Op{
-		mail.Store{Mailbox: inbox.ID, UIDs: one, Mode: mail.AddFlags, Flags: mail.Deleted},
-		mail.Expunge{Mailbox: inbox.ID, UIDs: one},
-	} {
-		if _, err := acct.Do(t.Context(), mail.Request{Op: op}); err != nil {
-			t.Errorf("%T: %v", op, err)
+		deliverOne(t, n, 1, "Subject: one\r\n\r\n") // the same transaction again
+		for _, op := range []mail.Op{
+			mail.Store{Mailbox: inbox.ID, UIDs: one, Mode: mail.AddFlags, Flags: mail.Deleted},
+			mail.Expunge{Mailbox: inbox.ID, UIDs: one},
+		} {
+			if _, err := acct.Do(t.Context(), mail.Request{Op: op}); err != nil {
+				t.Errorf("%T: %v", op, err)
+			}
 		}
-	}
-	replicaDisk.used.Store(10)
-	if err := replicaDisk.cfg.Disk.Refresh(); err != nil {
-		t.Fatal(err)
-	}
-	w.eventually(func() error {
-		_, err := acct.Do(t.Context(), fresh)
-		return err
+		replicaDisk.used.Store(10)
+		if err := replicaDisk.cfg.Disk.Refresh(); err != nil {
+			t.Fatal(err)
+		}
+		w.eventually(func() error {
+			_, err := acct.Do(t.Context(), fresh)
+			return err
+		})
 	})
 }
 
@@ -239,51 +244,55 @@ func poison(t *testing.T, n *node) *proposal {
 }
 
 func TestBadOperationLeavesAMasterThatShowsWhatItHas(t *testing.T) {
-	w := newWorld(t, 1)
-	w.node[0].start()
-	n := w.lead(0)
-	if err := n.CreateAccount(t.Context(), accountText, 0); err != nil {
-		t.Fatal(err)
-	}
-	deliverOne(t, n, 1, "Subject: one\r\n\r\n")
-	p := poison(t, n)
-	if _, err := p.await(t.Context(), n.current().queue); !errors.Is(err, mail.ErrUnknown) {
-		t.Errorf("the operation itself: %v", err)
-	}
-	w.eventually(func() error {
-		if st := n.Status(); st.State != StateFailed || !st.Serving {
-			return fmt.Errorf("status %+v", st)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		w.node[0].start()
+		n := w.lead(0)
+		if err := n.CreateAccount(t.Context(), accountText, 0); err != nil {
+			t.Fatal(err)
 		}
-		return nil
+		deliverOne(t, n, 1, "Subject: one\r\n\r\n")
+		p := poison(t, n)
+		if _, err := p.await(t.Context(), n.current().queue); !errors.Is(err, mail.ErrUnknown) {
+			t.Errorf("the operation itself: %v", err)
+		}
+		w.eventually(func() error {
+			if st := n.Status(); st.State != StateFailed || !st.Serving {
+				return fmt.Errorf("status %+v", st)
+			}
+			return nil
+		})
+		if got := contents(t, n); len(got) != 1 {
+			t.Errorf("contents %q", got)
+		}
+		if err := n.CreateAccount(t.Context(), "ff"+accountText[2:], 0); !errors.Is(err, mail.ErrBusy) {
+			t.Errorf("write: %v", err)
+		}
 	})
-	if got := contents(t, n); len(got) != 1 {
-		t.Errorf("contents %q", got)
-	}
-	if err := n.CreateAccount(t.Context(), "ff"+accountText[2:], 0); !errors.Is(err, mail.ErrBusy) {
-		t.Errorf("write: %v", err)
-	}
 }
 
 func TestBadOperationFailsAReplicaAlone(t *testing.T) {
-	w := newWorld(t, 2)
-	for _, n := range w.node {
-		n.start()
-	}
-	n := w.lead(0)
-	w.inSync()
-	if err := n.CreateAccount(t.Context(), accountText, 0); err != nil {
-		t.Fatal(err)
-	}
-	poison(t, n)
-	w.eventually(func() error {
-		if st := w.node[1].Status(); st.State != StateFailed || st.Serving {
-			return fmt.Errorf("status %+v", st)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 2)
+		for _, n := range w.node {
+			n.start()
 		}
-		return nil
+		n := w.lead(0)
+		w.inSync()
+		if err := n.CreateAccount(t.Context(), accountText, 0); err != nil {
+			t.Fatal(err)
+		}
+		poison(t, n)
+		w.eventually(func() error {
+			if st := w.node[1].Status(); st.State != StateFailed || st.Serving {
+				return fmt.Errorf("status %+v", st)
+			}
+			return nil
+		})
+		if n.Status().Role != replica.RoleMaster.String() {
+			t.Errorf("master: %+v", n.Status())
+		}
 	})
-	if n.Status().Role != replica.RoleMaster.String() {
-		t.Errorf("master: %+v", n.Status())
-	}
 }
 
 func TestQuarantineAfterDyingTwiceAtOnePlace(t *testing.T) {
@@ -325,6 +334,7 @@ func TestQuarantineAfterDyingTwiceAtOnePlace(t *testing.T) {
 }
 
 func TestQuarantinedSlotStaysDownUntilItsOperationIsGivenUp(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1)
 	n := w.node[0]
 	n.start()
@@ -381,16 +391,18 @@ func operationBehind(t *testing.T, n *node, from cluster.LSN) (lsn cluster.LSN) 
 }
 
 func TestSwitchoverToAStrangerIsRefused(t *testing.T) {
-	w := newWorld(t, 2)
-	w.node[0].start()
-	n := w.lead(0)
-	if err := n.SwitchTo(t.Context(), w.node[1].cfg.Slot, 0); !errors.Is(err, ErrRefused) {
-		t.Errorf("switch to a slot that is down: %v", err)
-	}
-	if err := n.SwitchTo(t.Context(), cluster.SlotID{9}, 0); !errors.Is(err, ErrRefused) {
-		t.Errorf("switch to no slot of the store: %v", err)
-	}
-	if err := n.CreateAccount(t.Context(), accountText, 0); err != nil {
-		t.Errorf("the master does not go on: %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 2)
+		w.node[0].start()
+		n := w.lead(0)
+		if err := n.SwitchTo(t.Context(), w.node[1].cfg.Slot, 0); !errors.Is(err, ErrRefused) {
+			t.Errorf("switch to a slot that is down: %v", err)
+		}
+		if err := n.SwitchTo(t.Context(), cluster.SlotID{9}, 0); !errors.Is(err, ErrRefused) {
+			t.Errorf("switch to no slot of the store: %v", err)
+		}
+		if err := n.CreateAccount(t.Context(), accountText, 0); err != nil {
+			t.Errorf("the master does not go on: %v", err)
+		}
+	})
 }

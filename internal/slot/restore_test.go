@@ -8,6 +8,7 @@ import (
 	mathrand "math/rand/v2"
 	"os"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -150,25 +151,27 @@ func TestLostIndexIsMadeOfTheNewestSnapshot(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, n := busy(t, 2)
-			save(t, w.node[1])
-			n.change(t, 2)
-			at := save(t, w.node[1])
-			n.change(t, 3)
-			w.sameEverywhere()
-			other := w.node[1]
-			other.stop()
-			lose(t, other)
-			log := other.logged()
-			w.inSync()
-			w.sameEverywhere()
-			if st := other.Status(); st.SnapshotLSN != at {
-				t.Errorf("status tells of a snapshot at %d, it is at %d", st.SnapshotLSN, at)
-			}
-			other.stop()
-			if want := fmt.Sprintf(`"index made of a snapshot" store=s1 slot=%v lsn=%d`, other.cfg.Slot, at); !bytes.Contains(log.Bytes(), []byte(want)) {
-				t.Errorf("log lacks %s:\n%s", want, log)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				w, n := busy(t, 2)
+				save(t, w.node[1])
+				n.change(t, 2)
+				at := save(t, w.node[1])
+				n.change(t, 3)
+				w.sameEverywhere()
+				other := w.node[1]
+				other.stop()
+				lose(t, other)
+				log := other.logged()
+				w.inSync()
+				w.sameEverywhere()
+				if st := other.Status(); st.SnapshotLSN != at {
+					t.Errorf("status tells of a snapshot at %d, it is at %d", st.SnapshotLSN, at)
+				}
+				other.stop()
+				if want := fmt.Sprintf(`"index made of a snapshot" store=s1 slot=%v lsn=%d`, other.cfg.Slot, at); !bytes.Contains(log.Bytes(), []byte(want)) {
+					t.Errorf("log lacks %s:\n%s", want, log)
+				}
+			})
 		})
 	}
 }
@@ -176,71 +179,76 @@ func TestLostIndexIsMadeOfTheNewestSnapshot(t *testing.T) {
 // TestDamagedSnapshotsFallBack: to the older one, then to the journal's beginning, and
 // each is named in the log.
 func TestDamagedSnapshotsFallBack(t *testing.T) {
-	w, n := busy(t, 1)
-	older := save(t, n)
-	n.change(t, 2)
-	newer := save(t, n)
-	n.change(t, 3)
-	before := mustDigest(t, n)
-	n.stop()
-	for damaged, used := range []cluster.LSN{newer, older, 0} {
-		files := savedFiles(t, n)
-		if damaged > 0 {
-			flipHalfway(t, n.cfg.FS, files[damaged-1].Path)
-		}
-		loseIndex(t, n)
-		log := n.logged()
-		w.eventually(func() error {
-			if st := n.Status(); st.Applied < before.LSN {
-				return errors.Join(n.nominated(), fmt.Errorf("applied %d of %d", st.Applied, before.LSN))
-			}
-			return nil
-		})
-		w.lead(0)
-		now := mustDigest(t, n) // further on: an epoch began
-		before.LSN, before.Chain = now.LSN, now.Chain
-		if now != before {
-			t.Errorf("%d damaged: digest %+v, was %+v", damaged, now, before)
-		}
+	synctest.Test(t, func(t *testing.T) {
+		w, n := busy(t, 1)
+		older := save(t, n)
+		n.change(t, 2)
+		newer := save(t, n)
+		n.change(t, 3)
+		before := mustDigest(t, n)
 		n.stop()
-		if want := fmt.Sprintf(`"index made of a snapshot" store=s1 slot=%v lsn=%d`, n.cfg.Slot, used); bytes.Contains(log.Bytes(), []byte(want)) != (used > 0) {
-			t.Errorf("%d damaged, from %d: log\n%s", damaged, used, log)
+		for damaged, used := range []cluster.LSN{newer, older, 0} {
+			files := savedFiles(t, n)
+			if damaged > 0 {
+				flipHalfway(t, n.cfg.FS, files[damaged-1].Path)
+			}
+			loseIndex(t, n)
+			log := n.logged()
+			w.eventually(func() error {
+				if st := n.Status(); st.Applied < before.LSN {
+					return errors.Join(n.nominated(), fmt.Errorf("applied %d of %d", st.Applied, before.LSN))
+				}
+				return nil
+			})
+			w.lead(0)
+			now := mustDigest(t, n) // further on: an epoch began
+			before.LSN, before.Chain = now.LSN, now.Chain
+			if now != before {
+				t.Errorf("%d damaged: digest %+v, was %+v", damaged, now, before)
+			}
+			n.stop()
+			if want := fmt.Sprintf(`"index made of a snapshot" store=s1 slot=%v lsn=%d`, n.cfg.Slot, used); bytes.Contains(log.Bytes(), []byte(want)) != (used > 0) {
+				t.Errorf("%d damaged, from %d: log\n%s", damaged, used, log)
+			}
+			if got := bytes.Count(log.Bytes(), []byte("snapshot cannot be used")); got != damaged {
+				t.Errorf("%d damaged, %d called so: log\n%s", damaged, got, log)
+			}
 		}
-		if got := bytes.Count(log.Bytes(), []byte("snapshot cannot be used")); got != damaged {
-			t.Errorf("%d damaged, %d called so: log\n%s", damaged, got, log)
-		}
-	}
+	})
 }
 
 // TestSnapshotOfAnotherHistoryIsNotUsed: another slot's, or one whose chain the
 // journal does not have.
 func TestSnapshotOfAnotherHistoryIsNotUsed(t *testing.T) {
-	w, n := busy(t, 1)
-	_, stranger := busy(t, 1)
-	stranger.change(t, 2)
-	save(t, stranger)
-	path := savedFiles(t, stranger)[0].Path
-	n.stop()
-	if err := n.cfg.FS.MkdirAll(n.cfg.FS.PathDir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := copyFile(stranger.cfg.FS, n.cfg.FS, path); err != nil {
-		t.Fatal(err)
-	}
-	loseIndex(t, n)
-	log := n.logged()
-	w.lead(0)
-	if got := contents(t, n); len(got) != 4 {
-		t.Errorf("%d messages", len(got))
-	}
-	n.stop()
-	if !bytes.Contains(log.Bytes(), []byte("snapshot cannot be used")) {
-		t.Errorf("log\n%s", log)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		w, n := busy(t, 1)
+		_, stranger := busy(t, 1)
+		stranger.change(t, 2)
+		save(t, stranger)
+		path := savedFiles(t, stranger)[0].Path
+		n.stop()
+		if err := n.cfg.FS.MkdirAll(n.cfg.FS.PathDir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := copyFile(stranger.cfg.FS, n.cfg.FS, path); err != nil {
+			t.Fatal(err)
+		}
+		loseIndex(t, n)
+		log := n.logged()
+		w.lead(0)
+		if got := contents(t, n); len(got) != 4 {
+			t.Errorf("%d messages", len(got))
+		}
+		n.stop()
+		if !bytes.Contains(log.Bytes(), []byte("snapshot cannot be used")) {
+			t.Errorf("log\n%s", log)
+		}
+	})
 }
 
 // TestPowerLossWhileAnIndexIsMadeLosesNothing: whenever it comes, the next open makes it.
 func TestPowerLossWhileAnIndexIsMadeLosesNothing(t *testing.T) {
+	t.Parallel()
 	w, n := busy(t, 1)
 	save(t, n)
 	n.change(t, 2)
@@ -273,70 +281,74 @@ func TestPowerLossWhileAnIndexIsMadeLosesNothing(t *testing.T) {
 }
 
 func TestSnapshotsAreWrittenWhenTheyAreDue(t *testing.T) {
-	w, later := newDatedWorld(t, 1)
-	n := w.lead(0)
-	if err := n.CreateAccount(t.Context(), accountText, 0); err != nil {
-		t.Fatal(err)
-	}
-	s := n.current().saver
-	s.applied.Store(0)
-	look := func(want bool) {
-		t.Helper()
-		before := n.Status().SnapshotLSN
-		s.look(t.Context())
-		if got := n.Status().SnapshotLSN > before; got != want {
-			t.Errorf("written: %v, want %v", got, want)
+	synctest.Test(t, func(t *testing.T) {
+		w, later := newDatedWorld(t, 1)
+		n := w.lead(0)
+		if err := n.CreateAccount(t.Context(), accountText, 0); err != nil {
+			t.Fatal(err)
 		}
-	}
-	look(true) // there was none
-	look(false)
-	later.Store(int64(saveEvery + time.Minute))
-	look(false) // nothing has changed
-	deliverOne(t, n, 1, "Subject: x\r\n\r\n")
-	look(true)
-	deliverOne(t, n, 2, "Subject: x\r\n\r\n")
-	look(false)
-	s.applied.Store(saveAfter)
-	look(true)
-	deliverOne(t, n, 3, "Subject: x\r\n\r\n")
-	n.used.Store(95)
-	if err := n.cfg.Disk.Refresh(); err != nil {
-		t.Fatal(err)
-	}
-	s.applied.Store(saveAfter)
-	later.Add(int64(2 * saveEvery))
-	look(false) // no room
-	n.used.Store(10)
-	if err := n.cfg.Disk.Refresh(); err != nil {
-		t.Fatal(err)
-	}
-	n.cfg.FS.(*power).failSyncs.Store(1)
-	look(false) // the disk failed it
-	later.Add(int64(saveAgain))
-	look(true)
-	if got := len(savedFiles(t, n)); got != saved.Kept {
-		t.Errorf("%d snapshots", got)
-	}
+		s := n.current().saver
+		s.applied.Store(0)
+		look := func(want bool) {
+			t.Helper()
+			before := n.Status().SnapshotLSN
+			s.look(t.Context())
+			if got := n.Status().SnapshotLSN > before; got != want {
+				t.Errorf("written: %v, want %v", got, want)
+			}
+		}
+		look(true) // there was none
+		look(false)
+		later.Store(int64(saveEvery + time.Minute))
+		look(false) // nothing has changed
+		deliverOne(t, n, 1, "Subject: x\r\n\r\n")
+		look(true)
+		deliverOne(t, n, 2, "Subject: x\r\n\r\n")
+		look(false)
+		s.applied.Store(saveAfter)
+		look(true)
+		deliverOne(t, n, 3, "Subject: x\r\n\r\n")
+		n.used.Store(95)
+		if err := n.cfg.Disk.Refresh(); err != nil {
+			t.Fatal(err)
+		}
+		s.applied.Store(saveAfter)
+		later.Add(int64(2 * saveEvery))
+		look(false) // no room
+		n.used.Store(10)
+		if err := n.cfg.Disk.Refresh(); err != nil {
+			t.Fatal(err)
+		}
+		n.cfg.FS.(*power).failSyncs.Store(1)
+		look(false) // the disk failed it
+		later.Add(int64(saveAgain))
+		look(true)
+		if got := len(savedFiles(t, n)); got != saved.Kept {
+			t.Errorf("%d snapshots", got)
+		}
+	})
 }
 
 // TestSaverTakesItsTurnAndEndsWithTheSlot: another slot's work on the device holds it
 // up, and nothing else does.
 func TestSaverTakesItsTurnAndEndsWithTheSlot(t *testing.T) {
-	_, n := busy(t, 1)
-	end, err := n.cfg.Disk.Turn(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer end()
-	ctx, cancel := context.WithCancel(t.Context())
-	ended, ticks := make(chan struct{}), make(chan time.Time)
-	s := &saver{incarnation: n.current()}
-	go func() { defer close(ended); s.run(ctx, ticks) }()
-	ticks <- time.Now()
-	deliverOne(t, n, 99, "Subject: meanwhile\r\n\r\n")
-	cancel()
-	<-ended
-	if got := savedFiles(t, n); len(got) > 0 {
-		t.Errorf("written out of turn: %v", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		_, n := busy(t, 1)
+		end, err := n.cfg.Disk.Turn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer end()
+		ctx, cancel := context.WithCancel(t.Context())
+		ended, ticks := make(chan struct{}), make(chan time.Time)
+		s := &saver{incarnation: n.current()}
+		go func() { defer close(ended); s.run(ctx, ticks) }()
+		ticks <- time.Now()
+		deliverOne(t, n, 99, "Subject: meanwhile\r\n\r\n")
+		cancel()
+		<-ended
+		if got := savedFiles(t, n); len(got) > 0 {
+			t.Errorf("written out of turn: %v", got)
+		}
+	})
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tandemail/tandemail/internal/mail"
@@ -60,31 +61,34 @@ func (w *world) copied(n *node) {
 }
 
 func TestSlotThatIsTooFarBehindBecomesACopy(t *testing.T) {
-	w := trimmedWorld(t, 2)
-	master, other := w.fellBehind()
-	packs := master.current().packs.Packs()
-	other.start()
-	w.inSync()
-	w.eventually(func() error {
-		if other.Status().State != StateOK {
-			return fmt.Errorf("%+v", other.Status())
+	synctest.Test(t, func(t *testing.T) {
+		w := trimmedWorld(t, 2)
+		master, other := w.fellBehind()
+		packs := master.current().packs.Packs()
+		other.start()
+		w.inSync()
+		w.eventually(func() error {
+			if other.Status().State != StateOK {
+				return fmt.Errorf("%+v", other.Status())
+			}
+			return nil
+		})
+		if len(packs) == 0 {
+			t.Error("the master has no packs")
 		}
-		return nil
+		aside, err := other.cfg.FS.List(other.cfg.FS.PathJoin(other.cfg.Meta, asideDir))
+		if err != nil || len(aside) != 1 || !other.exists(other.cfg.Meta, asideDir, aside[0], "journal") {
+			t.Errorf("set aside: %v, %v", aside, err)
+		}
+		if other.exists(other.cfg.Meta, seedDir) || other.exists(other.cfg.Spool, seedDir) {
+			t.Error("remains of the copy")
+		}
+		w.copied(other)
 	})
-	if len(packs) == 0 {
-		t.Error("the master has no packs")
-	}
-	aside, err := other.cfg.FS.List(other.cfg.FS.PathJoin(other.cfg.Meta, asideDir))
-	if err != nil || len(aside) != 1 || !other.exists(other.cfg.Meta, asideDir, aside[0], "journal") {
-		t.Errorf("set aside: %v, %v", aside, err)
-	}
-	if other.exists(other.cfg.Meta, seedDir) || other.exists(other.cfg.Spool, seedDir) {
-		t.Error("remains of the copy")
-	}
-	w.copied(other)
 }
 
 func TestNewSlotBecomesACopyWhileMailArrives(t *testing.T) {
+	t.Parallel()
 	w := trimmedWorld(t, 2)
 	w.node[0].trimmed(t, 0)
 	w.node[1].stop()
@@ -138,70 +142,77 @@ func TestDamagedSlotBecomesACopy(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := trimmedWorld(t, 2)
-			w.node[0].trimmed(t, 0)
-			w.sameEverywhere()
-			n := w.node[1]
-			w.eventually(func() error {
-				if n.Status().Low == 0 {
-					return errors.New("not trimmed")
-				}
-				return nil
+			synctest.Test(t, func(t *testing.T) {
+				w := trimmedWorld(t, 2)
+				w.node[0].trimmed(t, 0)
+				w.sameEverywhere()
+				n := w.node[1]
+				w.eventually(func() error {
+					if n.Status().Low == 0 {
+						return errors.New("not trimmed")
+					}
+					return nil
+				})
+				n.stop()
+				w.outOfSet(n)
+				lose(t, n)
+				n.start()
+				w.inSync()
+				w.copied(n)
 			})
-			n.stop()
-			w.outOfSet(n)
-			lose(t, n)
-			n.start()
-			w.inSync()
-			w.copied(n)
 		})
 	}
 }
 
 func TestSlotOfTheSetIsNotGivenUp(t *testing.T) {
-	w := trimmedWorld(t, 2)
-	for _, n := range w.node {
-		if err := n.Reseed(); !errors.Is(err, errNoSource) {
-			t.Errorf("reseed: %v", err)
+	synctest.Test(t, func(t *testing.T) {
+		w := trimmedWorld(t, 2)
+		for _, n := range w.node {
+			if err := n.Reseed(); !errors.Is(err, errNoSource) {
+				t.Errorf("reseed: %v", err)
+			}
 		}
-	}
-	w.node[1].stop()
-	w.outOfSet(w.node[1])
-	w.node[1].start()
-	for w.node[1].Reseed() != nil { // it joins the set soon
-		if rec, _, _, _ := w.Read(t.Context()); rec.IsInSync(w.node[1].cfg.Slot) {
-			w.node[1].stop()
-			w.outOfSet(w.node[1])
-			w.node[1].start()
+		w.node[1].stop()
+		w.outOfSet(w.node[1])
+		w.node[1].start()
+		for w.node[1].Reseed() != nil { // it joins the set soon
+			if rec, _, _, _ := w.Read(t.Context()); rec.IsInSync(w.node[1].cfg.Slot) {
+				w.node[1].stop()
+				w.outOfSet(w.node[1])
+				w.node[1].start()
+			}
 		}
-	}
-	w.copied(w.node[1])
+		w.copied(w.node[1])
+	})
 }
 
 func TestContradictedSlotWaitsForAPerson(t *testing.T) {
-	w := trimmedWorld(t, 2)
-	n := w.node[1]
-	n.stop()
-	w.outOfSet(n)
-	s := New(n.cfg)
-	s.RecordSeen(w.rec.Clone(), w.rev, w.rev)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	done := make(chan error, 1)
-	failed := fmt.Errorf("%w: %v", errFailed, replica.Problem{Code: replica.Diverged})
-	go func() { done <- s.awaitRescue(ctx, failed) }()
-	if err := s.Reseed(); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-done; err != nil || !s.wanted() {
-		t.Errorf("rescue: %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		w := trimmedWorld(t, 2)
+		n := w.node[1]
+		n.stop()
+		w.outOfSet(n)
+		s := New(n.cfg)
+		s.RecordSeen(w.rec.Clone(), w.rev, w.rev)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		done := make(chan error, 1)
+		failed := fmt.Errorf("%w: %v", errFailed, replica.Problem{Code: replica.Diverged})
+		go func() { done <- s.awaitRescue(ctx, failed) }()
+		if err := s.Reseed(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil || !s.wanted() {
+			t.Errorf("rescue: %v", err)
+		}
+	})
 }
 
 // TestCopySurvivesWhateverEndsIt: the power of either machine goes while a copy is being
 // made, again and again; at the end it is whole. A slot that is no whole copy is never in
 // the set.
 func TestCopySurvivesWhateverEndsIt(t *testing.T) {
+	t.Parallel()
 	var cuts, begun atomic.Int64
 	t.Run("all", func(t *testing.T) {
 		for seed := range uint64(4) {
@@ -285,42 +296,44 @@ func (c cutConn) Write(b []byte) (int, error) {
 }
 
 func TestPacksThatCameWholeAreNotSentAgain(t *testing.T) {
-	w := trimmedWorld(t, 2)
-	master, other := w.fellBehind()
-	i := 10_000
-	w.eventually(func() error {
-		i++
-		deliverText(t, master, i, text(i, 20_000))
-		if n := len(master.current().packs.Packs()); n < 4 {
-			return fmt.Errorf("%d packs", n)
+	synctest.Test(t, func(t *testing.T) {
+		w := trimmedWorld(t, 2)
+		master, other := w.fellBehind()
+		i := 10_000
+		w.eventually(func() error {
+			i++
+			deliverText(t, master, i, text(i, 20_000))
+			if n := len(master.current().packs.Packs()); n < 4 {
+				return fmt.Errorf("%d packs", n)
+			}
+			return nil
+		})
+		master.stop()
+		master.cfg.Hurry.Move, master.cfg.Hurry.Collect = time.Hour, time.Hour // what it has stays what it has
+		master.start()
+		w.lead(0)
+		var packed int64
+		for _, p := range master.current().packs.Packs() {
+			packed += p.Size
 		}
-		return nil
+		var left atomic.Int64
+		calls := 0
+		w.connectSeed = func() (net.Conn, net.Conn, error) {
+			if calls++; calls == 1 {
+				left.Store(packed * 3 / 4)
+			} else {
+				left.Store(1 << 40)
+			}
+			here, there, err := pipe()
+			return here, cutConn{there, &left}, err
+		}
+		other.start()
+		w.inSync()
+		journal := int64(master.Status().End - master.Status().Low)
+		t.Logf("%d octets of %d and a journal of %d", 1<<40-left.Load(), packed, journal)
+		if sent := 1<<40 - left.Load(); calls < 2 || sent >= packed+journal { // with a snapshot, and without some packs
+			t.Errorf("%d calls, at last %d octets of %d and a journal of %d", calls, sent, packed, journal)
+		}
+		w.copied(other)
 	})
-	master.stop()
-	master.cfg.Hurry.Move, master.cfg.Hurry.Collect = time.Hour, time.Hour // what it has stays what it has
-	master.start()
-	w.lead(0)
-	var packed int64
-	for _, p := range master.current().packs.Packs() {
-		packed += p.Size
-	}
-	var left atomic.Int64
-	calls := 0
-	w.connectSeed = func() (net.Conn, net.Conn, error) {
-		if calls++; calls == 1 {
-			left.Store(packed * 3 / 4)
-		} else {
-			left.Store(1 << 40)
-		}
-		here, there, err := pipe()
-		return here, cutConn{there, &left}, err
-	}
-	other.start()
-	w.inSync()
-	journal := int64(master.Status().End - master.Status().Low)
-	t.Logf("%d octets of %d and a journal of %d", 1<<40-left.Load(), packed, journal)
-	if sent := 1<<40 - left.Load(); calls < 2 || sent >= packed+journal { // with a snapshot, and without some packs
-		t.Errorf("%d calls, at last %d octets of %d and a journal of %d", calls, sent, packed, journal)
-	}
-	w.copied(other)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 
 	"github.com/tandemail/tandemail/internal/cluster"
 	"github.com/tandemail/tandemail/internal/mail"
@@ -108,121 +109,129 @@ func stopped(t *testing.T) (w *world, lsn cluster.LSN) {
 }
 
 func TestSkippedOperationFreezesItsAccountAndTheStoreGoesOn(t *testing.T) {
-	w, lsn := stopped(t)
-	n := w.node[0]
-	if f := n.Status().Fault; f.Kind != "Create" || len(f.Accounts) != 1 || f.Accounts[0] != accountID || f.Newer || f.Reason != "panic: mailbox bad" {
-		t.Errorf("fault %+v", f)
-	}
-	if got := contents(t, n); len(got) != 1 {
-		t.Errorf("the last good view: %q", got)
-	}
-	if _, err := n.Account(otherID).Do(t.Context(), mail.Request{Op: mail.Create{Name: "x"}}); !errors.Is(err, mail.ErrBusy) {
-		t.Errorf("a change: %v", err)
-	}
-	w.skip(lsn)
-	w.writes(0, otherID, "x")
-	if _, err := n.Account(accountID).Do(t.Context(), badCreate); !errors.Is(err, mail.ErrFrozen) {
-		t.Errorf("the client asks again: %v", err)
-	}
-	if !w.frozen(n, accountID) || w.frozen(n, otherID) {
-		t.Error("not exactly the account it named is frozen")
-	}
-	w.sameEverywhere()
-	if got := contents(t, n); len(got) != 1 {
-		t.Errorf("contents %q", got)
-	}
-	if err := n.Freeze(t.Context(), accountText, false, "root@m1", "looked at it"); err != nil {
-		t.Fatal(err)
-	}
-	w.writes(0, accountID, "good")
-	w.sameEverywhere()
+	synctest.Test(t, func(t *testing.T) {
+		w, lsn := stopped(t)
+		n := w.node[0]
+		if f := n.Status().Fault; f.Kind != "Create" || len(f.Accounts) != 1 || f.Accounts[0] != accountID || f.Newer || f.Reason != "panic: mailbox bad" {
+			t.Errorf("fault %+v", f)
+		}
+		if got := contents(t, n); len(got) != 1 {
+			t.Errorf("the last good view: %q", got)
+		}
+		if _, err := n.Account(otherID).Do(t.Context(), mail.Request{Op: mail.Create{Name: "x"}}); !errors.Is(err, mail.ErrBusy) {
+			t.Errorf("a change: %v", err)
+		}
+		w.skip(lsn)
+		w.writes(0, otherID, "x")
+		if _, err := n.Account(accountID).Do(t.Context(), badCreate); !errors.Is(err, mail.ErrFrozen) {
+			t.Errorf("the client asks again: %v", err)
+		}
+		if !w.frozen(n, accountID) || w.frozen(n, otherID) {
+			t.Error("not exactly the account it named is frozen")
+		}
+		w.sameEverywhere()
+		if got := contents(t, n); len(got) != 1 {
+			t.Errorf("contents %q", got)
+		}
+		if err := n.Freeze(t.Context(), accountText, false, "root@m1", "looked at it"); err != nil {
+			t.Fatal(err)
+		}
+		w.writes(0, accountID, "good")
+		w.sameEverywhere()
+	})
 }
 
 // TestSkipIsKnownBeforeTheJournalIsReplayed: from its beginning, by an index made
 // anew, by a slot that is new, and without a coordinator.
 func TestSkipIsKnownBeforeTheJournalIsReplayed(t *testing.T) {
-	w, lsn := stopped(t)
-	w.skip(lsn)
-	w.writes(0, otherID, "x")
-	w.sameEverywhere()
-	second := w.node[1]
-	second.stop()
-	if err := second.cfg.FS.RemoveAll(second.cfg.FS.PathJoin(second.cfg.Meta, "index")); err != nil {
-		t.Fatal(err)
-	}
-	second.start()
-	w.sameEverywhere()
-	second.stop()
-	w.eventually(func() error {
-		if rec, _, _, _ := w.Read(t.Context()); len(rec.InSync) != 1 {
-			return fmt.Errorf("in sync: %v", rec.InSync)
+	synctest.Test(t, func(t *testing.T) {
+		w, lsn := stopped(t)
+		w.skip(lsn)
+		w.writes(0, otherID, "x")
+		w.sameEverywhere()
+		second := w.node[1]
+		second.stop()
+		if err := second.cfg.FS.RemoveAll(second.cfg.FS.PathJoin(second.cfg.Meta, "index")); err != nil {
+			t.Fatal(err)
 		}
-		return nil
-	})
-	w.mu.Lock()
-	w.node = w.node[:1]
-	w.mu.Unlock()
-	cfg := inMemory(2)
-	cfg.Apply = panicsAt("bad")
-	w.replace(second.cfg.Slot, w.add(cfg))
-	w.sameEverywhere()
+		second.start()
+		w.sameEverywhere()
+		second.stop()
+		w.eventually(func() error {
+			if rec, _, _, _ := w.Read(t.Context()); len(rec.InSync) != 1 {
+				return fmt.Errorf("in sync: %v", rec.InSync)
+			}
+			return nil
+		})
+		w.mu.Lock()
+		w.node = w.node[:1]
+		w.mu.Unlock()
+		cfg := inMemory(2)
+		cfg.Apply = panicsAt("bad")
+		w.replace(second.cfg.Slot, w.add(cfg))
+		w.sameEverywhere()
 
-	n := w.node[0]
-	n.stop()
-	if err := n.cfg.FS.RemoveAll(n.cfg.FS.PathJoin(n.cfg.Meta, "index")); err != nil {
-		t.Fatal(err)
-	}
-	alone := New(n.cfg)
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() { defer close(ended); _ = alone.Run(ctx) }()
-	w.eventually(func() error {
-		if inc := alone.current(); inc == nil || inc.index.Applied().LSN <= lsn {
-			return fmt.Errorf("status %+v", alone.Status())
+		n := w.node[0]
+		n.stop()
+		if err := n.cfg.FS.RemoveAll(n.cfg.FS.PathJoin(n.cfg.Meta, "index")); err != nil {
+			t.Fatal(err)
 		}
-		return nil
+		alone := New(n.cfg)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); _ = alone.Run(ctx) }()
+		w.eventually(func() error {
+			if inc := alone.current(); inc == nil || inc.index.Applied().LSN <= lsn {
+				return fmt.Errorf("status %+v", alone.Status())
+			}
+			return nil
+		})
+		cancel()
+		<-ended
 	})
-	cancel()
-	<-ended
 }
 
 // TestCopyThatAppliedASkippedOperationMakesItsIndexAnew: it did not answer when the
 // operation was given up.
 func TestCopyThatAppliedASkippedOperationMakesItsIndexAnew(t *testing.T) {
-	w, lsn := stopped(t)
-	second := w.node[1]
-	second.stop()
-	second.cfg.Apply = nil // a release that can
-	second.start()
-	w.eventually(func() error {
-		if at := second.Status().Applied; at <= lsn {
-			return fmt.Errorf("applied %d", at)
+	synctest.Test(t, func(t *testing.T) {
+		w, lsn := stopped(t)
+		second := w.node[1]
+		second.stop()
+		second.cfg.Apply = nil // a release that can
+		second.start()
+		w.eventually(func() error {
+			if at := second.Status().Applied; at <= lsn {
+				return fmt.Errorf("applied %d", at)
+			}
+			return nil
+		})
+		if at := save(t, second); at <= lsn { // has the operation as well: no help
+			t.Fatalf("snapshot at %d, before the operation at %d", at, lsn)
 		}
-		return nil
+		w.skip(lsn)
+		w.writes(0, otherID, "x")
+		w.sameEverywhere()
+		if _, err := second.cfg.FS.Stat(second.cfg.FS.PathJoin(second.cfg.Meta, "index.bad")); err != nil {
+			t.Errorf("the index with the operation: %v", err)
+		}
 	})
-	if at := save(t, second); at <= lsn { // has the operation as well: no help
-		t.Fatalf("snapshot at %d, before the operation at %d", at, lsn)
-	}
-	w.skip(lsn)
-	w.writes(0, otherID, "x")
-	w.sameEverywhere()
-	if _, err := second.cfg.FS.Stat(second.cfg.FS.PathJoin(second.cfg.Meta, "index.bad")); err != nil {
-		t.Errorf("the index with the operation: %v", err)
-	}
 }
 
 func TestSkipOfAnotherOperationHelpsNobody(t *testing.T) {
-	w, lsn := stopped(t)
-	n := w.node[0]
-	before := n.Status().Incarnation
-	w.skip(lsn + 1<<20)
-	w.eventually(func() error { // opened again, and as a master failed again
-		if st := n.Status(); st.Incarnation == before || st.State != StateFailed {
-			return errors.Join(n.Nominate(replica.Nominate{}), fmt.Errorf("status %+v", st))
-		}
-		return nil
+	synctest.Test(t, func(t *testing.T) {
+		w, lsn := stopped(t)
+		n := w.node[0]
+		before := n.Status().Incarnation
+		w.skip(lsn + 1<<20)
+		w.eventually(func() error { // opened again, and as a master failed again
+			if st := n.Status(); st.Incarnation == before || st.State != StateFailed {
+				return errors.Join(n.Nominate(replica.Nominate{}), fmt.Errorf("status %+v", st))
+			}
+			return nil
+		})
+		w.skip(lsn)
+		w.writes(0, otherID, "x")
+		w.sameEverywhere()
 	})
-	w.skip(lsn)
-	w.writes(0, otherID, "x")
-	w.sameEverywhere()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tandemail/tandemail/internal/mail"
@@ -65,74 +66,80 @@ func contents(t testing.TB, n *node) []string {
 }
 
 func TestDeliveredMailIsReadBackAfterReopening(t *testing.T) {
-	w := newWorld(t, 1)
-	w.node[0].start()
-	n := w.lead(0)
-	if err := n.CreateAccount(t.Context(), accountText, 0); err != nil {
-		t.Fatal(err)
-	}
-	deliverOne(t, n, 1, "Subject: one\r\n\r\nbody\r\n")
-	n.stop()
-	n.start()
-	w.lead(0)
-	deliverOne(t, n, 2, "Subject: two\r\n\r\nbody\r\n")
-	got := contents(t, n)
-	if len(got) != 2 || got[0] != "Delivered-To: a\r\nSubject: one\r\n\r\nbody\r\n" {
-		t.Errorf("contents %q", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		w.node[0].start()
+		n := w.lead(0)
+		if err := n.CreateAccount(t.Context(), accountText, 0); err != nil {
+			t.Fatal(err)
+		}
+		deliverOne(t, n, 1, "Subject: one\r\n\r\nbody\r\n")
+		n.stop()
+		n.start()
+		w.lead(0)
+		deliverOne(t, n, 2, "Subject: two\r\n\r\nbody\r\n")
+		got := contents(t, n)
+		if len(got) != 2 || got[0] != "Delivered-To: a\r\nSubject: one\r\n\r\nbody\r\n" {
+			t.Errorf("contents %q", got)
+		}
+	})
 }
 
 func TestReplicaTakesOverWithEverything(t *testing.T) {
-	w := newWorld(t, 2)
-	w.node[0].start()
-	w.node[1].start()
-	n := w.lead(0)
-	w.inSync()
-	if err := n.CreateAccount(t.Context(), accountText, 0); err != nil {
-		t.Fatal(err)
-	}
-	for i := range byte(10) {
-		deliverOne(t, n, i+1, fmt.Sprintf("Subject: %d\r\n\r\nbody\r\n", i))
-	}
-	n.stop()
-	m := w.lead(1)
-	if got := contents(t, m); len(got) != 10 {
-		t.Errorf("%d messages after the failover", len(got))
-	}
-	deliverOne(t, m, 99, "Subject: after\r\n\r\n")
-	w.node[0].start()
-	w.inSync()
-	w.eventually(func() error {
-		a, errA := w.node[0].Digest(t.Context(), 0)
-		b, errB := m.Digest(t.Context(), 0)
-		if errA != nil || errB != nil || a != b {
-			return fmt.Errorf("digests %+v, %v and %+v, %v", a, errA, b, errB)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 2)
+		w.node[0].start()
+		w.node[1].start()
+		n := w.lead(0)
+		w.inSync()
+		if err := n.CreateAccount(t.Context(), accountText, 0); err != nil {
+			t.Fatal(err)
 		}
-		return nil
+		for i := range byte(10) {
+			deliverOne(t, n, i+1, fmt.Sprintf("Subject: %d\r\n\r\nbody\r\n", i))
+		}
+		n.stop()
+		m := w.lead(1)
+		if got := contents(t, m); len(got) != 10 {
+			t.Errorf("%d messages after the failover", len(got))
+		}
+		deliverOne(t, m, 99, "Subject: after\r\n\r\n")
+		w.node[0].start()
+		w.inSync()
+		w.eventually(func() error {
+			a, errA := w.node[0].Digest(t.Context(), 0)
+			b, errB := m.Digest(t.Context(), 0)
+			if errA != nil || errB != nil || a != b {
+				return fmt.Errorf("digests %+v, %v and %+v, %v", a, errA, b, errB)
+			}
+			return nil
+		})
 	})
 }
 
 func TestSwitchoverLosesNothingAndHoldsWriters(t *testing.T) {
-	w := newWorld(t, 2)
-	w.node[0].start()
-	w.node[1].start()
-	n := w.lead(0)
-	w.inSync()
-	if err := n.CreateAccount(t.Context(), accountText, 0); err != nil {
-		t.Fatal(err)
-	}
-	deliverOne(t, n, 1, "Subject: before\r\n\r\n")
-	start := time.Now()
-	if err := n.SwitchTo(t.Context(), w.node[1].cfg.Slot, 0); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.node[1].AwaitServing(t.Context(), 2); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("switched in %v", time.Since(start))
-	deliverOne(t, w.node[1], 2, "Subject: after\r\n\r\n")
-	if got := contents(t, w.node[1]); len(got) != 2 {
-		t.Errorf("contents %q", got)
-	}
-	w.inSync()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 2)
+		w.node[0].start()
+		w.node[1].start()
+		n := w.lead(0)
+		w.inSync()
+		if err := n.CreateAccount(t.Context(), accountText, 0); err != nil {
+			t.Fatal(err)
+		}
+		deliverOne(t, n, 1, "Subject: before\r\n\r\n")
+		start := time.Now()
+		if err := n.SwitchTo(t.Context(), w.node[1].cfg.Slot, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.node[1].AwaitServing(t.Context(), 2); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("switched in %v", time.Since(start))
+		deliverOne(t, w.node[1], 2, "Subject: after\r\n\r\n")
+		if got := contents(t, w.node[1]); len(got) != 2 {
+			t.Errorf("contents %q", got)
+		}
+		w.inSync()
+	})
 }

@@ -8,6 +8,7 @@ import (
 )
 
 func TestStatsTellOfHoldsPromotionsAndPeers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	w.node[0].start()
 	w.node[1].start()

@@ -3,6 +3,7 @@ package slot
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tandemail/tandemail/internal/cluster"
@@ -92,23 +93,25 @@ func (n *node) trimmed(t testing.TB, lsn cluster.LSN) {
 }
 
 func TestEveryCopyTrimsItsJournal(t *testing.T) {
-	w := trimmedWorld(t, 2)
-	n := w.node[0]
-	n.trimmed(t, 0)
-	w.eventually(func() error {
-		for _, n := range w.node {
-			st := n.Status()
-			if held := st.End - st.Low; st.Low == 0 || held > 512<<10 {
-				return fmt.Errorf("%s has %d octets of %d from %d on", st.Slot, held, st.End, st.Low)
+	synctest.Test(t, func(t *testing.T) {
+		w := trimmedWorld(t, 2)
+		n := w.node[0]
+		n.trimmed(t, 0)
+		w.eventually(func() error {
+			for _, n := range w.node {
+				st := n.Status()
+				if held := st.End - st.Low; st.Low == 0 || held > 512<<10 {
+					return fmt.Errorf("%s has %d octets of %d from %d on", st.Slot, held, st.End, st.Low)
+				}
 			}
+			return nil
+		})
+		w.sameEverywhere()
+		want := contents(t, n)
+		n.stop()
+		w.lead(1)
+		if got := contents(t, w.node[1]); len(got) != len(want) {
+			t.Errorf("%d messages, want %d", len(got), len(want))
 		}
-		return nil
 	})
-	w.sameEverywhere()
-	want := contents(t, n)
-	n.stop()
-	w.lead(1)
-	if got := contents(t, w.node[1]); len(got) != len(want) {
-		t.Errorf("%d messages, want %d", len(got), len(want))
-	}
 }
