@@ -145,9 +145,18 @@ func (l *ledger) check(t testing.TB, s *Slot) {
 	}
 }
 
+// calamitySeeds are fewer with -short: the race detector makes them many times as dear,
+// and sees in each seed the same code run at once.
+func calamitySeeds() uint64 {
+	if testing.Short() {
+		return 2
+	}
+	return 4
+}
+
 func TestPowerLossLosesAndDoublesNothing(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(4) {
+	for seed := range calamitySeeds() {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			withCalamities(t, seed, newWorld(t, 2), 1)
@@ -162,7 +171,7 @@ func TestPowerLossAmongMovesLosesNothing(t *testing.T) {
 	t.Parallel()
 	var moved, collected atomic.Int64
 	t.Run("all", func(t *testing.T) {
-		for seed := range uint64(4) {
+		for seed := range calamitySeeds() {
 			t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, 2)

@@ -31,7 +31,12 @@ func TestOlderDiskIsRefused(t *testing.T) {
 	second.cfg.FS = old.cut(100, rng) // the disk as it is; old is the backup
 	again := newPower(old.mem)
 	second.start()
-	w.inSync()
+	w.eventually(func() error { // the record may have it in the set since the first open
+		if rec, _, _, _ := w.Read(t.Context()); rec.Slots[1].Counter != 2 || !rec.IsInSync(second.cfg.Slot) {
+			return fmt.Errorf("record %+v", rec)
+		}
+		return nil
+	})
 	deliverOne(t, n, 2, "Subject: two\r\n\r\n")
 	second.stop()
 	second.cfg.FS = again

@@ -215,7 +215,7 @@ func TestCopySurvivesWhateverEndsIt(t *testing.T) {
 	t.Parallel()
 	var cuts, begun atomic.Int64
 	t.Run("all", func(t *testing.T) {
-		for seed := range uint64(4) {
+		for seed := range calamitySeeds() {
 			t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 				t.Parallel()
 				rng := mathrand.New(mathrand.NewPCG(seed, 5))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -23,6 +24,15 @@ import (
 	"github.com/tandemail/tandemail/internal/mail"
 	"github.com/tandemail/tandemail/internal/replica"
 )
+
+// TestMain has more tests run side by side than there are processors, unless -parallel
+// says otherwise: those in real time mostly wait.
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
+	m.Run()
+}
 
 // world is a store of some slots in one process: the record in memory, pipes
 // between the slots, a file system each. So it can live in virtual time, and does
