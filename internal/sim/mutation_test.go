@@ -28,8 +28,8 @@ type ruleTest struct {
 var rules = []ruleTest{
 	{"an epoch is one incarnation", replica.KeepEpochOnRestart, []string{"power-loss", "kill", "isolate"}, 2, 1, time.Second, 0},
 	{"an epoch is durable before it is acted in", replica.ActBeforeEpochSynced, []string{"switchover", "kill"}, 2, 1, time.Second, 0},
-	{"unknown outcomes stay required", replica.RequireRecordedOnly, []string{"break-session", "kill"}, 2, 1, time.Second, 0},
-	{"a joiner is required before it is proposed", replica.RequireAfterAnswer, []string{"kill", "power-loss"}, 2, 1, time.Second, 0},
+	{"unknown outcomes stay required", replica.RequireRecordedOnly, []string{"break-session", "kill"}, 2, 1, time.Second, 9},
+	{"a joiner is required before it is proposed", replica.RequireAfterAnswer, []string{"kill", "power-loss"}, 2, 1, time.Second, 4},
 	{"a leaver is required until it is known to have left", replica.ShrinkBeforeKnown, []string{"isolate", "pause"}, 3, 1, time.Second, 0},
 	{"commit needs every required slot", replica.CommitAlone, []string{"switchover"}, 2, 1, time.Second, 0},
 	{"apply only what is committed", replica.ApplyBeforeCommit, []string{"break-session"}, 2, 1, time.Second, 0},
@@ -41,12 +41,12 @@ var rules = []ruleTest{
 	{"min-in-sync is part of the commit", replica.IgnoreMinInSync, []string{"kill", "power-loss"}, 2, 2, time.Second, 0},
 	{"an open counter is used once", replica.IgnoreCounter, []string{"kill", "disk-rolled-back"}, 2, 1, 500 * time.Millisecond, 0},
 	{"a coordinator that went back promotes nobody", replica.TrustRewound, []string{"coordinator-rewound", "kill"}, 2, 1, time.Second, 0},
-	{"a forced epoch is forced until it serves", replica.ForgetForced, []string{"forced-failover", "power-loss", "power-loss-in-write"}, 3, 1, 500 * time.Millisecond, 0},
+	{"a forced epoch is forced until it serves", replica.ForgetForced, []string{"forced-failover", "power-loss", "power-loss-in-write"}, 3, 1, 500 * time.Millisecond, 9},
 	{"a forced master has no older tail of its own", replica.KeepStaleTail, []string{"forced-failover", "isolate", "kill"}, 3, 1, 500 * time.Millisecond, 62},
 	{"a forced master waits out the old one", replica.SkipForcedWait, []string{"forced-failover"}, 2, 1, 2 * time.Second, 0},
 	{"a lone master is confirmed", replica.AloneForEver, []string{"forced-failover"}, 2, 1, 2 * time.Second, 0},
 	{"nothing below commit is truncated", replica.TruncateBelowCommit, []string{"forced-failover", "kill", "disk-rolled-back"}, 3, 1, 500 * time.Millisecond, 0},
-	{"a fork goes beyond those of other histories", replica.ForkUncounted, []string{"forced-failover", "isolate"}, 3, 1, 500 * time.Millisecond, 0},
+	{"a fork goes beyond those of other histories", replica.ForkUncounted, []string{"forced-failover", "isolate"}, 3, 1, 500 * time.Millisecond, 20},
 }
 
 // violation runs seeds until one breaks an invariant.
