@@ -1,7 +1,10 @@
 package peers
 
 import (
+	"os"
+	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/tandemail/tandemail/internal/imapwire/imaptest"
@@ -74,6 +77,23 @@ func responses(lines string) (out []response) {
 		text = ""
 	}
 	return out
+}
+
+func TestAServerThatHasEndedIsNotWaitedFor(t *testing.T) {
+	address, err := freeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := run(t.TempDir(), exec.Command(os.Args[0], "-test.run=^$"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.await(t.Context(), address); err == nil || !strings.Contains(err.Error(), "ended: exit status 0") {
+		t.Errorf("waited: %v", err)
+	}
+	if err := p.end(syscall.SIGTERM); err != nil {
+		t.Errorf("end what has ended: %v", err)
+	}
 }
 
 func TestNotesOfDialoguesAreRead(t *testing.T) {

@@ -52,7 +52,7 @@ func (c *cyrus) start(ctx context.Context) (err error) {
 	if c.process, err = run(c.dir, cmd); err != nil {
 		return err
 	}
-	if err := await(ctx, c.address); err != nil || c.made {
+	if err := c.process.await(ctx, c.address); err != nil || c.made {
 		return err
 	}
 	admin, err := login(ctx, c.address, "cyrus", "secret")

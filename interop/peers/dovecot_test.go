@@ -44,7 +44,7 @@ func (d *dovecot) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	return await(ctx, d.address)
+	return d.process.await(ctx, d.address)
 }
 
 func (d *dovecot) stop() error { return d.process.end(syscall.SIGTERM) }

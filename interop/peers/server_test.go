@@ -36,7 +36,11 @@ type door struct {
 }
 
 // process is a server's first process.
-type process struct{ cmd *exec.Cmd }
+type process struct {
+	cmd   *exec.Cmd
+	ended chan struct{} // closed when it has
+	how   error         // it ended, once it has
+}
 
 // run starts a command whose output goes to a file in dir.
 func run(dir string, cmd *exec.Cmd) (*process, error) {
@@ -52,7 +56,12 @@ func run(dir string, cmd *exec.Cmd) (*process, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
-	return &process{cmd}, nil
+	p := &process{cmd: cmd, ended: make(chan struct{})}
+	go func() {
+		defer close(p.ended)
+		p.how = cmd.Wait()
+	}()
+	return p, nil
 }
 
 // end asks the process to end, and waits until it has.
@@ -60,21 +69,21 @@ func (p *process) end(s syscall.Signal) error {
 	if p == nil {
 		return nil
 	}
-	if err := p.cmd.Process.Signal(s); err != nil {
+	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
-	err := p.cmd.Wait()
-	if _, ended := errors.AsType[*exec.ExitError](err); ended {
+	<-p.ended
+	if _, ended := errors.AsType[*exec.ExitError](p.how); ended {
 		return nil // by the signal, or with the status that says so
 	}
-	return err
+	return p.how
 }
 
 // startTime is how long a server may take to answer.
 const startTime = 3 * time.Minute
 
-// await returns when somebody listens at the address.
-func await(ctx context.Context, address string) error {
+// await returns when somebody listens at the address, or the process has ended.
+func (p *process) await(ctx context.Context, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	var d net.Dialer
@@ -84,6 +93,8 @@ func await(ctx context.Context, address string) error {
 			return nc.Close()
 		}
 		select {
+		case <-p.ended:
+			return fmt.Errorf("wait for %s: process ended: %v", address, p.cmd.ProcessState)
 		case <-ctx.Done():
 			return fmt.Errorf("wait for %s: %w", address, err)
 		case <-time.After(50 * time.Millisecond):
