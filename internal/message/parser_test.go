@@ -299,7 +299,9 @@ func TestAddressesAreBounded(t *testing.T) {
 }
 
 // TestHostileInputTakesLinearTime measures inputs that are quadratic for careless
-// parsers: eight times the octets may take at most forty times as long.
+// parsers: eight times the octets may take at most forty times as long, each in the
+// best of three rounds. Only who needs more time in fifty rounds fails, since a busy
+// host makes some of them long and none short.
 func TestHostileInputTakesLinearTime(t *testing.T) {
 	inputs := map[string]func(n int) string{
 		"open comments": func(n int) string { return "To: " + strings.Repeat("(", n) },
@@ -321,19 +323,20 @@ func TestHostileInputTakesLinearTime(t *testing.T) {
 		"folds": func(n int) string { return "Subject: " + strings.Repeat("\n ", n/2) },
 	}
 	work := func(s string) time.Duration {
-		best := time.Hour
-		for range 3 {
-			start := time.Now()
-			d := ParseBytes([]byte(s))
-			BaseSubject(d.Envelope.Subject.Value)
-			ProposerFields([]byte(s))
-			best = min(best, time.Since(start))
-		}
-		return best
+		start := time.Now()
+		d := ParseBytes([]byte(s))
+		BaseSubject(d.Envelope.Subject.Value)
+		ProposerFields([]byte(s))
+		return time.Since(start)
 	}
 	for name, input := range inputs {
-		small, large := work(input(100_000)), work(input(800_000))
-		if large > 40*small+50*time.Millisecond {
+		little, much := input(100_000), input(800_000)
+		small, large := work(little), work(much)
+		linear := func() bool { return large <= 40*small+50*time.Millisecond }
+		for round := 1; round < 3 || round < 50 && !linear(); round++ {
+			small, large = min(small, work(little)), min(large, work(much))
+		}
+		if !linear() {
 			t.Errorf("%s: %v for 100 kB, %v for 800 kB", name, small, large)
 		}
 	}
