@@ -1,6 +1,7 @@
 package etcd_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -51,7 +52,12 @@ func (s site) files(t *testing.T, machine cluster.Machine) etcd.Files {
 // something else.
 var ours etcd.Files
 
+// TestMain has more tests run side by side than there are processors, unless -parallel
+// says otherwise: they wait for elections and leases.
 func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
 	os.Exit(withSite(m))
 }
 
