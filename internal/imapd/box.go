@@ -12,6 +12,7 @@ import (
 type box struct {
 	at          *place
 	id          mail.MailboxID
+	called      string // in its account, as it was looked at last
 	uidValidity mail.UIDValidity
 	examined    bool        // the client wants to change nothing
 	rights      mail.Rights // of the user

@@ -187,3 +187,56 @@ func TestContextsOfATokenAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// TestNewResultIsFetchedAtAnotherMaster, as the search was begun at the one before.
+func TestNewResultIsFetchedAtAnotherMaster(t *testing.T) {
+	a := newAccount(t)
+	d, other := newDirect(t, a, 1), newDirect(t, a, 2)
+	d.fill(1)
+	d.ok("SELECT INBOX")
+	for tag, command := range map[string]string{
+		"c1": "UID SEARCH RETURN (UPDATE (RFC822.SIZE) COUNT) ALL", "c2": "UID SORT RETURN (UPDATE (RFC822.SIZE) COUNT) (SIZE) UTF-8 ALL",
+		"c3": "ESEARCH RETURN (UPDATE (RFC822.SIZE) COUNT) ALL",
+	} {
+		if out, err := d.run(tag + " " + command); err != nil || !strings.Contains(out, "COUNT 1") {
+			t.Fatalf("got %s, %v", out, err)
+		}
+		d.move(t)
+		other.fill(1)
+		out := d.ok("NOOP")
+		if !strings.Contains(out, "ADDTO (") || !strings.Contains(out, ") UID ADDTO") || !strings.Contains(out, "* 2 FETCH (UID 2 RFC822.SIZE 14)\r\n") {
+			t.Errorf("%s: got %s", command, out)
+		}
+		d.ok("CANCELUPDATE %s", tag)
+		a = newAccount(t)
+		d, other = newDirect(t, a, 1), newDirect(t, a, 2)
+		d.fill(1)
+		d.ok("SELECT INBOX")
+	}
+}
+
+// TestSearchThatWouldFetchTooMuchAtOnceIsFollowedNoMore, and what it was to tell is told of
+// nothing.
+func TestSearchThatWouldFetchTooMuchAtOnceIsFollowedNoMore(t *testing.T) {
+	a := newAccount(t)
+	d, other := newDirect(t, a, 1), newDirect(t, a, 2)
+	d.ok("SELECT INBOX")
+	d.ok("NOTIFY SET (selected (MessageNew (FLAGS) MessageExpunge))")
+	for tag, items := range map[string]string{"c1": " (BODY.PEEK[HEADER])", "c2": ""} {
+		if out, err := d.run(tag + " SEARCH RETURN (UPDATE" + items + ") ALL"); err != nil || strings.Contains(out, "NOUPDATE") {
+			t.Fatalf("got %s, %v", out, err)
+		}
+	}
+	field := "X: " + strings.Repeat("x", maxArrived/4) + "\r\n\r\n"
+	for range 5 {
+		other.ok("APPEND INBOX {%d+}\r\n%s", len(field), field)
+	}
+	out := d.ok("NOOP")
+	if strings.Contains(out, "FETCH") || !strings.Contains(out, "* NO [NOUPDATE \"c1\"]") || strings.Contains(out, "NOUPDATE \"c2\"") ||
+		!strings.Contains(out, "* OK [NOTIFICATIONOVERFLOW]") {
+		t.Errorf("got %.1000s", out)
+	}
+	if len(d.token.Contexts) != 1 || len(d.contexts) != 1 || d.token.Contexts[0].Tag != "c2" {
+		t.Errorf("the token has %v", d.token.Contexts)
+	}
+}

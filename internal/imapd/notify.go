@@ -14,7 +14,8 @@ import (
 // notifyCommand is NOTIFY (RFC 5465 3.1).
 func (s *Session) notifyCommand(ctx context.Context, c *imapwire.Command, a *imapwire.Notify) (answer, error) {
 	text := imapwire.AppendNotify(nil, a)
-	if len(text) > session.MaxNotify || !affordable(a) {
+	g := a.Selected()
+	if len(text) > session.MaxNotify || g != nil && !affordable(g.Items) {
 		return no(imapwire.CodeNotificationOverflow, "That would be too much to be told of"), nil
 	}
 	if err := s.sync(ctx, update{expunges: true, all: true}); err != nil {
@@ -80,14 +81,10 @@ func statusOf(events imapwire.Events) (items []imapwire.StatusItem) {
 	return items
 }
 
-// affordable reports whether what is to be fetched of new messages has a bound: no
-// bodies, unless a small part of them.
-func affordable(n *imapwire.Notify) bool {
-	g := n.Selected()
-	if g == nil {
-		return true
-	}
-	for _, item := range g.Items {
+// affordable reports whether what is to be fetched of a new message, unasked, has a
+// bound: no bodies, unless a small part of them.
+func affordable(items []imapwire.FetchItem) bool {
+	for _, item := range items {
 		small := item.Partial != nil && item.Partial.Count <= maxInline
 		switch item.Kind {
 		case imapwire.ItemRFC822, imapwire.ItemRFC822Text, imapwire.ItemBinary:

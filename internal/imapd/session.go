@@ -188,13 +188,10 @@ func (s *Session) do(ctx context.Context, chunk int, op mail.Op) (mail.Result, e
 
 // did remembers what the client knows without being told (RFC 5465 5).
 func (s *Session) did(op mail.Op, res *mail.Result) {
-	if s.notify == nil && !s.follows() {
-		return
-	}
-	if res.ModSeq != 0 && !s.at.away() { // of other accounts nothing else is told
+	if res.ModSeq != 0 && !s.at.away() && s.follows() { // of other accounts nothing else is told
 		s.own = append(s.own, res.ModSeq)
 	}
-	if _, expunge := op.(mail.Expunge); !expunge && s.box != nil && res.Mailbox == s.box.id {
+	if _, expunge := op.(mail.Expunge); !expunge && s.fetchesArrivals() && res.Mailbox == s.box.id {
 		s.mine = s.mine.Union(res.UIDs)
 	}
 }
