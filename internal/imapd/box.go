@@ -19,6 +19,8 @@ type box struct {
 	uids        uidMap
 	told        session.Announced // all but Count
 	unsure      mail.UID          // messages below may have been told of in a lost answer
+	key         keySum            // of the user's key for URLs of it
+	keyKnown    bool
 }
 
 // readOnly reports whether nothing may be changed, by the client's wish or for want of

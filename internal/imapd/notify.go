@@ -217,6 +217,11 @@ func (s *Session) linger(ctx context.Context, u update) error {
 		defer stop()
 		selected = ch
 	}
+	if b := s.box; b != nil && b.at.away() && home == nil {
+		ch, stop := s.home.account.Watch(b.id) // one's key for it
+		defer stop()
+		home = ch
+	}
 	for {
 		s.closeView()
 		if err := s.news(ctx, u); err != nil {
@@ -245,6 +250,9 @@ func (s *Session) linger(ctx context.Context, u update) error {
 func (s *Session) news(ctx context.Context, u update) error {
 	s.work(s.base())
 	if err := s.sync(ctx, u); err != nil {
+		return err
+	}
+	if err := s.announceReset(ctx); err != nil {
 		return err
 	}
 	if err := s.tellEvents(ctx); err != nil {
