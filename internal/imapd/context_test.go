@@ -12,8 +12,8 @@ import (
 	"github.com/tandemail/tandemail/internal/session"
 )
 
-// follower is a client that keeps the results of its searches by what it is told.
-type follower struct {
+// keeper is a client that keeps the results of its searches by what it is told.
+type keeper struct {
 	*direct
 	results map[string][]string // UIDs, by tag
 	ended   map[string]bool
@@ -44,7 +44,7 @@ func members(set string) (list []string) {
 	return list
 }
 
-func (f *follower) act(t *testing.T, command string) {
+func (f *keeper) act(t *testing.T, command string) {
 	t.Helper()
 	out, err := f.run(command)
 	if err != nil || strings.Contains(out, " BAD ") {
@@ -62,7 +62,7 @@ func (f *follower) act(t *testing.T, command string) {
 }
 
 // change does what RFC 5267 4.3.3 and 4.3.4 say.
-func (f *follower) change(t *testing.T, tag string, add bool, pairs []string) {
+func (f *keeper) change(t *testing.T, tag string, add bool, pairs []string) {
 	t.Helper()
 	list := f.results[tag]
 	for i := 0; i < len(pairs); i += 2 {
@@ -104,7 +104,7 @@ func TestFollowedResultsAreThoseOfANewSearch(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		a := newAccount(t)
 		other := newDirect(t, a, 2)
-		f := &follower{newDirect(t, a, 1), map[string][]string{}, map[string]bool{}}
+		f := &keeper{newDirect(t, a, 1), map[string][]string{}, map[string]bool{}}
 		other.ok("APPEND INBOX%s", strings.Repeat(" {15+}\r\nSubject: b\r\n\r\nx", 5))
 		f.act(t, "x SELECT INBOX")
 		other.ok("SELECT INBOX")
