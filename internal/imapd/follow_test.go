@@ -393,40 +393,6 @@ func TestFollowingCostsOneWatchAndALookNowAndThen(t *testing.T) {
 	})
 }
 
-// TestOwnChangesInAnothersAccountAreNotTold, but others' beside them.
-func TestOwnChangesInAnothersAccountAreNotTold(t *testing.T) {
-	follow(t, "lrswitek", func(f *following) {
-		f.bob.ok(`NOTIFY SET (mailboxes ` + anns + ` (MessageNew MessageExpunge FlagChange MailboxName))`)
-		f.bob.ok("APPEND " + anns + " {1+}\r\nx")
-		f.bob.ok("SELECT " + anns)
-		f.bob.ok(`STORE 1 +FLAGS (\Flagged)`)
-		f.bob.ok("UNSELECT")
-		f.told("one's own", "")
-		f.bob.ok("APPEND " + anns + " {1+}\r\nx")
-		f.ann.fill(1)
-		f.told("ann's", "* STATUS "+anns+" (MESSAGES 4 ")
-	})
-}
-
-// TestStrangersMailboxesAreNobodysBusiness: following who has granted nothing tells nothing.
-func TestStrangersMailboxesAreNobodysBusiness(t *testing.T) {
-	follow(t, `""`, func(f *following) {
-		out := f.bob.ok(`NOTIFY SET STATUS (subtree "Other Users/ann" (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange MailboxMetadataChange ServerMetadataChange)) (mailboxes ` + anns + ` (MessageNew MessageExpunge FlagChange))`)
-		if strings.Contains(out, "ann") {
-			f.t.Errorf("got %s", out)
-		}
-		f.ann.fill(1)
-		f.ann.ok("CREATE secret")
-		f.ann.ok("RENAME secret secrets")
-		f.ann.ok("SUBSCRIBE secrets")
-		f.ann.ok(`SETMETADATA secrets (/shared/comment "x")`)
-		f.ann.ok(`SETMETADATA "" (/shared/comment "x")`)
-		f.ann.ok("SETACL secrets info lr")
-		f.ann.ok("DELETE secrets")
-		f.told("of a stranger", "")
-	})
-}
-
 // TestFollowerThatCannotFindOutWhomToFollowTriesAgain.
 func TestFollowerThatCannotFindOutWhomToFollowTriesAgain(t *testing.T) {
 	follow(t, "lr", func(f *following) {
