@@ -39,6 +39,8 @@ type follower struct {
 	news   chan struct{}      // something can be taken
 	wake   chan struct{}      // something was taken, or asked for
 
+	resolveAt time.Time // when whom it follows is to be found out again; run's
+
 	mu    sync.Mutex
 	of    map[mail.AccountID]*followee
 	homes homes
@@ -204,7 +206,6 @@ func (f *follower) run(ctx context.Context) {
 			f.fail(fmt.Errorf("panic: %v: %w\n%s", p, errNotFollowable, debug.Stack()))
 		}
 	}()
-	var resolve time.Time // when whom it follows is to be found out again
 	for ctx.Err() == nil {
 		f.mu.Lock()
 		stale, lost := f.stale, f.lost
@@ -212,10 +213,9 @@ func (f *follower) run(ctx context.Context) {
 		if lost != nil {
 			return
 		}
-		if now := time.Now(); stale || !now.Before(resolve) {
-			resolve = now.Add(resolvePause)
+		if now := time.Now(); stale || !now.Before(f.resolveAt) {
+			f.resolveAt = now.Add(retryPause)
 			if err := f.resolve(ctx); err != nil {
-				resolve = now.Add(retryPause)
 				f.fail(err)
 				continue
 			}
@@ -225,8 +225,8 @@ func (f *follower) run(ctx context.Context) {
 			f.look(ctx, due)
 			continue
 		}
-		if next.IsZero() || resolve.Before(next) {
-			next = resolve
+		if next.IsZero() || f.resolveAt.Before(next) {
+			next = f.resolveAt
 		}
 		f.await(ctx, next)
 	}

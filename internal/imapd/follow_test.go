@@ -295,6 +295,7 @@ func TestGrantIsFollowedSoon(t *testing.T) {
 func TestFollowedAccountsAreBounded(t *testing.T) {
 	follow(t, "lr", func(f *following) {
 		f.bob.ok(followInbox)
+		synctest.Wait()
 		ids := map[mail.AccountID]string{everybody["ann"]: "ann"}
 		for i := range session.MaxFollowed {
 			id := mail.AccountID{1, byte(i), 1}

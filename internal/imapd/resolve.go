@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/tandemail/tandemail/internal/imapwire"
 	"github.com/tandemail/tandemail/internal/mail"
@@ -46,7 +47,7 @@ func (f *follower) resolve(ctx context.Context) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.homes = at
+	f.homes, f.resolveAt = at, time.Now().Add(resolvePause)
 	return f.change(r.prefixes)
 }
 
