@@ -30,6 +30,12 @@ func TestSharedMailOutlivesItsMasters(t *testing.T) {
 	m := &member{plain: mustLogin(t, front, bob), team: "Other Users/" + ann.User + "/Team", info: "Shared/" + info.User + "/INBOX"}
 	m.plain.hear = m.note
 	m.looksAround(t)
+	l := &listener{plain: mustLogin(t, front, bob), messages: map[string]string{}}
+	l.plain.hear = l.note
+	if _, err := l.do("NOTIFY SET STATUS (mailboxes (%q %s) (MessageNew MessageExpunge))", m.team, m.info); err != nil {
+		t.Fatal(err)
+	}
+	listening := l.listen(t)
 
 	ctx, stop := context.WithCancelCause(t.Context())
 	defer stop(nil)
@@ -51,7 +57,10 @@ func TestSharedMailOutlivesItsMasters(t *testing.T) {
 	if err := c.settle(t.Context(), settleTime); err != nil {
 		t.Fatal(err)
 	}
-	m.compare(t, mustLogin(t, front, ann))
+	owner := mustLogin(t, front, ann)
+	m.compare(t, owner)
+	listening()
+	l.compare(t, m, owner)
 	if err := c.compareCopies(t.Context(), settleTime); err != nil {
 		t.Error(err)
 	}
@@ -336,4 +345,71 @@ func (m *member) compare(t *testing.T, owner *plain) {
 		}
 	}
 	t.Logf("%d rounds", n)
+}
+
+// listener is told of mailboxes of others that it has not selected.
+type listener struct {
+	*plain
+	messages map[string]string // how many, as it was told last
+}
+
+var messagesLine = regexp.MustCompile(`^\* STATUS ("[^"]*"|\S+) \(MESSAGES (\d+) `)
+
+func (l *listener) note(response string) error {
+	m := messagesLine.FindStringSubmatch(response)
+	if m == nil {
+		return fmt.Errorf("told %q", response)
+	}
+	l.messages[strings.Trim(m[1], `"`)] = m[2]
+	return nil
+}
+
+// listen says something now and then, so that it hears what it is told, until the function
+// that it returns is called.
+func (l *listener) listen(t *testing.T) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		var err error
+		for err == nil && pause(ctx, 500*time.Millisecond) {
+			_, err = l.do("NOOP")
+		}
+		ended <- err
+	}()
+	return func() {
+		t.Helper()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Fatalf("who was to be notified: %v", err)
+		}
+	}
+}
+
+// compare holds what was told to what is there, and has it told of one more without a
+// command of its own.
+func (l *listener) compare(t *testing.T, m *member, owner *plain) {
+	t.Helper()
+	for _, mailbox := range []string{m.team, m.info} {
+		got, err := m.ask("STATUS %q (MESSAGES UIDNEXT)", mailbox)
+		if err != nil {
+			t.Fatal(err)
+		}
+		is := messagesLine.FindStringSubmatch(got)
+		for deadline := time.Now().Add(settleTime); is != nil && l.messages[mailbox] != is[2]; {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: told of %s messages, there are %s", mailbox, l.messages[mailbox], is[2])
+			}
+			if _, err := l.do("NOOP"); err != nil {
+				t.Fatal(err)
+			}
+			pause(t.Context(), 100*time.Millisecond)
+		}
+	}
+	before := l.messages[m.team]
+	if _, err := owner.append("Team", "told"); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := l.response(); err != nil || l.note(r) != nil || l.messages[m.team] == before {
+		t.Errorf("of one more message: told %q, %v", r, err)
+	}
 }

@@ -99,7 +99,10 @@ func (e *imapExecutor) watch(ctx context.Context, number uint64) error {
 
 func (e *imapExecutor) endIdle(number uint64) { e.session.EndIdle(number) }
 
-func (e *imapExecutor) close() error { return errors.Join(e.release(), e.collector.Close()) }
+func (e *imapExecutor) close() error {
+	e.session.Close()
+	return errors.Join(e.release(), e.collector.Close())
+}
 
 type pop3Executor struct {
 	session *pop3d.Session

@@ -12,12 +12,15 @@ import (
 type box struct {
 	at          *place
 	id          mail.MailboxID
+	called      string // in its account, as it was looked at last
 	uidValidity mail.UIDValidity
 	examined    bool        // the client wants to change nothing
 	rights      mail.Rights // of the user
 	uids        uidMap
 	told        session.Announced // all but Count
 	unsure      mail.UID          // messages below may have been told of in a lost answer
+	key         keySum            // of the user's key for URLs of it
+	keyKnown    bool
 }
 
 // readOnly reports whether nothing may be changed, by the client's wish or for want of

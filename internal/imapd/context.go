@@ -21,7 +21,9 @@ const maxSorted = 10_000
 type searchContext struct {
 	tag      string
 	uid      bool
+	named    bool // of ESEARCH: what is told names the mailbox
 	program  imapwire.SearchKey
+	items    []imapwire.FetchItem     // to be told of new messages that become members (RFC 5465 7)
 	criteria []imapwire.SortCriterion // of SORT; else none
 	members  mail.UIDSet
 	order    []mail.UID // the members as SORT has them; nil: to be found out
@@ -33,16 +35,21 @@ func (s *Session) contextOf(tag string) int {
 }
 
 // follow begins to keep a result up to date, or says that it will not.
-func (s *Session) follow(c *imapwire.Command, program *imapwire.SearchKey, by []imapwire.SortCriterion, res *result) {
-	frozen := s.freeze(program)
-	text := imapwire.AppendSort(nil, c.Tag, c.UID, by, &frozen)
+func (s *Session) follow(c *imapwire.Command, a *imapwire.Search, by []imapwire.SortCriterion, res *result) {
+	frozen := imapwire.Search{Program: s.freeze(&a.Program), Items: a.Items}
+	text := imapwire.AppendSearch(nil, c.Tag, c.UID, by, &frozen)
+	if c.Name == "ESEARCH" {
+		text = imapwire.AppendEsearch(nil, c.Tag, &frozen)
+	}
 	x, err := parseContext(text)
 	switch {
+	case !affordable(a.Items):
+		s.noUpdate(c.Tag, "Bodies of new messages are not fetched unasked")
 	case len(s.contexts) == session.MaxContexts:
 		s.noUpdate(c.Tag, "Too many searches are being updated")
 	case err != nil || len(text) > session.MaxContextProgram:
 		s.noUpdate(c.Tag, "Search is too long to be updated")
-	case needsClock(program):
+	case needsClock(&a.Program):
 		s.noUpdate(c.Tag, "Results that change with the time alone are not updated")
 	case len(res.uids) > session.MaxContextRanges, x.sorted() && res.uids.Len() > maxSorted:
 		s.noUpdate(c.Tag, "Result is too large to be updated")
@@ -136,9 +143,11 @@ func parseContext(text []byte) (*searchContext, error) {
 	x := &searchContext{tag: c.Tag, uid: c.UID}
 	switch a := c.Args.(type) {
 	case *imapwire.Search:
-		x.program = a.Program
+		x.program, x.items = a.Program, a.Items
 	case *imapwire.Sort:
-		x.program, x.criteria = a.Program, a.Criteria
+		x.program, x.items, x.criteria = a.Program, a.Items, a.Criteria
+	case *imapwire.Esearch:
+		x.program, x.items, x.uid, x.named = a.Program, a.Items, true, true
 	default:
 		return nil, errContext
 	}

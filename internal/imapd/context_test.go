@@ -12,8 +12,8 @@ import (
 	"github.com/tandemail/tandemail/internal/session"
 )
 
-// follower is a client that keeps the results of its searches by what it is told.
-type follower struct {
+// keeper is a client that keeps the results of its searches by what it is told.
+type keeper struct {
 	*direct
 	results map[string][]string // UIDs, by tag
 	ended   map[string]bool
@@ -44,7 +44,7 @@ func members(set string) (list []string) {
 	return list
 }
 
-func (f *follower) act(t *testing.T, command string) {
+func (f *keeper) act(t *testing.T, command string) {
 	t.Helper()
 	out, err := f.run(command)
 	if err != nil || strings.Contains(out, " BAD ") {
@@ -62,7 +62,7 @@ func (f *follower) act(t *testing.T, command string) {
 }
 
 // change does what RFC 5267 4.3.3 and 4.3.4 say.
-func (f *follower) change(t *testing.T, tag string, add bool, pairs []string) {
+func (f *keeper) change(t *testing.T, tag string, add bool, pairs []string) {
 	t.Helper()
 	list := f.results[tag]
 	for i := 0; i < len(pairs); i += 2 {
@@ -104,7 +104,7 @@ func TestFollowedResultsAreThoseOfANewSearch(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		a := newAccount(t)
 		other := newDirect(t, a, 2)
-		f := &follower{newDirect(t, a, 1), map[string][]string{}, map[string]bool{}}
+		f := &keeper{newDirect(t, a, 1), map[string][]string{}, map[string]bool{}}
 		other.ok("APPEND INBOX%s", strings.Repeat(" {15+}\r\nSubject: b\r\n\r\nx", 5))
 		f.act(t, "x SELECT INBOX")
 		other.ok("SELECT INBOX")
@@ -185,5 +185,58 @@ func TestContextsOfATokenAreBounded(t *testing.T) {
 		if err != nil || strings.Contains(out, "NOUPDATE") != (i == session.MaxContexts) {
 			t.Errorf("%d: %s, %v", i, out, err)
 		}
+	}
+}
+
+// TestNewResultIsFetchedAtAnotherMaster, as the search was begun at the one before.
+func TestNewResultIsFetchedAtAnotherMaster(t *testing.T) {
+	a := newAccount(t)
+	d, other := newDirect(t, a, 1), newDirect(t, a, 2)
+	d.fill(1)
+	d.ok("SELECT INBOX")
+	for tag, command := range map[string]string{
+		"c1": "UID SEARCH RETURN (UPDATE (RFC822.SIZE) COUNT) ALL", "c2": "UID SORT RETURN (UPDATE (RFC822.SIZE) COUNT) (SIZE) UTF-8 ALL",
+		"c3": "ESEARCH RETURN (UPDATE (RFC822.SIZE) COUNT) ALL",
+	} {
+		if out, err := d.run(tag + " " + command); err != nil || !strings.Contains(out, "COUNT 1") {
+			t.Fatalf("got %s, %v", out, err)
+		}
+		d.move(t)
+		other.fill(1)
+		out := d.ok("NOOP")
+		if !strings.Contains(out, "ADDTO (") || !strings.Contains(out, ") UID ADDTO") || !strings.Contains(out, "* 2 FETCH (UID 2 RFC822.SIZE 14)\r\n") {
+			t.Errorf("%s: got %s", command, out)
+		}
+		d.ok("CANCELUPDATE %s", tag)
+		a = newAccount(t)
+		d, other = newDirect(t, a, 1), newDirect(t, a, 2)
+		d.fill(1)
+		d.ok("SELECT INBOX")
+	}
+}
+
+// TestSearchThatWouldFetchTooMuchAtOnceIsFollowedNoMore, and what it was to tell is told of
+// nothing.
+func TestSearchThatWouldFetchTooMuchAtOnceIsFollowedNoMore(t *testing.T) {
+	a := newAccount(t)
+	d, other := newDirect(t, a, 1), newDirect(t, a, 2)
+	d.ok("SELECT INBOX")
+	d.ok("NOTIFY SET (selected (MessageNew (FLAGS) MessageExpunge))")
+	for tag, items := range map[string]string{"c1": " (BODY.PEEK[HEADER])", "c2": ""} {
+		if out, err := d.run(tag + " SEARCH RETURN (UPDATE" + items + ") ALL"); err != nil || strings.Contains(out, "NOUPDATE") {
+			t.Fatalf("got %s, %v", out, err)
+		}
+	}
+	field := "X: " + strings.Repeat("x", maxArrived/4) + "\r\n\r\n"
+	for range 5 {
+		other.ok("APPEND INBOX {%d+}\r\n%s", len(field), field)
+	}
+	out := d.ok("NOOP")
+	if strings.Contains(out, "FETCH") || !strings.Contains(out, "* NO [NOUPDATE \"c1\"]") || strings.Contains(out, "NOUPDATE \"c2\"") ||
+		!strings.Contains(out, "* OK [NOTIFICATIONOVERFLOW]") {
+		t.Errorf("got %.1000s", out)
+	}
+	if len(d.token.Contexts) != 1 || len(d.contexts) != 1 || d.token.Contexts[0].Tag != "c2" {
+		t.Errorf("the token has %v", d.token.Contexts)
 	}
 }

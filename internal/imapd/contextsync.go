@@ -53,17 +53,18 @@ func (s *Session) gone(v mail.View) (mail.UIDSet, error) {
 	return mail.NewUIDSet(all...), nil
 }
 
-// changeMembers tells which messages are results since before, and which are no more.
-func (s *Session) changeMembers(ctx context.Context, v mail.View, before session.Announced) error {
+// changeMembers tells which messages are results since before, and which are no more. It
+// gives what is to be fetched of those that have arrived since.
+func (s *Session) changeMembers(ctx context.Context, v mail.View, before session.Announced) (wants []wanted, err error) {
 	if len(s.contexts) == 0 {
-		return nil
+		return nil, nil
 	}
 	arrived := s.box.uids.among(mail.UIDSet{{Lo: before.UIDNext, Hi: maxUID}})
 	var changed mail.UIDSet
 	if before.UIDNext > 1 {
 		for f, err := range v.Flags(s.box.id, 1, before.UIDNext-1, before.Flags) {
 			if err != nil {
-				return err
+				return nil, err
 			}
 			changed = changed.Add(f.UID)
 		}
@@ -76,32 +77,40 @@ func (s *Session) changeMembers(ctx context.Context, v mail.View, before session
 		if len(look) == 0 {
 			continue
 		}
-		if err := s.look(ctx, x, look); err != nil {
+		added, err := s.look(ctx, x, look)
+		if err != nil {
 			if _, err := s.errorAnswer(err); err != nil {
-				return err
+				return nil, err
 			}
 			s.drop(x, "Search could not be continued")
 		}
+		if added = intersect(added, arrived); len(x.items) > 0 && len(added) > 0 {
+			wants = append(wants, wanted{added, x.items, x})
+		}
 	}
-	return nil
+	return wants, nil
 }
 
-// look tests messages anew.
-func (s *Session) look(ctx context.Context, x *searchContext, uids mail.UIDSet) error {
+// look tests messages anew, and gives those that are members now.
+func (s *Session) look(ctx context.Context, x *searchContext, uids mail.UIDSet) (added mail.UIDSet, err error) {
 	m, err := s.compile(ctx, s.box, &x.program)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	m.among = intersect(m.among, uids)
 	var hits mail.UIDSet
 	if err := s.match(ctx, s.box, m, func(w *row) { hits = hits.Add(w.flags.UID) }); err != nil {
-		return err
+		return nil, err
 	}
-	added := hits.Minus(x.members)
+	added = hits.Minus(x.members)
 	if !s.remove(x, intersect(x.members, uids).Minus(hits)) || len(added) == 0 {
-		return nil
+		return nil, nil
 	}
-	return s.insert(ctx, x, added)
+	ok, err := s.insert(ctx, x, added)
+	if !ok {
+		added = nil
+	}
+	return added, err
 }
 
 // remove tells that members are no more. It reports whether the context goes on.
@@ -114,7 +123,7 @@ func (s *Session) remove(x *searchContext, lost mail.UIDSet) bool {
 		s.drop(x, "Result has become too scattered to be updated")
 		return false
 	}
-	b := append(appendCorrelator(s.out.buf, x.tag, x.uid), " REMOVEFROM ("...)
+	b := append(s.head(x), " REMOVEFROM ("...)
 	if !x.sorted() {
 		b = s.box.appendPair(b, 0, slices.Collect(lost.All()), x.uid)
 	} else {
@@ -142,21 +151,21 @@ func (s *Session) remove(x *searchContext, lost mail.UIDSet) bool {
 	return true
 }
 
-// insert tells that there are new members.
-func (s *Session) insert(ctx context.Context, x *searchContext, added mail.UIDSet) error {
+// insert tells that there are new members. It reports whether the context goes on.
+func (s *Session) insert(ctx context.Context, x *searchContext, added mail.UIDSet) (bool, error) {
 	all := x.members.Union(added)
 	if len(all) > session.MaxContextRanges || x.sorted() && all.Len() > maxSorted {
 		s.drop(x, "Result has become too large to be updated")
-		return nil
+		return false, nil
 	}
 	var order []mail.UID
 	if x.sorted() {
 		var err error
 		if order, err = s.order(ctx, s.box.id, all, x.criteria); err != nil {
-			return err
+			return false, err
 		}
 	}
-	b := append(appendCorrelator(s.out.buf, x.tag, x.uid), " ADDTO ("...)
+	b := append(s.head(x), " ADDTO ("...)
 	if !x.sorted() {
 		b = s.box.appendPair(b, 0, slices.Collect(added.All()), x.uid)
 	}
@@ -178,7 +187,15 @@ func (s *Session) insert(ctx context.Context, x *searchContext, added mail.UIDSe
 	s.out.buf = append(b, ")\r\n"...)
 	x.members, x.order = all, order
 	s.contextChange(session.ContextChange{Tag: x.tag, Added: added})
-	return nil
+	return true, nil
+}
+
+// head begins a response about a context.
+func (s *Session) head(x *searchContext) []byte {
+	if x.named {
+		return s.appendSource(s.out.buf, x.tag, s.box.at.prefix+s.box.called, s.box.uidValidity)
+	}
+	return appendCorrelator(s.out.buf, x.tag, x.uid)
 }
 
 // appendPair appends a context position, 0 for the mailbox's own order, and the results

@@ -28,5 +28,6 @@
 // table of errors.go.
 //
 // A Session belongs to one goroutine at a time; only EndIdle may be called beside
-// Execute.
+// Execute. It has at most one goroutine of its own, which follows other users' accounts
+// for NOTIFY and touches nothing of the session: Close ends it.
 package imapd

@@ -12,10 +12,12 @@ import (
 // esearch is ESEARCH (RFC 7377): one response for each mailbox in which something was
 // found. It always speaks of UIDs.
 func (s *Session) esearch(ctx context.Context, c *imapwire.Command, a *imapwire.Esearch) (answer, error) {
-	selected := a.OnlySelected()
+	selected, update := a.OnlySelected(), a.Return&imapwire.ReturnUpdate != 0
 	switch {
-	case s.box == nil && (len(a.Sources) == 0 || a.Names(imapwire.SourceSelected)):
+	case s.box == nil && (update || len(a.Sources) == 0 || a.Names(imapwire.SourceSelected)):
 		return bad("No mailbox is selected"), nil
+	case update && s.contextOf(c.Tag) >= 0:
+		return bad("Another search with this tag is being updated"), nil
 	case !selected && a.Return&imapwire.ReturnSave != 0:
 		return bad("SAVE is for the selected mailbox alone"), nil
 	case !selected && a.UsesPicture():
@@ -29,15 +31,21 @@ func (s *Session) esearch(ctx context.Context, c *imapwire.Command, a *imapwire.
 		return answer{}, err
 	}
 	kept := mail.UIDSet(nil)
+	var here *result // of the selected mailbox
 	for i := range list {
 		res, err := s.searchIn(ctx, c, a, &list[i])
 		if err != nil {
 			return answer{}, err
 		}
-		kept = res.shown(&a.Search)
+		if kept = res.shown(&a.Search); res.box == s.box {
+			here = res
+		}
 	}
-	if a.Return&imapwire.ReturnUpdate != 0 {
-		s.noUpdate(c.Tag, "Only results of SEARCH and SORT are updated")
+	switch {
+	case update && here != nil:
+		s.follow(c, &a.Search, nil, here)
+	case update:
+		s.noUpdate(c.Tag, "Only results in the selected mailbox are updated")
 	}
 	if a.Return&imapwire.ReturnSave != 0 {
 		return s.keep(c, kept), nil
@@ -154,9 +162,13 @@ func (s *Session) searchIn(ctx context.Context, c *imapwire.Command, a *imapwire
 	if err != nil || len(res.uids) == 0 || a.Return == imapwire.ReturnSave {
 		return &res, err
 	}
-	out := append(s.out.buf, "* ESEARCH (TAG "...)
-	out = append(imapwire.AppendString(out, c.Tag), " MAILBOX "...)
-	out = append(s.appendName(out, info.Name), " UIDVALIDITY "...)
-	s.out.buf = append(imapwire.AppendNumber(out, info.UIDValidity), ") UID"...)
+	s.out.buf = s.appendSource(s.out.buf, c.Tag, info.Name, info.UIDValidity)
 	return &res, s.items(ctx, &a.Search, &res, true)
+}
+
+// appendSource begins an ESEARCH response that names a mailbox (RFC 7377 2.1).
+func (s *Session) appendSource(b []byte, tag, name string, validity mail.UIDValidity) []byte {
+	b = append(imapwire.AppendString(append(b, "* ESEARCH (TAG "...), tag), " MAILBOX "...)
+	b = append(s.appendName(b, name), " UIDVALIDITY "...)
+	return append(imapwire.AppendNumber(b, validity), ") UID"...)
 }

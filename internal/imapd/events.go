@@ -3,6 +3,7 @@ package imapd
 import (
 	"context"
 	"errors"
+	"iter"
 	"slices"
 	"strings"
 
@@ -65,20 +66,25 @@ func (s *Session) tellEvents(ctx context.Context) error {
 }
 
 func (s *Session) tellSince(v mail.View, since mail.ModSeq) error {
-	t := teller{Session: s, v: v}
-	for e, err := range v.Events(since) {
-		if err == nil && !slices.Contains(s.own, e.ModSeq) {
+	t := teller{Session: s, v: atHome{v}, own: s.own}
+	return t.since(since)
+}
+
+// since tells what has happened.
+func (t *teller) since(since mail.ModSeq) error {
+	for e, err := range t.v.Events(since) {
+		if err == nil && !slices.Contains(t.own, e.ModSeq) {
 			err = t.event(&e)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if s.notify == nil {
+	if t.notify == nil {
 		return nil
 	}
-	for m, err := range v.Changed(since) {
-		if err == nil && (s.box == nil || m.ID != s.box.id) {
+	for m, err := range t.v.Changed(since) {
+		if err == nil && (t.box == nil || m.ID != t.box.id) {
 			err = t.messages(&m, since)
 		}
 		if err != nil {
@@ -91,8 +97,27 @@ func (s *Session) tellSince(v mail.View, since mail.ModSeq) error {
 // teller is one look at what has happened.
 type teller struct {
 	*Session
-	v     mail.View
-	names names // all there are; nil: not looked at yet
+	v     source
+	away  bool          // in another user's account
+	own   []mail.ModSeq // what the session has done itself
+	names names         // all there are; nil: not looked at yet
+}
+
+// source is where a teller reads, as of a View.
+type source interface {
+	nameSource
+	Events(since mail.ModSeq) iter.Seq2[mail.Event, error]
+	Changed(since mail.ModSeq) iter.Seq2[mail.MailboxInfo, error]
+	Mailbox(id mail.MailboxID) (mail.MailboxInfo, error)
+	// onlyFlags reports whether no message came or went after since.
+	onlyFlags(m *mail.MailboxInfo, since mail.ModSeq) (bool, error)
+}
+
+// atHome is the session's own account as a source.
+type atHome struct{ mail.View }
+
+func (v atHome) onlyFlags(m *mail.MailboxInfo, since mail.ModSeq) (bool, error) {
+	return onlyFlags(v.View, m, since)
 }
 
 // event tells one event if it was asked for.
@@ -109,11 +134,19 @@ func (t *teller) event(e *mail.Event) error {
 	case mail.MailboxRenamed:
 		return t.renamed(e.Name, e.NewName)
 	case mail.Subscribed:
-		return t.list(imapwire.SubscriptionChange, e.NewName)
+		return t.subscribed(e.NewName)
 	case mail.Unsubscribed:
-		return t.list(imapwire.SubscriptionChange, e.Name)
+		return t.subscribed(e.Name)
 	}
 	return nil
+}
+
+// subscribed tells that a name is subscribed now, or not any more.
+func (t *teller) subscribed(name string) error {
+	if left, err := t.leaveToFollower(name); left || err != nil {
+		return err
+	}
+	return t.list(imapwire.SubscriptionChange, name)
 }
 
 // parentOf is the name above, "" if there is none.
@@ -211,11 +244,16 @@ func (t *teller) rights(e *mail.Event) error {
 	switch lost := needs &^ info.Rights; {
 	case events&(imapwire.MessageEvents|imapwire.MailboxName) == 0:
 	case e.Was&lost != 0:
-		t.listLine("LIST", &entry{MailboxInfo: mail.MailboxInfo{Name: e.Name}}, []string{`\NoAccess`})
+		t.noAccess(e.Name)
 	case lost == 0 && e.Was&mail.MayLookup == 0:
 		return t.list(imapwire.MailboxName, name)
 	}
 	return nil
+}
+
+// noAccess tells that nothing more is told of a mailbox, or of its messages.
+func (t *teller) noAccess(name string) {
+	t.listLine("LIST", &entry{MailboxInfo: mail.MailboxInfo{Name: name}}, []string{`\NoAccess`})
 }
 
 // metadata tells which entries changed, without their values (RFC 5464 4.4.2).
@@ -256,29 +294,29 @@ func (t *teller) metadata(e *mail.Event) error {
 // messages tells of changes in a mailbox that is not selected.
 func (t *teller) messages(m *mail.MailboxInfo, since mail.ModSeq) error {
 	events := t.eventsOf(m.Name, m.Subscribed) & imapwire.MessageEvents
-	if events == 0 || !m.Rights.Has(readable) || m.UIDNext == 1 || t.allOwn(since, m.HighestModSeq) {
+	if events == 0 || !m.Rights.Has(readable) || m.UIDNext == 1 || allOwn(t.own, since, m.HighestModSeq) {
 		return nil // without any message it is new
 	}
 	items := []imapwire.StatusItem{imapwire.StatusMessages, imapwire.StatusUIDNext, imapwire.StatusUIDValidity}
 	if events&imapwire.FlagChange != 0 {
 		items = append(items, imapwire.StatusUnseen)
-	} else if other, err := onlyFlags(t.v, m, since); other || err != nil {
+	} else if other, err := t.v.onlyFlags(m, since); other || err != nil {
 		return err
 	}
 	if t.condStore() {
 		items = append(items, imapwire.StatusHighestModSeq)
 	}
-	return t.statusLine(t.v, m, items)
+	return t.statusLine(nil, m, items) // which needs no View for these
 }
 
-// allOwn reports whether all changes of the account after since up to and with the last
-// were this session's, which knows of them.
-func (s *Session) allOwn(since, last mail.ModSeq) bool {
-	if last-since > mail.ModSeq(len(s.own)) {
+// allOwn reports whether all changes of an account after since up to and with the last
+// are a session's own, which knows of them.
+func allOwn(own []mail.ModSeq, since, last mail.ModSeq) bool {
+	if last-since > mail.ModSeq(len(own)) {
 		return false
 	}
 	for at := since + 1; at <= last; at++ {
-		if !slices.Contains(s.own, at) {
+		if !slices.Contains(own, at) {
 			return false
 		}
 	}

@@ -3,6 +3,7 @@ package imapd
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/tandemail/tandemail/internal/imapwire"
 	"github.com/tandemail/tandemail/internal/mail"
@@ -12,22 +13,43 @@ import (
 // they are part of the unit that tells of their arrival.
 const maxArrived = maxHeld
 
-// fetchArrivals tells what NOTIFY wants to know of messages that have arrived, from the
-// UID given on (RFC 5465 5.2). Those that the client added itself it knows.
-func (s *Session) fetchArrivals(ctx context.Context, info *mail.MailboxInfo, from mail.UID) error {
+// wanted is what the client asked to be told of some messages when they arrive: with
+// NOTIFY, or with the UPDATE of a search.
+type wanted struct {
+	uids  mail.UIDSet
+	items []imapwire.FetchItem
+	by    *searchContext // nil: NOTIFY
+}
+
+// fetchesArrivals reports whether anything is to be fetched of messages that arrive in the
+// selected mailbox.
+func (s *Session) fetchesArrivals() bool {
+	return s.box != nil && (s.notify != nil || slices.ContainsFunc(s.contexts, func(x *searchContext) bool { return len(x.items) > 0 }))
+}
+
+// fetchArrivals tells what NOTIFY and searches, wants, want to know of messages that have
+// arrived, from the UID given on: one response for each (RFC 5465 5.2), behind what tells
+// that they are results, as erratum 4833 leaves open. Those that the client added itself
+// it knows.
+func (s *Session) fetchArrivals(ctx context.Context, info *mail.MailboxInfo, from mail.UID, wants []wanted) error {
 	arrived := s.box.uids.among(mail.UIDSet{{Lo: from, Hi: maxUID}}).Minus(s.mine)
 	s.mine = nil
-	if s.notify == nil || len(arrived) == 0 {
-		return nil
+	if s.notify != nil {
+		if g := s.notify.Selected(); g != nil && len(g.Items) > 0 {
+			wants = append(wants, wanted{uids: arrived, items: g.Items})
+		}
 	}
-	g := s.notify.Selected()
-	if g == nil || len(g.Items) == 0 {
+	var all mail.UIDSet
+	for _, w := range wants {
+		all = all.Union(intersect(w.uids, arrived))
+	}
+	if len(all) == 0 {
 		return nil
 	}
 	run := &fetchRun{Session: s, inline: maxHeld, keywords: info.Keywords}
-	run.choose(&imapwire.Fetch{Items: g.Items}, true)
 	start := len(s.out.buf)
-	err := run.walk(ctx, s.box, arrived, func(w *row) error {
+	err := run.walk(ctx, s.box, all, func(w *row) error {
+		run.chooseFor(wants, w.flags.UID)
 		if err := run.beside(ctx, w); err != nil {
 			return err
 		}
@@ -38,10 +60,32 @@ func (s *Session) fetchArrivals(ctx context.Context, info *mail.MailboxInfo, fro
 	})
 	if errors.Is(err, errTooMuchArrived) {
 		s.out.buf = s.out.buf[:start]
-		s.overflow()
+		for _, w := range wants {
+			if w.by == nil {
+				s.overflow()
+			} else {
+				s.drop(w.by, "Too much has arrived to be fetched at once")
+			}
+		}
 		return nil
 	}
 	return err
+}
+
+// chooseFor is choose for all that is wanted of one message.
+func (r *fetchRun) chooseFor(wants []wanted, uid mail.UID) {
+	var f imapwire.Fetch
+	for _, w := range wants {
+		if !w.uids.Contains(uid) {
+			continue
+		}
+		for _, item := range w.items {
+			item.Peek = true // what the same item without it has, and it marks nothing as seen
+			f.Add(item)
+		}
+	}
+	r.items, r.sections = nil, nil
+	r.choose(&f, true)
 }
 
 var errTooMuchArrived = errors.New("too much has arrived to be fetched at once")

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -64,7 +65,13 @@ func (s *Session) ownNames(ctx context.Context) (names, error) {
 	return s.namesIn(v)
 }
 
-func (s *Session) namesIn(v mail.View) (names, error) {
+// nameSource is where names are read, as of a View.
+type nameSource interface {
+	Mailboxes() iter.Seq2[mail.MailboxInfo, error]
+	Subscriptions() iter.Seq2[string, error]
+}
+
+func (s *Session) namesIn(v nameSource) (names, error) {
 	all := names{}
 	for info, err := range v.Mailboxes() {
 		if err != nil {

@@ -14,8 +14,16 @@ import (
 // notifyCommand is NOTIFY (RFC 5465 3.1).
 func (s *Session) notifyCommand(ctx context.Context, c *imapwire.Command, a *imapwire.Notify) (answer, error) {
 	text := imapwire.AppendNotify(nil, a)
-	if len(text) > session.MaxNotify || !affordable(a) {
+	g := a.Selected()
+	if len(text) > session.MaxNotify || g != nil && !affordable(g.Items) {
 		return no(imapwire.CodeNotificationOverflow, "That would be too much to be told of"), nil
+	}
+	f, err := s.followAnew(ctx, a)
+	if errors.Is(err, errTooManyFollowed) {
+		return no(imapwire.CodeNotificationOverflow, "Too many users have mailboxes like that"), nil
+	}
+	if err != nil {
+		return answer{}, err
 	}
 	if err := s.sync(ctx, update{expunges: true, all: true}); err != nil {
 		return answer{}, err
@@ -29,14 +37,25 @@ func (s *Session) notifyCommand(ctx context.Context, c *imapwire.Command, a *ima
 	if err != nil {
 		return answer{}, err
 	}
-	s.notify = a
+	s.unfollow()
+	s.notify, s.told, s.followed = a, nil, true
 	s.notified, s.own = account.ModSeq, nil
 	s.out.delta.Merge(session.Delta{Notify: text, NotifySeq: &account.ModSeq})
-	if a.Status {
-		if err := s.notifyStatus(v); err != nil {
+	if err := s.beginHome(v, a.Status); err != nil {
+		return answer{}, err
+	}
+	if f == nil {
+		return ok(c.Name + " completed"), nil
+	}
+	list, _ := f.take() // who cannot be followed says so again
+	for _, h := range list {
+		t := teller{Session: s, v: h, away: true}
+		if err := t.introduce(h, false, a.Status); err != nil {
 			return answer{}, err
 		}
 	}
+	s.out.delta.Followed = f.told()
+	s.beginFollower(f)
 	return ok(c.Name + " completed"), nil
 }
 
@@ -44,20 +63,30 @@ func (s *Session) notifyCommand(ctx context.Context, c *imapwire.Command, a *ima
 // (RFC 5465 5).
 const readable = mail.MayLookup | mail.MayRead
 
-// notifyStatus writes the STATUS of each mailbox whose messages the client wants to be
-// told of.
-func (s *Session) notifyStatus(v mail.View) error {
+// beginHome tells what the client has to know first of the mailboxes of its own account.
+func (s *Session) beginHome(v mail.View, status bool) error {
+	t := teller{Session: s, v: atHome{v}}
 	for info, err := range v.Mailboxes() {
+		if err == nil {
+			err = t.begin(&info, t.eventsOf(info.Name, info.Subscribed), status)
+		}
 		if err != nil {
 			return err
 		}
-		events := s.eventsOf(info.Name, info.Subscribed)
-		if events&imapwire.MessageEvents == 0 || info.NonExistent || !info.Rights.Has(readable) || s.box != nil && s.box.id == info.ID {
-			continue
-		}
-		if err := s.statusLine(v, &info, statusOf(events)); err != nil {
-			return err
-		}
+	}
+	return nil
+}
+
+// begin tells what a client has to know first that wants to be told of a mailbox: that it
+// will not be (RFC 5465 3.1), or with status how it is.
+func (t *teller) begin(info *mail.MailboxInfo, events imapwire.Events, status bool) error {
+	switch {
+	case events&imapwire.MessageEvents == 0 || info.NonExistent || t.box != nil && t.box.id == info.ID:
+	case !info.Rights.Has(mail.MayLookup):
+	case !info.Rights.Has(readable):
+		t.noAccess(info.Name)
+	case status:
+		return t.statusLine(nil, info, statusOf(events)) // which needs no View for these
 	}
 	return nil
 }
@@ -80,14 +109,10 @@ func statusOf(events imapwire.Events) (items []imapwire.StatusItem) {
 	return items
 }
 
-// affordable reports whether what is to be fetched of new messages has a bound: no
-// bodies, unless a small part of them.
-func affordable(n *imapwire.Notify) bool {
-	g := n.Selected()
-	if g == nil {
-		return true
-	}
-	for _, item := range g.Items {
+// affordable reports whether what is to be fetched of a new message, unasked, has a
+// bound: no bodies, unless a small part of them.
+func affordable(items []imapwire.FetchItem) bool {
+	for _, item := range items {
 		small := item.Partial != nil && item.Partial.Count <= maxInline
 		switch item.Kind {
 		case imapwire.ItemRFC822, imapwire.ItemRFC822Text, imapwire.ItemBinary:
@@ -137,9 +162,13 @@ func (s *Session) immediate() bool {
 
 // eventsOf are those of a name, or of the mailbox that has it while it is not selected.
 // NONE outweighs all other groups that the name belongs to.
-func (s *Session) eventsOf(name string, subscribed bool) (events imapwire.Events) {
-	for i := range s.notify.Groups {
-		if g := &s.notify.Groups[i]; concerns(g, name, subscribed) {
+func (t *teller) eventsOf(name string, subscribed bool) imapwire.Events {
+	return eventsOf(t.notify, name, subscribed, t.away)
+}
+
+func eventsOf(n *imapwire.Notify, name string, subscribed, away bool) (events imapwire.Events) {
+	for i := range n.Groups {
+		if g := &n.Groups[i]; concerns(g, name, subscribed, away) {
 			if g.Events == 0 {
 				return 0
 			}
@@ -149,12 +178,13 @@ func (s *Session) eventsOf(name string, subscribed bool) (events imapwire.Events
 	return events
 }
 
-// concerns reports whether a group is about a name. Where messages are delivered is
-// settled anew for each of them, so that "inboxes" is "personal" (RFC 5465 6.3).
-func concerns(g *imapwire.EventGroup, name string, subscribed bool) bool {
+// concerns reports whether a group is about a name, away in another user's account. Where
+// messages are delivered is settled anew for each of them, so that "inboxes" is "personal"
+// (RFC 5465 6.3).
+func concerns(g *imapwire.EventGroup, name string, subscribed, away bool) bool {
 	switch g.Filter {
 	case imapwire.FilterInboxes, imapwire.FilterPersonal:
-		return true
+		return !away
 	case imapwire.FilterSubscribed:
 		return subscribed
 	}
@@ -185,7 +215,8 @@ func (s *Session) follows() bool {
 // overflow ends all notifications (RFC 5465 5.8).
 func (s *Session) overflow() {
 	s.out.status(imapwire.CodeNotificationOverflow, "Too much has happened; say NOTIFY again")
-	s.notify = new(imapwire.Notify)
+	s.unfollow()
+	s.notify, s.told, s.followed = new(imapwire.Notify), nil, true
 	s.out.delta.Merge(session.Delta{Notify: imapwire.AppendNotify(nil, s.notify)})
 }
 
@@ -209,7 +240,10 @@ func (s *Session) Watch(ctx context.Context, number uint64) error {
 
 // linger tells all that is new, again and again, until EndIdle.
 func (s *Session) linger(ctx context.Context, u update) error {
-	var home, selected <-chan struct{}
+	if err := s.followOn(ctx); err != nil {
+		return err
+	}
+	var home, selected, others <-chan struct{}
 	if s.follows() {
 		ch, stop := s.home.account.Watch(mail.MailboxID{}) // all of it
 		defer stop()
@@ -219,6 +253,11 @@ func (s *Session) linger(ctx context.Context, u update) error {
 		ch, stop := b.at.account.Watch(b.id)
 		defer stop()
 		selected = ch
+	}
+	if b := s.box; b != nil && b.at.away() && home == nil {
+		ch, stop := s.home.account.Watch(b.id) // one's key for it
+		defer stop()
+		home = ch
 	}
 	for {
 		s.closeView()
@@ -234,9 +273,13 @@ func (s *Session) linger(ctx context.Context, u update) error {
 		if end == nil {
 			return nil
 		}
+		if others = nil; s.follower != nil {
+			others = s.follower.news
+		}
 		select {
 		case <-home:
 		case <-selected:
+		case <-others:
 		case <-end:
 		case <-ctx.Done():
 			return ctx.Err()
@@ -250,7 +293,13 @@ func (s *Session) news(ctx context.Context, u update) error {
 	if err := s.sync(ctx, u); err != nil {
 		return err
 	}
+	if err := s.announceReset(ctx); err != nil {
+		return err
+	}
 	if err := s.tellEvents(ctx); err != nil {
+		return err
+	}
+	if err := s.tellOthers(); err != nil {
 		return err
 	}
 	s.work(s.base())

@@ -48,7 +48,7 @@ func (s *Session) Resume(ctx context.Context, t *session.Token) error {
 	if t.NotifySeq > account.ModSeq {
 		return fmt.Errorf("%w: it knows what has not happened here", ErrNotResumable)
 	}
-	s.notified = t.NotifySeq
+	s.notified, s.told = t.NotifySeq, t.Followed
 	s.enabled, s.saved = t.Enabled, t.Saved
 	s.resumed = resumed{number: t.LastCommand + 1, fetch: t.Fetch}
 	return nil

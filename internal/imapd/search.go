@@ -43,7 +43,7 @@ func (s *Session) searching(ctx context.Context, c *imapwire.Command, a *imapwir
 		return answer{}, err
 	}
 	if a.Return&imapwire.ReturnUpdate != 0 {
-		s.follow(c, &a.Program, by, &res)
+		s.follow(c, a, by, &res)
 	}
 	if !save {
 		return ok(c.Name + " completed"), nil

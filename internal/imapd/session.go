@@ -46,9 +46,15 @@ type Session struct {
 	notify   *imapwire.Notify // the last one; nil: there was none
 	notified mail.ModSeq      // what happened elsewhere up to here was looked at
 	own      []mail.ModSeq    // changes after it that are this session's
-	mine     mail.UIDSet      // messages that it added to the selected mailbox itself
+	follower *follower        // of other users' accounts; nil: there is none
+	ownAway  map[mail.AccountID][]mail.ModSeq
+	told     []session.Followed // by a token: what of them was told before
+	followed bool               // whether there has to be a follower was looked at
+	mine     mail.UIDSet        // messages that it added to the selected mailbox itself
 	idle     idleGate
 	resumed  resumed
+
+	following sync.WaitGroup // followers, also such as were stopped
 
 	// Of the command that runs.
 	number uint64
@@ -188,13 +194,14 @@ func (s *Session) do(ctx context.Context, chunk int, op mail.Op) (mail.Result, e
 
 // did remembers what the client knows without being told (RFC 5465 5).
 func (s *Session) did(op mail.Op, res *mail.Result) {
-	if s.notify == nil && !s.follows() {
-		return
-	}
-	if res.ModSeq != 0 && !s.at.away() { // of other accounts nothing else is told
+	switch {
+	case res.ModSeq == 0:
+	case s.at.away():
+		s.didAway(s.at.owner, res.ModSeq)
+	case s.follows():
 		s.own = append(s.own, res.ModSeq)
 	}
-	if _, expunge := op.(mail.Expunge); !expunge && s.box != nil && res.Mailbox == s.box.id {
+	if _, expunge := op.(mail.Expunge); !expunge && s.fetchesArrivals() && res.Mailbox == s.box.id {
 		s.mine = s.mine.Union(res.UIDs)
 	}
 }

@@ -42,6 +42,7 @@ func (s *Session) sync(ctx context.Context, u update) error {
 	if err := s.announceRights(&info); err != nil {
 		return err
 	}
+	b.called = info.Name
 	if events == 0 {
 		return nil
 	}
@@ -70,10 +71,11 @@ func (s *Session) sync(ctx context.Context, u update) error {
 			return err
 		}
 	}
-	if err := s.changeMembers(ctx, v, before); err != nil {
+	wants, err := s.changeMembers(ctx, v, before)
+	if err != nil {
 		return err
 	}
-	if err := s.fetchArrivals(ctx, &info, known); err != nil {
+	if err := s.fetchArrivals(ctx, &info, known, wants); err != nil {
 		return err
 	}
 	b.told.Highest = at

@@ -131,7 +131,41 @@ func (s *Session) resetKey(ctx context.Context, c *imapwire.Command, a *imapwire
 	if a.All {
 		return ok("All keys removed"), nil
 	}
+	if s.box != nil && s.box.id == op.Mailbox {
+		s.box.keyKnown = false // the answer says it
+	}
 	return okCode(imapwire.CodeURLMech, c.Name+" completed"), nil
+}
+
+// keySum stands for a key; zero for none.
+type keySum [sha256.Size]byte
+
+// announceReset tells that the user's key for the selected mailbox was removed, by
+// whichever session of his (RFC 4467 7). It says nothing of a removal that it has not
+// seen the key before: by then another one may be in its place.
+func (s *Session) announceReset(ctx context.Context) error {
+	b := s.box
+	if b == nil {
+		return nil
+	}
+	s.work(&s.home)
+	v, err := s.current(ctx)
+	if err != nil {
+		return err
+	}
+	key, err := v.AccessKey(b.id)
+	if err != nil {
+		return err
+	}
+	now := keySum{}
+	if key != nil {
+		now = sha256.Sum256(key)
+	}
+	if b.keyKnown && b.key != now && b.key != (keySum{}) {
+		s.out.status(imapwire.CodeURLMech, "Key was removed: URLs authorised before are not any more")
+	}
+	b.key, b.keyKnown = now, true
+	return nil
 }
 
 // myself is the session's own account.

@@ -111,8 +111,8 @@ func (l *lexer) fetch() (any, error) {
 func (l *lexer) fetchItems(f *Fetch) error {
 	one := func() error {
 		item, err := l.fetchItem()
-		if err == nil && !f.contains(item) {
-			f.Items = append(f.Items, item)
+		if err == nil {
+			f.Add(item)
 		}
 		return err
 	}
@@ -128,6 +128,13 @@ func (l *lexer) fetchItems(f *Fetch) error {
 	}
 	l.pos = at
 	return one()
+}
+
+// Add asks for an item, unless f does already.
+func (f *Fetch) Add(item FetchItem) {
+	if !f.contains(item) {
+		f.Items = append(f.Items, item)
+	}
 }
 
 // contains reports whether f asks for item already: two clients' ways of asking

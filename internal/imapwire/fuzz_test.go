@@ -109,19 +109,21 @@ func FuzzUTF7(f *testing.F) {
 	})
 }
 
-// FuzzSearch: a program that was read, written and read again is the same one, unless
+// FuzzSearch: a search that was read, written and read again is the same one, unless
 // it has become too much for a command.
 func FuzzSearch(f *testing.F) {
 	for _, x := range examples(f, "testdata/good.txt") {
 		f.Add([]byte(x[0] + "\r\n"))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
-		program := func(c Command) (*SearchKey, []SortCriterion) {
+		search := func(c Command) (*Search, []SortCriterion) {
 			switch a := c.Args.(type) {
 			case *Search:
-				return &a.Program, nil
+				return a, nil
 			case *Sort:
-				return &a.Program, a.Criteria
+				return &a.Search, a.Criteria
+			case *Esearch:
+				return &a.Search, nil
 			}
 			return nil, nil
 		}
@@ -140,17 +142,21 @@ func FuzzSearch(f *testing.F) {
 		var c Command
 		var err error
 		heap.Within(t, 1<<20+1024*len(in), func() { c, err = read(in) })
-		want, by := program(c)
+		want, by := search(c)
 		if err != nil || want == nil {
 			return
 		}
-		written := AppendSort(nil, c.Tag, c.UID, by, want)
+		written := AppendSearch(nil, c.Tag, c.UID, by, want)
+		if c.Name == "ESEARCH" {
+			written = AppendEsearch(nil, c.Tag, want)
+		}
 		again, err := read(written)
 		if e, ok := errors.AsType[*SyntaxError](err); ok && len(e.Text) > 10 && e.Text[:9] == "More than" || len(written) > 60<<10 {
 			return
 		}
-		got, gotBy := program(again)
-		if err != nil || !reflect.DeepEqual(got, want) || !reflect.DeepEqual(gotBy, by) || again.UID != c.UID {
+		got, gotBy := search(again)
+		if err != nil || !reflect.DeepEqual(got.Program, want.Program) || !reflect.DeepEqual(got.Items, want.Items) ||
+			!reflect.DeepEqual(gotBy, by) || again.UID != c.UID || again.Name != c.Name {
 			t.Fatalf("%q became %q: %v\n%+v\n%+v", in, written, err, want, got)
 		}
 	})

@@ -70,7 +70,7 @@ func render(c Command) string {
 func prune(s string) string {
 	empty := `"Path":null,"Kind":0,"Fields":null`
 	return strings.NewReplacer(
-		`,"Section":{`+empty+`}`, "", `,"Peek":false`, "", `,"Partial":null`, "", `,"Page":null`, "",
+		`,"Section":{`+empty+`}`, "", `,"Peek":false`, "", `,"Partial":null`, "", `,"Page":null`, "", `,"Items":null,"Program"`, `,"Program"`,
 		`"Keys":null,`, "", `"Set":{"Saved":false,"Ranges":null},`, "",
 		`,"Keys":null`, "", `,"Set":{"Saved":false,"Ranges":null}`, "",
 		`,"Flag":0`, "", `,"Field":""`, "", `,"Text":""`, "", `,"Number":0`, "",

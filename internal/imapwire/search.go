@@ -12,6 +12,7 @@ type Search struct {
 	Extended bool         // RETURN was given: the answer is ESEARCH
 	Return   SearchReturn // if Extended; RETURN () is ReturnAll
 	Page     *Page        // if ReturnPartial
+	Items    []FetchItem  // if ReturnUpdate: to be told of new messages that are results (RFC 5465 7)
 	Program  SearchKey    // KeyAnd of what the client wrote
 }
 

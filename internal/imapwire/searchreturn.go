@@ -52,8 +52,25 @@ func (l *lexer) returnOption(s *Search) error {
 		return syntax("PARTIAL may be asked for once")
 	case opt == ReturnPartial:
 		s.Page, err = l.argPage()
+	case opt == ReturnUpdate:
+		err = l.updateItems(s)
 	}
 	s.Return |= opt
+	return err
+}
+
+// updateItems takes the items of UPDATE, if they come next: with a space before them, as
+// in the example of RFC 5465 7, or without, as in its grammar.
+func (l *lexer) updateItems(s *Search) error {
+	at := l.pos
+	l.accept(' ')
+	if l.peek() != '(' {
+		l.pos = at
+		return nil
+	}
+	f := Fetch{Items: s.Items}
+	err := l.fetchItems(&f)
+	s.Items = f.Items
 	return err
 }
 

@@ -7,18 +7,18 @@ import (
 	"github.com/tandemail/tandemail/internal/mail"
 )
 
-// AppendSort appends a command, with its line end, that Parse makes into a Sort with
-// these Criteria and this Program or, without criteria, into a Search. It asks for
-// nothing to be returned.
-func AppendSort(dst []byte, tag string, uid bool, by []SortCriterion, program *SearchKey) []byte {
+// AppendSearch appends a command, with its line end, that Parse makes into a Sort with
+// these Criteria, the Program and the Items of a or, without criteria, into a Search. It
+// asks for nothing to be returned but, with items, UPDATE.
+func AppendSearch(dst []byte, tag string, uid bool, by []SortCriterion, a *Search) []byte {
 	dst = append(append(dst, tag...), ' ')
 	if uid {
 		dst = append(dst, "UID "...)
 	}
 	if len(by) == 0 {
-		dst = append(dst, "SEARCH "...)
+		dst = appendUpdate(append(dst, "SEARCH "...), a.Items)
 	} else {
-		dst = append(dst, "SORT ("...)
+		dst = append(appendUpdate(append(dst, "SORT "...), a.Items), '(')
 		for i, c := range by {
 			if i > 0 {
 				dst = append(dst, ' ')
@@ -30,6 +30,23 @@ func AppendSort(dst []byte, tag string, uid bool, by []SortCriterion, program *S
 		}
 		dst = append(dst, ") UTF-8 "...)
 	}
+	return appendProgram(dst, &a.Program)
+}
+
+// AppendEsearch appends a command, with its line end, that Parse makes into an Esearch of
+// the selected mailbox, like AppendSearch.
+func AppendEsearch(dst []byte, tag string, a *Search) []byte {
+	return appendProgram(appendUpdate(append(append(dst, tag...), " ESEARCH "...), a.Items), &a.Program)
+}
+
+func appendUpdate(dst []byte, items []FetchItem) []byte {
+	if len(items) == 0 {
+		return dst
+	}
+	return append(appendFetchItems(append(dst, "RETURN (UPDATE ("...), items), ")) "...)
+}
+
+func appendProgram(dst []byte, program *SearchKey) []byte {
 	for i := range program.Keys {
 		if i > 0 {
 			dst = append(dst, ' ')

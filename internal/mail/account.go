@@ -29,8 +29,9 @@ type Account interface {
 	// stored under the id like a success. ErrMoved, ErrBusy: it did not happen.
 	// ErrUnknown: it may have; ask again under the same OpID and get the first Result.
 	Do(ctx context.Context, req Request) (Result, error)
-	// Watch signals "look again" when mailbox m may have changed, coalesced into a
-	// buffer of one; never what changed. The zero id watches the whole account.
+	// Watch signals "look again" when mailbox m may have changed, or this account's access
+	// key for it was removed, coalesced into a buffer of one; never what changed. The zero
+	// id watches the whole account.
 	Watch(m MailboxID) (ch <-chan struct{}, stop func())
 	// SetRecent says that a session of the user has been told of the messages of m up
 	// to upTo, and returns up to where one had been since this master is one, as far as

@@ -22,6 +22,7 @@ type Delta struct {
 	Contexts  []ContextChange
 	Notify    []byte // this NOTIFY command counts now
 	NotifySeq *mail.ModSeq
+	Followed  []Followed // all of them now, of this NOTIFY command or the last; none: as before
 }
 
 // The bits that say which fields follow, in this order but for the owner.
@@ -37,6 +38,7 @@ const (
 	hasNotify
 	hasNotifySeq
 	hasOwner // before Selected, which is set
+	hasFollowed
 
 	allFields = 1<<iota - 1
 )
@@ -48,6 +50,7 @@ func (d *Delta) fields() (bits uint64) {
 	for i, set := range [...]bool{
 		d.Enabled != nil, d.Selected != nil, d.Closed, d.Announced != nil, d.Saved != nil, d.IdleTag != nil,
 		d.Fetched != nil, len(d.Contexts) > 0, len(d.Notify) > 0, d.NotifySeq != nil, d.Selected != nil && !d.Selected.Owner.IsZero(),
+		len(d.Followed) > 0,
 	} {
 		if set {
 			bits |= 1 << i
@@ -92,6 +95,9 @@ func (d *Delta) Append(dst []byte) []byte {
 	}
 	if d.NotifySeq != nil {
 		dst = binary.AppendUvarint(dst, uint64(*d.NotifySeq))
+	}
+	if len(d.Followed) > 0 {
+		dst = appendFollowed(dst, d.Followed)
 	}
 	return dst
 }
@@ -147,6 +153,11 @@ func DecodeDelta(b []byte) (Delta, error) {
 		m := mail.ModSeq(d.u63())
 		out.NotifySeq = &m
 	}
+	if bits&hasFollowed != 0 {
+		if out.Followed = d.followed(); len(out.Followed) == 0 {
+			d.Fail()
+		}
+	}
 	if err := d.End("delta"); err != nil {
 		return Delta{}, err
 	}
@@ -182,7 +193,10 @@ func (t *Token) Apply(d Delta) error {
 		t.Fetch = Progress{Whole: *d.Fetched}
 	}
 	if len(d.Notify) > 0 {
-		t.Notify = slices.Clone(d.Notify)
+		t.Notify, t.Followed = slices.Clone(d.Notify), nil
+	}
+	if len(d.Followed) > 0 {
+		t.Followed = slices.Clone(d.Followed)
 	}
 	if d.NotifySeq != nil {
 		t.NotifySeq = *d.NotifySeq
@@ -218,7 +232,10 @@ func (e *Delta) Merge(d Delta) {
 	}
 	e.Contexts = append(e.Contexts, d.Contexts...)
 	if len(d.Notify) > 0 {
-		e.Notify = d.Notify
+		e.Notify, e.Followed = d.Notify, nil
+	}
+	if len(d.Followed) > 0 {
+		e.Followed = d.Followed
 	}
 	if d.NotifySeq != nil {
 		e.NotifySeq = d.NotifySeq

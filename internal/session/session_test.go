@@ -32,7 +32,8 @@ var (
 	foreign = Selected{
 		Owner: mail.AccountID{7, 8}, Fork: 3, Mailbox: mail.MailboxID{4}, UIDValidity: 1700000001, Announced: announced,
 	}
-	token = Token{
+	followed = []Followed{{mail.AccountID{3}, 1, 300}, {mail.AccountID{3, 1}, 0, 7}}
+	token    = Token{
 		Account: mail.AccountID{9}, Fork: 1, User: "ann", By: "admin", Enabled: CondStore | UTF8, LastCommand: 300,
 		Selected: &selected,
 		Saved:    mail.NewUIDSet(mail.UIDRange{Lo: 3, Hi: 3}, mail.UIDRange{Lo: 5, Hi: 1<<32 - 1}),
@@ -57,6 +58,7 @@ var (
 		{"watch", Watch{Number: 300}},
 		{"unit with a notification", Unit{Command: 300, Last: true, Octets: []byte("* STATUS x (MESSAGES 1)\r\n"), Delta: Delta{NotifySeq: ptr(mail.ModSeq(300))}}},
 		{"done of a watch", Done{Command: 300}},
+		{"unit with another's notification", Unit{Command: 300, Last: true, Octets: []byte("* STATUS x (MESSAGES 1)\r\n"), Delta: Delta{Followed: followed}}},
 		{"done with a registration", Done{Command: 1, Line: []byte("a1 OK done\r\n"), Delta: Delta{Notify: []byte("a NOTIFY NONE\r\n"), NotifySeq: ptr(mail.ModSeq(5))}}},
 		{"unit", Unit{Command: 1, N: 2, Last: true, Octets: []byte("* 3 EXISTS\r\n"), Delta: Delta{Announced: &announced}}},
 		{"unit of a fetch", Unit{Command: 1, Last: true, Octets: []byte("* 1 FETCH (UID 7)\r\n"), Delta: Delta{Fetched: ptr(mail.UID(7))}}},
@@ -137,20 +139,21 @@ func fieldsOf(d Delta) (list []any) {
 }
 
 func TestTokenIsEncodedAsDocumented(t *testing.T) {
-	away := token
-	away.Selected = &foreign
+	away, following, both := token, token, token
+	away.Selected, both.Selected = &foreign, &foreign
+	following.Followed, both.Followed = followed, followed
 	var lines []string
-	for i, tok := range []Token{token, away} {
+	for i, tok := range []Token{token, away, following, both} {
 		b, err := tok.Append(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		lines = append(lines, hex.EncodeToString(b))
 		got, err := DecodeToken(b)
-		if err != nil || !reflect.DeepEqual(*got, tok) || int(b[0]) != i+1 {
+		if err != nil || !reflect.DeepEqual(*got, tok) || int(b[0]) != min(i+1, TokenVersion) {
 			t.Errorf("version %d: got %+v, %v", b[0], got, err)
 		}
-		for _, v := range []byte{0, 3, 99} {
+		for _, v := range []byte{0, TokenVersion + 1, 99} {
 			if _, err := DecodeToken(append([]byte{v}, b[1:]...)); !errors.Is(err, ErrTokenVersion) {
 				t.Errorf("another version: %v", err)
 			}
@@ -210,6 +213,37 @@ func TestTokenFollowsTheDeltas(t *testing.T) {
 	}
 	if err := tok.Apply(Delta{Closed: true}); err != nil || tok.Selected != nil || tok.Saved != nil {
 		t.Errorf("closed: %+v, %v", tok, err)
+	}
+}
+
+func TestRegistrationFollowsNobodyUntilItSaysSo(t *testing.T) {
+	register := Delta{Notify: []byte("x"), NotifySeq: ptr(mail.ModSeq(3))}
+	tok := Token{Followed: followed}
+	if err := tok.Apply(register); err != nil || tok.Followed != nil {
+		t.Errorf("got %+v, %v", tok.Followed, err)
+	}
+	merged := Delta{Followed: followed}
+	merged.Merge(register)
+	if merged.Followed != nil {
+		t.Errorf("merged: %+v", merged.Followed)
+	}
+	merged.Merge(Delta{Followed: followed[:1]})
+	merged.Merge(Delta{NotifySeq: ptr(mail.ModSeq(4))})
+	if err := tok.Apply(merged); err != nil || !reflect.DeepEqual(tok.Followed, followed[:1]) || tok.NotifySeq != 4 {
+		t.Errorf("got %+v, %v", tok, err)
+	}
+}
+
+func TestAccountsFollowedAreInOrderAndBounded(t *testing.T) {
+	many := make([]Followed, MaxFollowed+1)
+	for i := range many {
+		many[i] = Followed{Owner: mail.AccountID{byte(i + 1)}}
+	}
+	for name, list := range map[string][]Followed{"too many": many, "twice": {followed[0], followed[0]}, "out of order": {followed[1], followed[0]}} {
+		b := (&Delta{Followed: list}).Append(nil)
+		if _, err := DecodeDelta(b); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: got %v", name, err)
+		}
 	}
 }
 

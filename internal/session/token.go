@@ -9,9 +9,15 @@ import (
 	"github.com/tandemail/tandemail/internal/mail"
 )
 
-// TokenVersion is the newest, which Append writes if another user's mailbox is selected;
-// else it writes the one before, which knows only one's own. DecodeToken reads both.
-const TokenVersion = 2
+// TokenVersion is the newest. Append writes the oldest that can say all of a token, so
+// that an older release goes on with it; DecodeToken reads all of them.
+const TokenVersion = 3
+
+// What is new in a version.
+const (
+	versionSelectedAway = 2 // another user's mailbox is selected
+	versionFollowed     = 3 // other users' accounts are followed
+)
 
 // MaxToken is the size above which a session is not resumable, in octets: what
 // fits an Open frame.
@@ -57,6 +63,7 @@ type Token struct {
 	Contexts    []Context
 	Notify      []byte      // the last NOTIFY command (RFC 5465); empty: there was none
 	NotifySeq   mail.ModSeq // what happened elsewhere up to here is told or not asked for
+	Followed    []Followed  // of other users, by owner
 	IdleTag     string      // of an IDLE that runs, or ""
 }
 
@@ -94,10 +101,7 @@ type Cut struct {
 // Append appends the encoding of t, with its version. ErrTokenSize.
 func (t *Token) Append(dst []byte) ([]byte, error) {
 	start := len(dst)
-	version := uint64(TokenVersion)
-	if !t.away() {
-		version--
-	}
+	version := t.version()
 	dst = binary.AppendUvarint(dst, version)
 	dst = append(dst, t.Account[:]...)
 	dst = binary.AppendUvarint(dst, t.Fork)
@@ -107,7 +111,10 @@ func (t *Token) Append(dst []byte) ([]byte, error) {
 	dst = binary.AppendUvarint(dst, t.LastCommand)
 	dst = fields.AppendBool(dst, t.Selected != nil)
 	if t.Selected != nil {
-		if version == TokenVersion {
+		if version == versionFollowed {
+			dst = fields.AppendBool(dst, t.away())
+		}
+		if t.away() {
 			dst = t.Selected.appendOwner(dst)
 		}
 		dst = t.Selected.append(dst)
@@ -123,6 +130,9 @@ func (t *Token) Append(dst []byte) ([]byte, error) {
 	dst = binary.AppendUvarint(dst, uint64(t.NotifySeq))
 	dst = fields.AppendString(dst, t.IdleTag)
 	dst = t.Fetch.append(dst)
+	if version == versionFollowed {
+		dst = appendFollowed(dst, t.Followed)
+	}
 	if n := len(dst) - start; n > MaxToken {
 		return dst[:start], fmt.Errorf("encode token of %d octets: %w", n, ErrTokenSize)
 	}
@@ -144,10 +154,7 @@ func DecodeToken(b []byte) (*Token, error) {
 		Enabled: Features(d.Uint(uint64(allFeatures))), LastCommand: d.U64(),
 	}
 	if d.Bool() {
-		t.Selected = d.selected(version == TokenVersion)
-	}
-	if version == TokenVersion && !t.away() {
-		d.Fail() // it would be of the version before
+		t.Selected = d.selected(version == versionSelectedAway || version == versionFollowed && d.Bool())
 	}
 	t.Saved = d.set()
 	for range d.Uint(MaxContexts) {
@@ -157,10 +164,27 @@ func DecodeToken(b []byte) (*Token, error) {
 	t.NotifySeq = mail.ModSeq(d.u63())
 	t.IdleTag = d.String(maxName)
 	t.Fetch = d.progress()
+	if version == versionFollowed {
+		t.Followed = d.followed()
+	}
+	if version != t.version() {
+		d.Fail() // it would be of a version before
+	}
 	if err := d.End("token"); err != nil {
 		return nil, err
 	}
 	return t, nil
+}
+
+// version is the oldest that can say all of t.
+func (t *Token) version() uint64 {
+	switch {
+	case len(t.Followed) > 0:
+		return versionFollowed
+	case t.away():
+		return versionSelectedAway
+	}
+	return 1
 }
 
 // away reports whether another user's mailbox is selected.

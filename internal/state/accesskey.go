@@ -43,6 +43,7 @@ func (t *tx) setAccess(op *operation.SetAccess) (Code, mail.Result) {
 		return NoMailbox, mail.Result{}
 	case len(op.Key) == 0:
 		t.delete(accessKey(t.key, t.id, id))
+		t.keyless = append(t.keyless, id)
 		return Done, mail.Result{}
 	case t.get(accessKey(t.key, t.id, id)) != nil:
 		return Done, mail.Result{} // the first one counts
@@ -66,6 +67,10 @@ func (t *tx) accessKeys() (n int) {
 
 func (t *tx) dropAccess() {
 	from := accountKey(nil, t.id, kindAccess)
+	t.scan(from, prefixEnd(from), func(k, _ []byte) bool {
+		t.keyless = append(t.keyless, mail.MailboxID(k[accountPrefix:]))
+		return true
+	})
 	t.dropKeys(from, prefixEnd(from), mail.MaxAccessKeys)
 }
 

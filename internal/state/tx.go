@@ -24,7 +24,8 @@ type tx struct {
 	private private      // the flag page of one user that is at hand
 	seen    []seenChange // counts that are to be written
 
-	accountChanged bool // in a way that Watch of the account should tell
+	accountChanged bool             // in a way that Watch of the account should tell
+	keyless        []mail.MailboxID // whose access keys were removed: Watch tells of them
 
 	// For the history: what the operation changed.
 	described []*operation.MetadataEntry
@@ -190,6 +191,7 @@ func (t *tx) flush() (changed Changed) {
 	if t.accountChanged {
 		changed.Mailboxes = append(changed.Mailboxes, mail.MailboxID{})
 	}
+	changed.Mailboxes = append(changed.Mailboxes, t.keyless...)
 	for _, b := range t.boxes {
 		t.flushPage(b)
 		if b.tableDirty {

@@ -56,6 +56,25 @@ var accessProperties = []property{
 		equal(f, "deleted", f.accessKey(id) == nil, true)
 		f.refused(mail.SetAccess{Mailbox: id}, mail.ErrNoMailbox)
 	}},
+	{"who watches a mailbox, of any account, is told that its access key is removed", func(f *fixture) {
+		inbox, stop := f.acct.Watch(f.id("INBOX"))
+		defer stop()
+		other, stopOther := f.acct.Watch(elsewhere)
+		defer stopOther()
+		account, stopAccount := f.acct.Watch(mail.MailboxID{})
+		defer stopAccount()
+		f.do(mail.SetAccess{Mailbox: f.id("INBOX")})
+		f.do(mail.SetAccess{Mailbox: elsewhere})
+		f.do(mail.SetAccess{Mailbox: f.id("INBOX"), Drop: true})
+		signalled(f, "one", inbox)
+		signalled(f, "one, account", account)
+		silent(f, "one, another", other)
+		f.do(mail.SetAccess{Mailbox: f.id("INBOX")})
+		f.do(mail.SetAccess{Drop: true})
+		signalled(f, "all", inbox)
+		signalled(f, "all, another account's", other)
+		signalled(f, "all, account", account)
+	}},
 	{"access keys are the owner's alone", func(f *fixture) {
 		f.grant("INBOX", bob, "lrswipkxtea")
 		inbox := f.id("INBOX")
