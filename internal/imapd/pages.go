@@ -36,8 +36,10 @@ const (
 
 // pageKey names a page. It is one of this history of the account: in another one, UIDs
 // that were never told may be other messages.
-func pageKey(kind string, mailbox mail.MailboxID, fork uint64, number uint32) mail.EmailID {
-	b := append([]byte(kind), mailbox[:]...)
+// What has another version has another key, since one entry would take the other's place.
+func pageKey(version uint32, field string, mailbox mail.MailboxID, fork uint64, number uint32) mail.EmailID {
+	b := append([]byte(field), mailbox[:]...)
+	b = binary.BigEndian.AppendUint32(b, version)
 	b = binary.BigEndian.AppendUint64(b, fork)
 	sum := sha256.Sum256(binary.BigEndian.AppendUint32(b, number))
 	return mail.EmailID(sum[:16])
@@ -195,7 +197,7 @@ func (a *ahead) look(ctx context.Context, p *pages) error {
 	if err != nil {
 		return err
 	}
-	p.key = pageKey("pieces"+p.field, a.box.id, account.Fork, p.number)
+	p.key = pageKey(p.version, p.field, a.box.id, account.Fork, p.number)
 	p.decode(a.s.derived(p.version, p.key))
 	p.loaded = true
 	return nil

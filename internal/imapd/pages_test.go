@@ -130,15 +130,17 @@ func TestFewMessagesNeedNoPage(t *testing.T) {
 func TestPagesOfAnotherForkAreNotUsed(t *testing.T) {
 	var m mail.MailboxID
 	seen := map[mail.EmailID]string{}
-	for _, kind := range []string{"pieces", "piecesreceived", "summaries"} {
-		for fork := range uint64(3) {
-			for n := range uint32(3) {
-				what := fmt.Sprint(kind, fork, n)
-				k := pageKey(kind, m, fork, n)
-				if other := seen[k]; other != "" {
-					t.Errorf("%s and %s have one key", what, other)
+	for version := range uint32(3) {
+		for _, field := range []string{"", "received", "x"} {
+			for fork := range uint64(3) {
+				for n := range uint32(3) {
+					what := fmt.Sprint(version, field, fork, n)
+					k := pageKey(version, field, m, fork, n)
+					if other := seen[k]; other != "" {
+						t.Errorf("%s and %s have one key", what, other)
+					}
+					seen[k] = what
 				}
-				seen[k] = what
 			}
 		}
 	}

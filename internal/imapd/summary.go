@@ -89,7 +89,7 @@ func (r *summaries) read(ctx context.Context, number uint32, uids mail.UIDSet) e
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	key := pageKey("summaries", r.mailbox, r.fork, number)
+	key := pageKey(message.SummaryVersion, "", r.mailbox, r.fork, number)
 	if data := r.derived(message.SummaryVersion, key); data == nil || !r.decode(string(data)) {
 		r.page = r.page[:0] // it is made again
 	}

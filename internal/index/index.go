@@ -171,10 +171,20 @@ func (d *DB) Applied() cluster.Position {
 // bound for replay after a crash. It waits for the disk.
 func (d *DB) Flush() (cluster.Position, error) {
 	p := d.Applied()
-	if err := d.guard(d.pebble.Flush); err != nil {
+	var flushed <-chan struct{}
+	err := d.guard(func() (err error) {
+		flushed, err = d.pebble.AsyncFlush()
+		return err
+	})
+	if err != nil {
 		return cluster.Position{}, d.fail(fmt.Errorf("flush: %w", err))
 	}
-	return p, nil
+	select {
+	case <-flushed:
+		return p, nil
+	case <-d.failed: // Pebble tells nobody who waits, not even when it is closed
+		return cluster.Position{}, d.Err()
+	}
 }
 
 // Checkpoint makes a copy of the index in dir, which must not exist, and returns

@@ -40,7 +40,8 @@ type Account interface {
 	SetRecent(m MailboxID, user string, upTo UID) (before UID)
 	// Derived returns the derived data (envelope, structure) stored for contents under
 	// that parser version, one element for each, nil when there is none. Many at once
-	// cost less. SetDerived keeps it, best effort, on this machine only.
+	// cost less. SetDerived keeps it, best effort, on this machine only, and may keep it
+	// in place of what was kept for that content under another version.
 	Derived(version uint32, contents ...EmailID) [][]byte
 	SetDerived(e EmailID, version uint32, data []byte)
 }

@@ -131,7 +131,9 @@ func (a *Account) Derived(version uint32, contents ...mail.EmailID) [][]byte {
 	defer a.server.mu.RUnlock()
 	list := make([][]byte, len(contents))
 	for i, e := range contents {
-		list[i] = a.server.derived[derivedKey{e, version}]
+		if d := a.server.derived[e]; d.version == version {
+			list[i] = d.data
+		}
 	}
 	return list
 }
@@ -143,5 +145,5 @@ func (a *Account) SetDerived(e mail.EmailID, version uint32, data []byte) {
 	if len(a.server.derived) >= maxDerived {
 		clear(a.server.derived)
 	}
-	a.server.derived[derivedKey{e, version}] = slices.Clone(data)
+	a.server.derived[e] = derivedData{version, slices.Clone(data)}
 }

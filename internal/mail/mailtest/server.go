@@ -31,12 +31,13 @@ type Server struct {
 	kv      *state.MapKV
 	next    cluster.LSN
 	chunks  map[cluster.LSN][]byte
-	derived map[derivedKey][]byte
+	derived map[mail.EmailID]derivedData
 }
 
-type derivedKey struct {
-	email   mail.EmailID
+// derivedData is the newest that was set for a content.
+type derivedData struct {
 	version uint32
+	data    []byte
 }
 
 // maxDerived bounds what SetDerived keeps; past it all is forgotten.
@@ -62,7 +63,7 @@ func NewServer(cfg Config) *Server {
 		kv:      state.NewMapKV(),
 		next:    4096, // as if something had been before
 		chunks:  map[cluster.LSN][]byte{},
-		derived: map[derivedKey][]byte{},
+		derived: map[mail.EmailID]derivedData{},
 	}
 }
 
