@@ -111,7 +111,8 @@ EVENTS {
 
 // cyrusForDialogues are settings to play dialogues with: what Cyrus can do and leaves
 // off.
-const cyrusForDialogues = `annotation_allow_undefined: yes
+const cyrusForDialogues = `munge8bit: no
+annotation_allow_undefined: yes
 conversations: yes
 delete_mode: immediate
 `
