@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -55,7 +57,8 @@ func TestThreeHostsBecomeACluster(t *testing.T) {
 	m1.must("user", "where", u.User)
 	deliverOne(t, m3, u, "before")
 
-	m1.end(syscall.SIGKILL) // with a third of the coordinator: the others go on
+	waitForVoters(t, 3, m2, m3) // a new member has its vote a moment after its machine is up
+	m1.end(syscall.SIGKILL)     // with a third of the coordinator: the others go on
 	deliverOne(t, m2, u, "after")
 	m2.must("user", "add", "b@example.test", "--password", "secret")
 	for _, h := range []*host{m2, m3} {
@@ -127,6 +130,33 @@ func removeThird(t *testing.T, m1, m3 *host) {
 	case <-m3.ended:
 	case <-time.After(10 * time.Second):
 		t.Errorf("a machine that was removed has come back\n%s", m3.lastLog())
+	}
+}
+
+// waitForVoters waits until one of the hosts has noted so many members of the coordinator
+// that have a vote: who gets his last notes all.
+func waitForVoters(t *testing.T, n int, hosts ...*host) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), readyTime)
+	defer cancel()
+	for {
+		said := ""
+		for _, h := range hosts {
+			var noted struct {
+				Members []string `json:"members"`
+			}
+			b, err := os.ReadFile(filepath.Join(h.dir, "meta", "coordinator.json"))
+			if err == nil {
+				err = json.Unmarshal(b, &noted)
+			}
+			if len(noted.Members) == n {
+				return
+			}
+			said += fmt.Sprintf("%s: %q (%v)\n", h.name, noted.Members, err)
+		}
+		if !pause(ctx, 200*time.Millisecond) {
+			t.Fatalf("members with a vote, of which there should be %d:\n%s", n, said)
+		}
 	}
 }
 
