@@ -172,11 +172,26 @@ func (a *ahead) begin(ctx context.Context, v mail.View, first int) {
 		defer close(b.done)
 		b.list = v.OpenAll(ctx, msgs)
 		for i, o := range b.list {
-			if parsing && o.Err == nil {
-				b.parsed[i], _ = parse(o.Content) // whoever wants it sees the error himself
+			if parsing && o.Err == nil && ctx.Err() == nil {
+				b.parsed[i] = parseAhead(o.Content)
 			}
 		}
 	})
+}
+
+// parseAhead parses a small message; who wants one that gave nothing parses it himself, and
+// sees the error, or has the panic where it costs one session and not the process.
+func parseAhead(octets mail.Content) (data []byte) {
+	defer func() {
+		if recover() != nil {
+			data = nil
+		}
+	}()
+	if octets.Size() > largeOctets {
+		return nil
+	}
+	data, _ = parse(octets) // it comes again
+	return data
 }
 
 // parsed gives what was derived of row i, which open gave, or nil, and has the rows after

@@ -201,11 +201,7 @@ func poke(c chan struct{}) {
 // run follows until ctx ends, or no more can be told.
 func (f *follower) run(ctx context.Context) {
 	defer f.end()
-	defer func() {
-		if p := recover(); p != nil {
-			f.fail(fmt.Errorf("panic: %v: %w\n%s", p, errNotFollowable, debug.Stack()))
-		}
-	}()
+	defer f.recovered()
 	for ctx.Err() == nil {
 		f.mu.Lock()
 		stale, lost := f.stale, f.lost
@@ -229,6 +225,14 @@ func (f *follower) run(ctx context.Context) {
 			next = f.resolveAt
 		}
 		f.await(ctx, next)
+	}
+}
+
+// recovered is deferred by whoever works beside the session: nobody else would recover from
+// its panic.
+func (f *follower) recovered() {
+	if p := recover(); p != nil {
+		f.fail(fmt.Errorf("panic: %v: %w\n%s", p, errNotFollowable, debug.Stack()))
 	}
 }
 
@@ -344,6 +348,7 @@ func (f *follower) look(ctx context.Context, list []*followee) {
 		turns <- struct{}{}
 		looking.Go(func() {
 			defer func() { <-turns }()
+			defer f.recovered()
 			f.mu.Lock()
 			full := f.held() >= maxOthersNames
 			f.mu.Unlock()

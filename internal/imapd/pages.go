@@ -35,8 +35,8 @@ const (
 )
 
 // pageKey names a page. It is one of this history of the account: in another one, UIDs
-// that were never told may be other messages.
-// What has another version has another key, since one entry would take the other's place.
+// that were never told may be other messages. What has another version has another key,
+// since one entry would take the other's place.
 func pageKey(version uint32, field string, mailbox mail.MailboxID, fork uint64, number uint32) mail.EmailID {
 	b := append([]byte(field), mailbox[:]...)
 	b = binary.BigEndian.AppendUint32(b, version)
@@ -203,9 +203,17 @@ func (a *ahead) look(ctx context.Context, p *pages) error {
 	return nil
 }
 
-// write keeps the page that the walk is in, if it lacked much.
+// write keeps the page that the walk is in, if it lacked much. Of a field it has to be in
+// the messages: what a client may have kept grows with its mail, not with the names that
+// it can think of.
 func (a *ahead) write(p *pages) {
-	if len(p.added) >= worthWriting {
+	worth := 0
+	for _, one := range p.added {
+		if p.field == "" || len(one.data) > len("\r\n") {
+			worth++
+		}
+	}
+	if worth >= worthWriting {
 		a.s.at.account.SetDerived(p.key, p.version, p.encode())
 		p.added = p.added[:0]
 	}
