@@ -201,7 +201,11 @@ func poke(c chan struct{}) {
 // run follows until ctx ends, or no more can be told.
 func (f *follower) run(ctx context.Context) {
 	defer f.end()
-	defer f.recovered()
+	defer func() {
+		if p := recover(); p != nil {
+			f.fail(fmt.Errorf("panic: %v: %w\n%s", p, errNotFollowable, debug.Stack()))
+		}
+	}()
 	for ctx.Err() == nil {
 		f.mu.Lock()
 		stale, lost := f.stale, f.lost
@@ -225,14 +229,6 @@ func (f *follower) run(ctx context.Context) {
 			next = f.resolveAt
 		}
 		f.await(ctx, next)
-	}
-}
-
-// recovered is deferred by whoever works beside the session: nobody else would recover from
-// its panic.
-func (f *follower) recovered() {
-	if p := recover(); p != nil {
-		f.fail(fmt.Errorf("panic: %v: %w\n%s", p, errNotFollowable, debug.Stack()))
 	}
 }
 
@@ -348,7 +344,6 @@ func (f *follower) look(ctx context.Context, list []*followee) {
 		turns <- struct{}{}
 		looking.Go(func() {
 			defer func() { <-turns }()
-			defer f.recovered()
 			f.mu.Lock()
 			full := f.held() >= maxOthersNames
 			f.mu.Unlock()
